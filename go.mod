@@ -1,0 +1,3 @@
+module github.com/oarlock/oarlock
+
+go 1.26.0

@@ -1,0 +1,32 @@
+package raft
+
+// HardState is what a server must never forget of a term: that it has seen it, and for whom it voted in it.
+type HardState struct {
+	Term Term
+	Vote ServerID // zero: nobody yet
+}
+
+// TermRun is one step of the trail: entries from First on have Term, up to where the next run begins.
+type TermRun struct {
+	First Index
+	Term  Term
+}
+
+// State is what a Node starts from: what its log loaded, with membership entries decoded. The zero value is a store
+// that knows nothing of the group.
+type State struct {
+	Birth Birth // zero (no voters): never born here
+	Hard  HardState
+	// Commit is an index known to be committed, a hint that may lag; the log holds every entry up to it.
+	Commit Index
+	// First and Next bound the log, half open: it holds the entries from First to Next. Equal when it is empty.
+	First, Next Index
+	// Trail gives the term of every entry from First to Next, in order. Its first run begins at First.
+	Trail []TermRun
+	// Memberships are the membership entries in the log, in order.
+	Memberships []MembershipAt
+	// Snapshot is the newest snapshot, which the state machine starts from; zero when there is none.
+	Snapshot SnapshotMeta
+	// Time is the cluster time of the last entry.
+	Time int64
+}
