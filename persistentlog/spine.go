@@ -12,10 +12,9 @@ import (
 // and ends, which term stands where, which of its blocks are memberships, and the records beside the log. It knows the
 // rules of Update, so that every log refuses the same things. Its zero value is a group that was never saved.
 //
-// A Spine is not safe for use by several goroutines at once; its owner holds a lock.
+// The methods that only look may run at the same time, the others need a lock of the owner.
 type Spine struct {
-	state State // Time and Chain stay zero: State fills them in from the last block
-	ready bool  // First and Next are set
+	state State // First of 0 stands for 1; Time and Chain stay zero: State fills them in from the last block
 }
 
 // NewSpine returns the spine of a group as it was loaded; Time and Chain of state are not looked at. What cannot have
@@ -24,7 +23,7 @@ func NewSpine(state State) (*Spine, error) {
 	if err := checkState(state); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	s := &Spine{state: state, ready: true}
+	s := &Spine{state: state}
 	s.state.Trail = slices.Clone(state.Trail)
 	s.state.Memberships = slices.Clone(state.Memberships)
 	s.state.Time, s.state.Chain = 0, 0
@@ -60,16 +59,10 @@ func checkState(s State) error {
 }
 
 // First returns the index of the first entry in the log, or where it would begin.
-func (s *Spine) First() raft.Index {
-	s.prepare()
-	return s.state.First
-}
+func (s *Spine) First() raft.Index { return max(s.state.First, 1) }
 
 // Next returns the index after the last entry: the log covers the half-open range from First to Next.
-func (s *Spine) Next() raft.Index {
-	s.prepare()
-	return s.state.Next
-}
+func (s *Spine) Next() raft.Index { return max(s.state.Next, 1) }
 
 // Snapshot returns the pointer saved last.
 func (s *Spine) Snapshot() raft.SnapshotMeta { return s.state.Snapshot }
@@ -92,7 +85,6 @@ func (s *Spine) Memberships() []raft.Block { return s.state.Memberships }
 // TermAt returns the term of the entry at an index of the log, or that of the snapshot's last entry at its index, and
 // zero where neither is known.
 func (s *Spine) TermAt(index raft.Index) raft.Term {
-	s.prepare()
 	if index >= s.state.First && index < s.state.Next {
 		trail := s.state.Trail
 		after := sort.Search(len(trail), func(i int) bool { return trail[i].First > index })
@@ -107,8 +99,8 @@ func (s *Spine) TermAt(index raft.Index) raft.Term {
 // State returns what Load has to return, with slices of its own. last is the log's last block as far as it reaches
 // (Block.Clip); it is not looked at when the log is empty.
 func (s *Spine) State(last raft.Block) State {
-	s.prepare()
 	state := s.state
+	state.First, state.Next = s.First(), s.Next()
 	state.Trail = slices.Clone(s.state.Trail)
 	state.Memberships = slices.Clone(s.state.Memberships)
 	if state.First < state.Next {
@@ -183,9 +175,7 @@ func (s *Spine) Compact(through raft.Index) error {
 }
 
 func (s *Spine) prepare() {
-	if !s.ready {
-		s.state.First, s.state.Next, s.ready = 1, 1, true
-	}
+	s.state.First, s.state.Next = s.First(), s.Next()
 }
 
 func (s *Spine) truncate(from raft.Index) {

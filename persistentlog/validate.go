@@ -58,14 +58,13 @@ func validateOne(s *Spine, u Update) error {
 // shape it refuses what no server that follows Raft can ask for and what would lose data: a term that goes back, a
 // second vote in a term, a second birth, a replacement of entries that are committed or covered by a snapshot.
 func (s *Spine) Validate(u Update) error {
-	s.prepare()
 	if u.Group == 0 {
 		return badUpdate(u, "0 is no group")
 	}
 	if err := s.validateRecords(u); err != nil {
 		return err
 	}
-	first, next := s.state.First, s.state.Next
+	first, next := s.First(), s.Next()
 	if u.Installed {
 		if u.Snapshot == nil {
 			return badUpdate(u, "a snapshot is installed and not named")
