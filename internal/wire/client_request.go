@@ -1,0 +1,214 @@
+package wire
+
+import (
+	"fmt"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// ClientVersion is the version of the client protocol that this package speaks; docs/client-protocol.md describes it.
+const ClientVersion = 1
+
+// Method is a method of the client protocol.
+type Method uint8
+
+// The methods, each with its parameters.
+const (
+	MethodHello        Method = 1  // version, cluster id or nil
+	MethodPropose      Method = 2  // group, session, sequence, floor, command
+	MethodQuery        Method = 3  // group, query, consistency
+	MethodSessionOpen  Method = 4  // group
+	MethodSessionClose Method = 5  // group, session
+	MethodSessionKeep  Method = 6  // group, session
+	MethodBarrier      Method = 7  // group
+	MethodStatus       Method = 8  // group, or nil for all
+	MethodMembers      Method = 9  // group
+	MethodPing         Method = 10 // none
+)
+
+var methodNames = [...]string{
+	MethodHello: "hello", MethodPropose: "propose", MethodQuery: "query", MethodSessionOpen: "session_open",
+	MethodSessionClose: "session_close", MethodSessionKeep: "session_keep", MethodBarrier: "barrier",
+	MethodStatus: "status", MethodMembers: "members", MethodPing: "ping",
+}
+
+// methodParams is how many parameters each method takes.
+var methodParams = [...]int{
+	MethodHello: 2, MethodPropose: 5, MethodQuery: 3, MethodSessionOpen: 1, MethodSessionClose: 2, MethodSessionKeep: 2,
+	MethodBarrier: 1, MethodStatus: 1, MethodMembers: 1, MethodPing: 0,
+}
+
+// String returns the method's name as it stands on the wire.
+func (m Method) String() string {
+	if m > 0 && int(m) < len(methodNames) {
+		return methodNames[m]
+	}
+	return fmt.Sprintf("method-%d", uint8(m))
+}
+
+func methodOf(name []byte) (Method, bool) {
+	for m := MethodHello; m <= MethodPing; m++ {
+		if string(name) == methodNames[m] {
+			return m, true
+		}
+	}
+	return 0, false
+}
+
+// Consistency says how fresh the answer of a query must be.
+type Consistency uint8
+
+const (
+	// ConsistencyLinearizable: the answer reflects everything that was answered to anyone before the query was asked
+	// (dissertation 6.4).
+	ConsistencyLinearizable Consistency = 0
+	// ConsistencyLocal: the answer is the asked server's own state, however old it is. It needs no leader.
+	ConsistencyLocal Consistency = 1
+)
+
+// ClientRequest is one request of a client: [0, id, method, params]. Which fields a method uses stands at its constant.
+type ClientRequest struct {
+	ID           uint32 // chosen by the client, comes back in the response
+	Notification bool   // sent as [2, method, params]: wants no response
+	Method       Method
+
+	Group    raft.GroupID // zero in status: all groups
+	Session  uint64       // zero in propose: no session
+	Sequence uint64
+	Floor    uint64
+	// Body is the command or the query. A parsed one refers to the message.
+	Body        []byte
+	Consistency Consistency
+	Version     uint64
+	Cluster     raft.ClusterID // zero: the client does not care
+}
+
+// AppendClientRequest appends the request in its encoded form. A caller that reuses buf allocates nothing.
+func AppendClientRequest(buf []byte, r *ClientRequest) []byte {
+	if r.Notification {
+		buf = append(buf, 0x93, 0x02)
+	} else {
+		buf = appendUint(append(buf, 0x94, 0x00), uint64(r.ID))
+	}
+	buf = rpcAppendText(buf, methodNames[r.Method])
+	buf = append(buf, 0x90|byte(methodParams[r.Method]))
+	switch r.Method {
+	case MethodHello:
+		buf = appendUint(buf, r.Version)
+		if r.Cluster.IsZero() {
+			return append(buf, rpcNil)
+		}
+		return rpcAppendBytes(buf, r.Cluster[:])
+	case MethodPropose:
+		buf = appendUint(buf, uint64(r.Group))
+		buf = appendUint(buf, r.Session)
+		buf = appendUint(buf, r.Sequence)
+		buf = appendUint(buf, r.Floor)
+		return rpcAppendBytes(buf, r.Body)
+	case MethodQuery:
+		buf = appendUint(buf, uint64(r.Group))
+		buf = rpcAppendBytes(buf, r.Body)
+		return appendUint(buf, uint64(r.Consistency))
+	case MethodSessionClose, MethodSessionKeep:
+		return appendUint(appendUint(buf, uint64(r.Group)), r.Session)
+	case MethodStatus:
+		if r.Group == 0 {
+			return append(buf, rpcNil)
+		}
+		return appendUint(buf, uint64(r.Group))
+	case MethodSessionOpen, MethodBarrier, MethodMembers:
+		return appendUint(buf, uint64(r.Group))
+	}
+	return buf
+}
+
+// ParseClientRequest reads one message that ClientReader returned. Every error matches ErrMalformed. When the message is
+// a request whose envelope could be read, ID is set beside the error, and answerable is true: the error can be answered
+// and the connection can go on.
+func ParseClientRequest(raw []byte) (r ClientRequest, answerable bool, err error) {
+	c := rpcCursor{b: raw}
+	n, kind := c.array(), c.uint()
+	switch {
+	case !c.bad && n == 4 && kind == 0:
+		r.ID = c.uint32()
+	case !c.bad && n == 3 && kind == 2:
+		r.Notification = true
+	default:
+		return r, false, fmt.Errorf("%w: a request is [0, id, method, params]", ErrMalformed)
+	}
+	if c.bad {
+		return r, false, fmt.Errorf("%w: a request's id is an integer of 32 bits", ErrMalformed)
+	}
+	name := c.bytes()
+	if c.bad {
+		return r, true, fmt.Errorf("%w: a method is named by a string", ErrMalformed)
+	}
+	method, ok := methodOf(name)
+	if !ok {
+		return r, true, fmt.Errorf("%w: no method %.40q in version %d", ErrMalformed, name, ClientVersion)
+	}
+	r.Method = method
+	// Parameters that we do not know are refused and never skipped: their sender meant something by them.
+	if n := c.array(); c.bad || n != methodParams[method] {
+		return r, true, fmt.Errorf("%w: %s takes an array of %d parameters", ErrMalformed, method, methodParams[method])
+	}
+	if err := r.parseParams(&c); err != nil {
+		return r, true, err
+	}
+	if c.bad || len(c.b) != 0 {
+		return r, true, fmt.Errorf("%w: a parameter of %s has the wrong type", ErrMalformed, method)
+	}
+	return r, true, nil
+}
+
+func (r *ClientRequest) parseParams(c *rpcCursor) error {
+	switch r.Method {
+	case MethodHello:
+		r.Version = c.uint()
+		if c.null() {
+			return nil
+		}
+		id := c.bytes()
+		if !c.bad && len(id) != len(r.Cluster) {
+			return fmt.Errorf("%w: a cluster id has %d bytes, not %d", ErrMalformed, len(r.Cluster), len(id))
+		}
+		copy(r.Cluster[:], id)
+		return nil
+	case MethodStatus:
+		if c.null() {
+			return nil
+		}
+	case MethodPing:
+		return nil
+	}
+	r.Group = raft.GroupID(c.uint())
+	switch r.Method {
+	case MethodPropose:
+		r.Session, r.Sequence, r.Floor = c.uint(), c.uint(), c.uint()
+		r.Body = c.bytes()
+	case MethodQuery:
+		r.Body = c.bytes()
+		consistency := c.uint()
+		if consistency > uint64(ConsistencyLocal) {
+			return fmt.Errorf("%w: consistency is 0 (linearizable) or 1 (local), not %d", ErrMalformed, consistency)
+		}
+		r.Consistency = Consistency(consistency)
+	case MethodSessionClose, MethodSessionKeep:
+		r.Session = c.uint()
+	}
+	return nil
+}
+
+// ClientRequestID reads the id of a request of which only the beginning is there, so that a request that is refused for
+// its length can be answered.
+func ClientRequestID(prefix []byte) (id uint32, ok bool) {
+	c := rpcCursor{b: prefix}
+	t := c.token()
+	if c.bad || t.kind != rpcArray || t.children != 4 {
+		return 0, false
+	}
+	c.take(t)
+	kind := c.uint()
+	id = c.uint32()
+	return id, !c.bad && kind == 0
+}

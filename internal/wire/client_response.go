@@ -1,0 +1,172 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// ClientResponse is one response of a server, [1, id, error, result], or a notification with which it says why it is
+// about to close the connection, [2, "error", [error]].
+type ClientResponse struct {
+	ID           uint32
+	Notification bool
+	// Err is nil, a *NotLeaderError or a *RemoteError.
+	Err error
+	// Result is the result as it stands in the message, one MessagePack value, read by the functions below. It refers to
+	// the message.
+	Result []byte
+}
+
+func appendResponseHead(buf []byte, id uint32) []byte {
+	return append(appendUint(append(buf, 0x94, 0x01), uint64(id)), rpcNil)
+}
+
+// AppendClientBytes appends a response whose result is a byte string: propose and query.
+func AppendClientBytes(buf []byte, id uint32, result []byte) []byte {
+	return rpcAppendBytes(appendResponseHead(buf, id), result)
+}
+
+// AppendClientUint appends a response whose result is a number: the index of a barrier.
+func AppendClientUint(buf []byte, id uint32, result uint64) []byte {
+	return appendUint(appendResponseHead(buf, id), result)
+}
+
+// AppendClientTrue appends a response that says no more than done: ping, session_close, session_keep.
+func AppendClientTrue(buf []byte, id uint32) []byte {
+	return appendBool(appendResponseHead(buf, id), true)
+}
+
+// AppendClientSession appends the response of session_open: the session's number, and the cluster time in nanoseconds
+// after which the session ends if it is not used (zero: the server does not say).
+func AppendClientSession(buf []byte, id uint32, session uint64, expiryNanos int64) []byte {
+	buf = appendArray(appendResponseHead(buf, id), 2)
+	return appendUint(appendUint(buf, session), uint64(max(expiryNanos, 0)))
+}
+
+// AppendClientError appends a response that is an error: its code, its text, and for a NotLeaderError who leads.
+func AppendClientError(buf []byte, id uint32, err error) []byte {
+	buf = appendUint(append(buf, 0x94, 0x01), uint64(id))
+	return append(appendError(buf, err), rpcNil)
+}
+
+// AppendClientNotice appends the notification that a server sends before it closes a connection that broke the protocol.
+func AppendClientNotice(buf []byte, err error) []byte {
+	buf = appendStr(append(buf, 0x93, 0x02), "error")
+	return appendError(append(buf, 0x91), err)
+}
+
+func appendError(buf []byte, err error) []byte {
+	buf = appendUint(appendArray(buf, 3), uint64(CodeOf(err)))
+	buf = rpcAppendText(buf, err.Error())
+	var hint *NotLeaderError
+	if !errors.As(err, &hint) || hint.Leader == 0 {
+		return append(buf, rpcNil)
+	}
+	buf = appendStr(append(buf, 0x82), "leader")
+	buf = appendStr(appendUint(buf, uint64(hint.Leader)), "address")
+	return rpcAppendText(buf, hint.Address)
+}
+
+// ParseClientResponse reads one message that ClientReader returned. Every error matches ErrMalformed and ends the
+// connection: what it answered is unknown.
+func ParseClientResponse(raw []byte) (r ClientResponse, err error) {
+	c := rpcCursor{b: raw}
+	n, kind := c.array(), c.uint()
+	switch {
+	case !c.bad && n == 4 && kind == 1:
+		r.ID = c.uint32()
+		if !c.null() {
+			r.Err = c.error()
+		}
+		r.Result = c.skip()
+	case !c.bad && n == 3 && kind == 2:
+		r.Notification = true
+		c.bytes()
+		if c.array() == 1 {
+			r.Err = c.error()
+		}
+	default:
+		c.bad = true
+	}
+	if c.bad || len(c.b) != 0 {
+		return ClientResponse{}, fmt.Errorf("%w: a response is [1, id, error, result]", ErrMalformed)
+	}
+	return r, nil
+}
+
+// error takes an error value. Elements and details that this version does not know are skipped.
+func (c *rpcCursor) error() error {
+	n := c.array()
+	if n < 2 {
+		c.bad = true
+		return nil
+	}
+	code := c.uint()
+	text := string(c.bytes())
+	if c.bad || code == 0 || code > 999 {
+		c.bad = true
+		return nil
+	}
+	var hint NotLeaderError
+	for i := 2; i < n && !c.bad; i++ {
+		if i > 2 || c.token().kind != rpcMap {
+			c.skip()
+			continue
+		}
+		for range c.pairs() {
+			switch string(c.bytes()) {
+			case "leader":
+				hint.Leader = raft.ServerID(c.uint())
+			case "address":
+				hint.Address = string(c.bytes())
+			default:
+				c.skip()
+			}
+			if c.bad {
+				return nil
+			}
+		}
+	}
+	if Code(code) == CodeNotLeader {
+		return &hint
+	}
+	return &RemoteError{Code: Code(code), Text: text}
+}
+
+// ClientBytes reads the result of propose and query. The bytes refer to the message.
+func (r *ClientResponse) ClientBytes() ([]byte, error) {
+	c := rpcCursor{b: r.Result}
+	b := c.bytes()
+	return b, c.result("a byte string")
+}
+
+// ClientUint reads the result of barrier.
+func (r *ClientResponse) ClientUint() (uint64, error) {
+	c := rpcCursor{b: r.Result}
+	v := c.uint()
+	return v, c.result("a number")
+}
+
+// ClientSession reads the result of session_open.
+func (r *ClientResponse) ClientSession() (session uint64, expiryNanos int64, err error) {
+	c := rpcCursor{b: r.Result}
+	n := c.array()
+	session = c.uint()
+	expiry := c.uint()
+	for i := 2; i < n && !c.bad; i++ {
+		c.skip()
+	}
+	if session == 0 || expiry > 1<<62 {
+		c.bad = true
+	}
+	return session, int64(expiry), c.result("a session and its expiry")
+}
+
+func (c *rpcCursor) result(want string) error {
+	if c.bad || len(c.b) != 0 {
+		return fmt.Errorf("%w: the result is not %s", ErrMalformed, want)
+	}
+	return nil
+}
