@@ -42,7 +42,7 @@ type PersistentLog interface {
 
 	// Save makes the updates durable, together and with one sync. Each update is atomic: after a crash at any point
 	// Load sees all of it or none of it. Updates of one group take effect in their order in the slice. When Save
-	// returns nil all of it is durable. No two updates in one call are for the same group unless both carry blocks.
+	// returns nil all of it is durable.
 	Save(updates []Update) error
 
 	// Blocks returns blocks that hold the entries from index from up to, not including, index to: contiguous, the first

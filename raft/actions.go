@@ -29,10 +29,17 @@ type Actions struct {
 	Reads []Read
 
 	// Install, if its Snapshot is not zero, asks the server to fetch that snapshot from a peer, to make it durable and
-	// to report Node.Installed. A new one replaces an unfinished old one.
+	// to report Node.Installed (or Node.InstallFailed). A new one replaces an unfinished old one.
 	Install Install
 
-	// Role, Term, Leader, LeaderKnown: the state after the turn, for redirects and events.
+	// Restore, if it is not zero, is a snapshot that the state machine must be restored from, in the order of applies and
+	// after this turn's save is durable: it was installed, and Commit has come to its index at least.
+	Restore SnapshotMeta
+
+	// Fault, once set, says which invariant was broken. Nothing else is asked for any more: fence the replica.
+	Fault error
+
+	// Role, Term and Leader are the state after the turn, for redirects and events.
 	Role   Role
 	Term   Term
 	Leader ServerID // zero: unknown
@@ -44,7 +51,8 @@ type Actions struct {
 	Traces []Trace
 }
 
-// Save is one atomic change of a group's durable state.
+// Save is one atomic change of a group's durable state. What its pointers lead to is made anew for each save and is never
+// changed afterwards; Blocks is a slice of the Actions and must be copied if it is kept past the turn.
 type Save struct {
 	Seq SaveSeq
 	// Hard is saved if it is not nil.
@@ -54,8 +62,10 @@ type Save struct {
 	// Blocks continue the log. The first may begin at or below the end of the log: then it replaces everything from
 	// its index on, in the same atom.
 	Blocks []Block
-	// Installed, if not nil, makes that snapshot the group's state: the log is dropped, both sides of it.
-	Installed *SnapshotMeta
+	// Snapshot, if not nil, becomes the pointer to the newest snapshot. Where Installed is true it came from another
+	// server and the log is dropped, both sides of it, in the same atom.
+	Snapshot  *SnapshotMeta
+	Installed bool
 	// Commit may ride along as a hint and is never a reason for a save of its own.
 	Commit Index
 }

@@ -234,7 +234,7 @@ func (b Block) Clip(from, to Index) Block {
 	rest := b.encoded[BlockHeaderSize:]
 	for i := b.First(); i < from; i++ {
 		body, next, _ := splitEntry(rest)
-		meta.Chain = ChainNext(meta.Chain, meta.Term, meta.Kind, body)
+		meta.Chain = ChainNext(meta.Chain, meta.Term, meta.Kind, meta.Time, body)
 		rest = next
 	}
 	end := rest
@@ -251,7 +251,7 @@ func (b Block) Clip(from, to Index) Block {
 func (b Block) ChainAfter() uint64 {
 	chain := b.meta.Chain
 	for body := range b.Entries() {
-		chain = ChainNext(chain, b.meta.Term, b.meta.Kind, body)
+		chain = ChainNext(chain, b.meta.Term, b.meta.Kind, b.meta.Time, body)
 	}
 	return chain
 }
@@ -289,7 +289,7 @@ func splitEntry(rest []byte) (body, next []byte, ok bool) {
 	default:
 		return nil, nil, false
 	}
-	if size > len(rest)-at {
+	if size < 0 || size > len(rest)-at { // size is negative where an int has 32 bits
 		return nil, nil, false
 	}
 	return rest[at : at+size : at+size], rest[at+size:], true
@@ -298,12 +298,13 @@ func splitEntry(rest []byte) (body, next []byte, ok bool) {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // ChainNext returns the chain hash after an entry, given the hash before it. Two logs that agree on the hash after an
-// index agree on every entry up to it (Raft's Log Matching property, checked in one comparison). It guards against
+// index agree on every entry up to it, its cluster time included (Raft's Log Matching property, checked in one
+// comparison). It guards against
 // bugs and decay, not against an adversary: each entry goes in by its CRC32C, spread by a 64-bit finaliser.
-func ChainNext(chain uint64, term Term, kind Kind, body []byte) uint64 {
+func ChainNext(chain uint64, term Term, kind Kind, time int64, body []byte) uint64 {
 	x := chain ^ uint64(crc32.Checksum(body, castagnoli)) ^ uint64(len(body))<<32
 	x = mix64(x + uint64(term)*0x9e3779b97f4a7c15)
-	return mix64(x + uint64(kind))
+	return mix64(x + uint64(time) + uint64(kind)<<56)
 }
 
 // mix64 is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).

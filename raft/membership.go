@@ -120,8 +120,16 @@ type Birth struct {
 	Complete   bool // every voter has answered
 }
 
-// Same reports whether b and o are the same birth, complete or not.
-func (b Birth) Same(o Birth) bool { return b.Limits == o.Limits && b.Membership.Equal(o.Membership) }
+// Same reports whether b and o are the same birth, complete or not. An address may have been corrected in between and
+// makes no difference.
+func (b Birth) Same(o Birth) bool {
+	same := func(x, y Member) bool { return x.ID == y.ID && x.Store == y.Store }
+	return b.Limits == o.Limits && slices.EqualFunc(b.Membership.Voters, o.Membership.Voters, same) &&
+		slices.EqualFunc(b.Membership.Learners, o.Membership.Learners, same)
+}
+
+// IsZero reports whether there is no birth.
+func (b Birth) IsZero() bool { return len(b.Membership.Voters) == 0 }
 
 func compareIDs(a, b ServerID) int {
 	switch {

@@ -68,6 +68,8 @@ const (
 	RefusalRemoved Refusal = 4
 	// RefusalLostLog: the sender's log ends below what it acknowledged before its last start.
 	RefusalLostLog Refusal = 5
+	// RefusalFounders: the proposed birth is not of the founders that the receiver was configured with.
+	RefusalFounders Refusal = 6
 )
 
 // String returns the reason in words.
@@ -85,6 +87,8 @@ func (r Refusal) String() string {
 		return "not a member"
 	case RefusalLostLog:
 		return "the log ends below what was acknowledged"
+	case RefusalFounders:
+		return "the founders are not those that the receiver was configured with"
 	}
 	return fmt.Sprintf("refusal-%d", uint8(r))
 }
@@ -135,8 +139,8 @@ type Message struct {
 	// decodes them, because the Node parses nothing.
 	Memberships []MembershipAt
 
-	// Commit is the leader's commit index in AppendRequest and HeartbeatRequest, already cut to what the receiver is
-	// known to hold in a heartbeat.
+	// Commit is the leader's commit index in AppendRequest and HeartbeatRequest. A heartbeat carries it cut to what the
+	// receiver is known to hold, as PrevIndex with its PrevTerm, so that the receiver verifies that very entry.
 	Commit Index
 	// Match is, in an AppendResponse that does not reject, the index up to which the follower's log is the leader's and
 	// durable. In a rejecting one it is zero, and HintIndex, HintTerm say where the leader should look: HintTerm is the
@@ -151,6 +155,10 @@ type Message struct {
 	Confirmed Round
 	// Time is the leader's cluster time, in nanoseconds.
 	Time int64
+
+	// WantSnapshot, in a HeartbeatResponse, asks the leader for its snapshot although the logs may match: the sender
+	// cannot restore its own.
+	WantSnapshot bool
 
 	// Snapshot describes the snapshot in a SnapshotOffer.
 	Snapshot SnapshotMeta

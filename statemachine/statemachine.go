@@ -72,6 +72,7 @@ type Scheduled interface {
 	// NextDue returns the cluster time at which Expire is wanted next, or ok false for never. It depends on the state alone.
 	NextDue() (nanos int64, ok bool)
 	// Expire executes what is due at nanos. A NextDue that is not past nanos afterwards stops the replica with ErrStillDue.
+	// On a Durable machine it belongs to the transaction of the ApplyDurable, through the same index, that follows at once.
 	Expire(index uint64, nanos int64)
 }
 

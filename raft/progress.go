@@ -1,0 +1,85 @@
+package raft
+
+import "time"
+
+// progress is what a leader knows of one follower or learner. It lives for one term.
+type progress struct {
+	member Member
+	state  ProgressState
+
+	match Index // the follower's log is ours up to here, durably
+	next  Index // the first entry to send; above match
+	run   RunID // the run of the follower's process in which match was acknowledged
+
+	inflight      []inflight // sent in Stream and not answered, in order
+	inflightBytes int
+
+	probed  bool          // Probe: one message is out
+	movedAt time.Duration // when match last grew, or something was sent after nothing was out
+	heardAt time.Duration // when it last answered anything
+	heard   bool
+
+	fill      uint64 // the fill under way; zero: none
+	fillFirst Index
+
+	offered   SnapshotMeta // Snapshot: what it was offered
+	offeredAt time.Duration
+
+	round Round // the newest round it has confirmed
+	lost  bool  // it came back with less than it had acknowledged
+}
+
+// inflight is one append on its way.
+type inflight struct {
+	next  Index // the index after its last entry
+	bytes int
+}
+
+func (p *progress) sent(now time.Duration, next Index, bytes int) {
+	if len(p.inflight) == 0 {
+		p.movedAt = now
+	}
+	p.inflight = append(p.inflight, inflight{next: next, bytes: bytes})
+	p.inflightBytes += bytes
+	p.next = next
+}
+
+// acknowledged takes a match that the follower claims and reports whether it is news.
+func (p *progress) acknowledged(now time.Duration, match Index) bool {
+	k := 0
+	for ; k < len(p.inflight) && p.inflight[k].next <= match+1; k++ {
+		p.inflightBytes -= p.inflight[k].bytes
+	}
+	p.inflight = append(p.inflight[:0], p.inflight[k:]...)
+	p.next = max(p.next, match+1)
+	if match <= p.match {
+		return false
+	}
+	p.match, p.movedAt = match, now
+	return true
+}
+
+// enter changes the state and forgets what was under way in the old one. A fill that is still being read will find that
+// it is not wanted any more.
+func (p *progress) enter(state ProgressState, next Index) {
+	p.state, p.next = state, next
+	p.inflight, p.inflightBytes = p.inflight[:0], 0
+	p.probed, p.fill = false, 0
+	if state != ProgressSnapshot {
+		p.offered = SnapshotMeta{}
+	}
+}
+
+// full reports whether the window is closed.
+func (p *progress) full(c *Config) bool {
+	return len(p.inflight) >= c.InflightMessagesMax || p.inflightBytes >= c.InflightBytesMax
+}
+
+// stalled reports whether something was sent and nothing came back for so long that it must be taken for lost. A live
+// connection loses nothing, so this is the net below Unreachable, not the way of the day.
+func (p *progress) stalled(now time.Duration, c *Config) bool {
+	return (p.probed || len(p.inflight) > 0) && now-p.movedAt > stallHeartbeats*c.HeartbeatInterval
+}
+
+// stallHeartbeats is how many heartbeat intervals an unanswered append is waited for before it is sent again.
+const stallHeartbeats = 4

@@ -1,0 +1,308 @@
+package raft
+
+import "time"
+
+// leadState is what only a leader knows. It is made at the start of leadership and dropped with it.
+type leadState struct {
+	progress   []*progress // of every other member, sorted by id
+	noop       Index       // the first entry of the own term
+	clockEntry Index       // the clock entry under way; zero: none
+	fillSeq    uint64      // never reused in a run
+
+	round       Round // the newest sent
+	confirmed   Round // the newest that a quorum has confirmed
+	readRound   Round // the newest that reads wait for
+	authority   Round // rounds below it were sent before a pause and prove nothing about now
+	rounds      []sentRound
+	quorumAt    time.Duration // when the newest confirmed round was sent
+	heartbeatAt time.Duration
+	beat        bool // a heartbeat is due in this turn
+	reads       []pendingRead
+}
+
+// of returns the progress of a member, nil for a stranger.
+func (l *leadState) of(id ServerID) *progress {
+	for _, p := range l.progress {
+		if p.member.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// becomeLeader begins leadership. Nothing is known of any follower, so every match starts at zero (never seeded by
+// hope), and the first entry is a no-op: until it is committed the leader does not know what is.
+func (n *Node) becomeLeader(now time.Duration) {
+	fills := n.lead.fillSeq
+	n.role, n.leader = RoleLeader, n.config.ID
+	n.lead = leadState{fillSeq: fills, quorumAt: now, beat: true, heartbeatAt: now, authority: 1}
+	n.clock.run(now)
+	for _, member := range n.membership().Members() {
+		if member.ID != n.config.ID {
+			n.lead.progress = append(n.lead.progress, &progress{member: member, next: n.trail.next})
+		}
+	}
+	n.lead.noop = n.trail.next
+	n.trace(Trace{Kind: TraceBecameLeader, Index: n.lead.noop})
+	n.appendOwn(KindNoOp, 1, BlockHeaderSize+entryHeaderBytes)
+}
+
+// entryHeaderBytes is the least that an entry takes in a block beside its body.
+const entryHeaderBytes = 2
+
+// endLeadership drops everything that belonged to it.
+func (n *Node) endLeadership() {
+	n.dropReads()
+	n.clock.stop()
+	n.lead = leadState{fillSeq: n.lead.fillSeq}
+}
+
+// leadTurn is a leader's part at the end of a turn: what arrived in it goes out together.
+func (n *Node) leadTurn() {
+	n.maybeCommit()
+	n.startRound()
+	for _, p := range n.lead.progress {
+		n.replicate(p)
+	}
+}
+
+func (n *Node) uncommittedBytes() int { return n.weights.size(n.commit+1, n.trail.next) }
+
+// maybeCommit advances the commit index. Only an entry of our own term may be committed by counting (dissertation
+// 3.6.2): an older entry on a majority can still be overwritten by a leader that never saw it (figure 3.7 there). The
+// leader counts itself up to what its own disk has, and only if it is a voter.
+func (n *Node) maybeCommit() {
+	if n.role != RoleLeader {
+		return
+	}
+	value := func(id ServerID) uint64 {
+		if id == n.config.ID {
+			return uint64(n.saves.durable - 1)
+		}
+		if p := n.lead.of(id); p != nil {
+			return uint64(p.match)
+		}
+		return 0
+	}
+	q := n.quorum()
+	index := Index(q.largest(value))
+	if index <= n.commit {
+		return
+	}
+	if term, ok := n.trail.termAt(index); !ok || term != n.hard.Term {
+		return
+	}
+	if !q.confirms(uint64(index), value) {
+		n.breakRule("an entry was committed without a quorum")
+		return
+	}
+	n.commit = index
+}
+
+// replicate sends a member what it lacks, as far as its window allows.
+func (n *Node) replicate(p *progress) {
+	if p.lost || p.state == ProgressSnapshot {
+		return
+	}
+	for n.trail.next > p.next || !p.probed && p.state == ProgressProbe {
+		if p.fill != 0 || p.probed || p.full(&n.config) {
+			return
+		}
+		prevTerm, ok := n.trail.termAt(p.next - 1)
+		if !ok || p.next < n.trail.first {
+			n.needsSnapshot(p)
+			return
+		}
+		if p.next < n.cacheFirst && p.next < n.trail.next {
+			n.requestFill(p)
+			return
+		}
+		next := n.weights.cut(p.next, n.trail.next, n.config.MessageBytesMax)
+		bytes := n.weights.size(p.next, next)
+		n.sendAppend(p, n.appendMessage(p, p.next, next, prevTerm), bytes)
+	}
+}
+
+func (n *Node) appendMessage(p *progress, first, next Index, prevTerm Term) Message {
+	return Message{
+		Type: MessageAppendRequest, To: p.member.ID, Term: n.hard.Term, PrevIndex: first - 1, PrevTerm: prevTerm,
+		First: first, Next: next, Commit: n.commit, Round: n.lead.round, Confirmed: n.lead.confirmed,
+		Time: n.clock.stamp(),
+	}
+}
+
+func (n *Node) sendAppend(p *progress, m Message, bytes int) {
+	n.noteAppend(p, m.Next, bytes)
+	n.sendNow(m, 0)
+}
+
+// noteAppend accounts for an append that leaves: in Stream it opens the way for the next one, a probe waits for its answer.
+func (n *Node) noteAppend(p *progress, next Index, bytes int) {
+	if p.state == ProgressProbe {
+		p.probed, p.movedAt = true, n.clock.now
+		return
+	}
+	p.sent(n.clock.now, next, bytes)
+}
+
+func (n *Node) requestFill(p *progress) {
+	n.lead.fillSeq++
+	p.fill, p.fillFirst = n.lead.fillSeq, p.next
+	a := n.actions()
+	a.Fills = append(a.Fills, Fill{
+		To: p.member.ID, Seq: p.fill, First: p.next, Next: n.trail.next, MaxBytes: n.config.MessageBytesMax,
+	})
+}
+
+// Filled reports the end of a Fill. For FillRead next is the index after the last entry read and bytes their size; if
+// send is true the server puts the blocks it read into m and sends it now. Otherwise the world has moved on (another
+// term, another state of the follower) and the blocks are dropped. The other results make the leader probe again, or
+// offer a snapshot.
+func (n *Node) Filled(now time.Duration, to ServerID, seq uint64, result FillResult, next Index, bytes int) (m Message, send bool) {
+	if !n.input(now) || n.role != RoleLeader {
+		return m, false
+	}
+	now = n.clock.now
+	p := n.lead.of(to)
+	if p == nil || p.fill != seq || p.lost {
+		return m, false
+	}
+	first := p.fillFirst
+	p.fill = 0
+	prevTerm, ok := n.trail.termAt(first - 1)
+	switch {
+	case result == FillCompacted || !ok:
+		n.needsSnapshot(p)
+		return m, false
+	case result != FillRead || next <= first || next > n.trail.next || p.next != first:
+		p.enter(ProgressProbe, p.match+1)
+		p.probed, p.movedAt = true, now // paced by the next heartbeats, not at once again
+		return m, false
+	}
+	m = n.appendMessage(p, first, next, prevTerm)
+	m.Group, m.From, m.ToStore = n.config.Group, n.config.ID, p.member.Store
+	n.noteAppend(p, next, bytes)
+	return m, true
+}
+
+// respondent takes what every answer to a leader says: that the sender lives. It returns nil for an answer that has no
+// effect: of another term, of a stranger, or to someone who does not lead.
+func (n *Node) respondent(now time.Duration, m *Message) *progress {
+	if n.learnTerm(now, m) {
+		return nil
+	}
+	if n.role != RoleLeader || m.Term < n.hard.Term {
+		return nil
+	}
+	p := n.lead.of(m.From)
+	if p != nil {
+		p.heardAt, p.heard = now, true
+	}
+	return p
+}
+
+func (n *Node) handleAppendResponse(now time.Duration, m *Message) {
+	p := n.respondent(now, m)
+	if p == nil {
+		return
+	}
+	n.confirmed(p, m.Round)
+	if p.lost = p.lost || m.FromRun != p.run && p.run != 0 && m.LastIndex < p.match; p.lost {
+		// In the same run that would be a stale message. In a later one the server has forgotten what it had
+		// acknowledged, and its word counts for nothing until it is replaced.
+		n.trace(Trace{Kind: TraceLostLog, Server: m.From, Index: m.LastIndex})
+		n.refuse(m, RefusalLostLog)
+		return
+	}
+	if m.Reject {
+		n.handleReject(p, m)
+		return
+	}
+	if m.Match > n.trail.last() {
+		n.trace(Trace{Kind: TraceDropped, Server: m.From, Reason: "it claims a match past the end of the log"})
+		return
+	}
+	news := p.acknowledged(now, m.Match)
+	if news {
+		p.run = m.FromRun
+	}
+	switch p.state {
+	case ProgressProbe:
+		// Only an answer at or past the entry before the probe shows that the logs meet there.
+		if m.Match+1 >= p.next || news {
+			p.enter(ProgressStream, m.Match+1)
+			n.traceProgress(p)
+		}
+	case ProgressSnapshot:
+		if m.Match >= p.offered.Index {
+			p.enter(ProgressProbe, m.Match+1)
+			n.traceProgress(p)
+		}
+	}
+	if news {
+		n.maybeCommit()
+	}
+}
+
+// handleReject moves back to where the logs can meet: the leader's last entry at or below the follower's hint whose term
+// is at most the hint's, so that a whole term is passed in one message. It never moves below what is known to match: a
+// rejection from before that is stale (etcd pull request 1207).
+func (n *Node) handleReject(p *progress, m *Message) {
+	if p.state == ProgressSnapshot {
+		if m.PrevIndex == p.offered.Index && n.snapshot.Index > p.offered.Index {
+			n.offerSnapshot(p, n.snapshot) // it could not fetch that one; a newer one is there
+		}
+		return
+	}
+	stale := m.PrevIndex <= p.match || p.state == ProgressProbe && m.PrevIndex != p.next-1
+	if stale {
+		return
+	}
+	hint, _ := n.trail.floor(min(m.HintIndex, m.PrevIndex-1), m.HintTerm)
+	n.trace(Trace{Kind: TraceAppendRejected, Server: m.From, Index: hint})
+	n.probe(p, max(hint, p.match)+1)
+}
+
+// probe makes the leader look for the place where the logs meet, from next on.
+func (n *Node) probe(p *progress, next Index) {
+	was := p.state
+	p.enter(ProgressProbe, next)
+	if was != ProgressProbe {
+		n.traceProgress(p)
+	}
+}
+
+func (n *Node) traceProgress(p *progress) {
+	n.trace(Trace{Kind: TraceProgress, Server: p.member.ID, Index: p.next, Reason: p.state.String()})
+}
+
+// Unreachable reports that messages to a peer were lost. What was sent ahead of the answers is sent again, once the
+// peer is heard of.
+func (n *Node) Unreachable(now time.Duration, peer ServerID) {
+	if !n.input(now) || n.role != RoleLeader {
+		return
+	}
+	now = n.clock.now
+	if p := n.lead.of(peer); p != nil && p.state == ProgressStream {
+		n.probe(p, p.match+1)
+		p.probed, p.movedAt = true, now
+	}
+}
+
+// KeepFrom returns the first index that a member which was heard within the last alive still needs from this leader's
+// log; the end of the log where there is none, or where this server does not lead. A member that receives a snapshot
+// needs what follows that snapshot.
+func (n *Node) KeepFrom(now, alive time.Duration) Index {
+	keep := n.trail.next
+	for _, p := range n.lead.progress {
+		if !p.heard || now-p.heardAt > alive || p.lost {
+			continue
+		}
+		if p.state == ProgressSnapshot {
+			keep = min(keep, p.offered.Index+1)
+			continue
+		}
+		keep = min(keep, p.match+1)
+	}
+	return keep
+}

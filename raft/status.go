@@ -1,0 +1,78 @@
+package raft
+
+import "time"
+
+// Status is a look at a Node.
+type Status struct {
+	ID          ServerID
+	Group       GroupID
+	Role        Role
+	Term        Term
+	Leader      ServerID
+	Commit      Index
+	Applied     Index
+	First, Next Index // the log, half open
+	Durable     Index // the own log is durable up to here
+	Snapshot    Index
+	Membership  Membership
+	ClusterTime int64
+
+	Born             bool
+	BirthMissing     []ServerID // founders whose answer is still awaited
+	Refused          Refused    // a peer gives this server's messages no effect
+	UncommittedBytes int
+	Progress         []ProgressStatus // a leader's view of the others
+}
+
+// ProgressStatus is a leader's view of one member.
+type ProgressStatus struct {
+	ID               ServerID
+	State            ProgressState
+	Match, Next      Index
+	InflightBytes    int
+	InflightMessages int
+	Silent           time.Duration // since it last answered; Never if it did not
+	Filling          bool          // old entries are being read for it
+	Snapshot         Index         // what it was offered
+	LostLog          bool          // it came back with less than it had acknowledged
+}
+
+// Status returns a look at the Node that shares nothing with it but the membership's immutable lists.
+func (n *Node) Status() Status {
+	s := Status{
+		ID: n.config.ID, Group: n.config.Group, Role: n.role, Term: n.hard.Term, Leader: n.leader, Commit: n.commit,
+		Applied: n.applied, First: n.trail.first, Next: n.trail.next, Durable: n.saves.durable - 1,
+		Snapshot: n.snapshot.Index, Membership: n.membership(), ClusterTime: n.clock.read(n.clock.now), Born: n.born,
+		Refused: n.refusal, UncommittedBytes: n.uncommittedBytes(),
+	}
+	if !n.born {
+		s.BirthMissing = n.birthMissing()
+	}
+	for _, p := range n.lead.progress {
+		silent := Never
+		if p.heard {
+			silent = n.clock.now - p.heardAt
+		}
+		s.Progress = append(s.Progress, ProgressStatus{
+			ID: p.member.ID, State: p.state, Match: p.match, Next: p.next, InflightBytes: p.inflightBytes,
+			InflightMessages: len(p.inflight), Silent: silent, Filling: p.fill != 0, Snapshot: p.offered.Index,
+			LostLog: p.lost,
+		})
+	}
+	return s
+}
+
+func (n *Node) birthMissing() []ServerID {
+	voters, missing := n.config.Founders, []ServerID(nil)
+	if !n.birth.value.IsZero() {
+		voters = n.birth.value.Membership.Voters
+	}
+	for _, v := range voters {
+		_, heard := n.birth.store(v.ID)
+		if n.birth.value.IsZero() && (heard || v.ID == n.config.ID) || n.birth.hasAnswered(v.ID) {
+			continue
+		}
+		missing = append(missing, v.ID)
+	}
+	return missing
+}

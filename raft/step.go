@@ -1,0 +1,155 @@
+package raft
+
+import (
+	"fmt"
+	"time"
+)
+
+// Refused says that peers give this server's messages no effect, and why.
+type Refused struct {
+	By     ServerID // zero: nobody
+	Reason Refusal
+}
+
+// Step takes a message from a peer. The message is borrowed until Step returns; its blocks are taken over. One that is
+// malformed, of another group, or from a server whose store is not the one its id is bound to has no effect, whatever
+// is in it.
+func (n *Node) Step(now time.Duration, m *Message) {
+	if !n.input(now) {
+		return
+	}
+	now = n.clock.now
+	if err := n.inspect(m); err != nil {
+		n.trace(Trace{Kind: TraceDropped, Server: m.From, Reason: err.Error()})
+		return
+	}
+	if m.Type == MessageRefusal {
+		n.refusal = Refused{By: m.From, Reason: m.Refusal}
+		n.trace(Trace{Kind: TraceRefusedByPeer, Server: m.From, Refusal: m.Refusal})
+		return
+	}
+	if member, ok := n.membership().Member(m.From); ok && member.Store != m.FromStore {
+		n.refuse(m, RefusalStranger)
+		return
+	}
+	switch m.Type {
+	case MessageBirthRequest:
+		n.handleBirthRequest(m)
+		return
+	case MessageBirthResponse:
+		n.handleBirthResponse(m)
+		return
+	}
+	if !n.born && !n.impliesBirth(m) {
+		if n.birth.value.IsZero() {
+			n.refuse(m, RefusalUnborn)
+		}
+		return
+	}
+	if n.refusal.By == m.From {
+		n.refusal = Refused{} // it talks to us again
+	}
+	n.dispatch(now, m)
+}
+
+func (n *Node) dispatch(now time.Duration, m *Message) {
+	switch m.Type {
+	case MessagePreVoteRequest:
+		n.handlePreVoteRequest(now, m)
+	case MessagePreVoteResponse:
+		n.handlePreVoteResponse(now, m)
+	case MessageVoteRequest:
+		n.handleVoteRequest(now, m)
+	case MessageVoteResponse:
+		n.handleVoteResponse(now, m)
+	case MessageAppendRequest:
+		n.handleAppendRequest(now, m)
+	case MessageAppendResponse:
+		n.handleAppendResponse(now, m)
+	case MessageHeartbeatRequest:
+		n.handleHeartbeatRequest(now, m)
+	case MessageHeartbeatResponse:
+		n.handleHeartbeatResponse(now, m)
+	case MessageSnapshotOffer:
+		n.handleSnapshotOffer(now, m)
+	case MessageTransferRequest:
+		n.handleTransferRequest(now, m)
+	}
+}
+
+// refuse tells a sender why its message has no effect.
+func (n *Node) refuse(m *Message, reason Refusal) {
+	n.trace(Trace{Kind: TraceRefused, Server: m.From, Refusal: reason})
+	n.sendNow(Message{Type: MessageRefusal, To: m.From, Refusal: reason}, 0)
+}
+
+// inspect finds what no honest peer sends. Peers are trusted not to lie (dissertation 3.1 assumes as much), but a bug or
+// a decayed message must not make this server panic or break its own log.
+func (n *Node) inspect(m *Message) error {
+	switch {
+	case m.Group != n.config.Group:
+		return fmt.Errorf("it is for group %d", m.Group)
+	case m.To != n.config.ID || m.From == n.config.ID || m.From == 0:
+		return fmt.Errorf("it is from server %d to server %d", m.From, m.To)
+	case !m.ToStore.IsZero() && m.ToStore != n.config.Store:
+		return fmt.Errorf("it is for store %s", m.ToStore)
+	case m.Term == 0 && m.Type != MessageBirthRequest && m.Type != MessageBirthResponse && m.Type != MessageRefusal:
+		return fmt.Errorf("a %s without a term", m.Type)
+	case m.Term > termMax:
+		return fmt.Errorf("term %d cannot be", m.Term)
+	case m.Time < 0:
+		return fmt.Errorf("cluster time %d is negative", m.Time)
+	}
+	switch m.Type {
+	case MessageAppendRequest:
+		return n.inspectAppend(m)
+	case MessageSnapshotOffer:
+		return n.inspectOffer(m)
+	case MessageBirthRequest, MessageBirthResponse:
+		if !m.Birth.IsZero() {
+			return m.Birth.Membership.Validate()
+		}
+	}
+	return nil
+}
+
+// termMax and indexMax leave room above them, so that no sum overflows.
+const (
+	termMax  = Term(1) << 62
+	indexMax = Index(1) << 62
+)
+
+func (n *Node) inspectAppend(m *Message) error {
+	if m.PrevIndex >= indexMax || m.First != m.PrevIndex+1 || m.Next < m.First || m.Next > indexMax || m.PrevTerm > m.Term {
+		return fmt.Errorf("an append of %d to %d after index %d, term %d", m.First, m.Next, m.PrevIndex, m.PrevTerm)
+	}
+	at, term, memberships := m.First, m.PrevTerm, 0
+	for _, b := range m.Blocks {
+		if b.Group() != m.Group || b.First() != at || b.Next() <= at || b.Term() < term || b.Term() > m.Term || b.IsBlank() {
+			return fmt.Errorf("an append with a block at %d, term %d, after index %d, term %d", b.First(), b.Term(), at-1, term)
+		}
+		if b.Kind() == KindMembership {
+			if memberships >= len(m.Memberships) || m.Memberships[memberships].Index != at {
+				return fmt.Errorf("a membership entry at %d that was not decoded", at)
+			}
+			if err := m.Memberships[memberships].Membership.Validate(); err != nil {
+				return err
+			}
+			memberships++
+		}
+		at, term = b.Next(), b.Term()
+	}
+	if at != m.Next || memberships != len(m.Memberships) {
+		return fmt.Errorf("an append up to %d whose blocks end at %d", m.Next, at)
+	}
+	return nil
+}
+
+func (n *Node) inspectOffer(m *Message) error {
+	s := m.Snapshot
+	if s.Group != m.Group || s.Index == 0 || s.Index >= indexMax || s.Term == 0 || s.Term > m.Term || s.MembershipIndex > s.Index ||
+		s.Size < 0 || s.Time < 0 {
+		return fmt.Errorf("an offer of a snapshot at index %d, term %d", s.Index, s.Term)
+	}
+	return s.Membership.Validate()
+}
