@@ -1,0 +1,43 @@
+# Bare `make` lists what there is. CI calls the same targets that people do.
+
+GO   ?= go
+LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# How long `make fuzz` spends on each target, and how often `make bench` repeats (benchstat wants several).
+FUZZTIME ?= 20s
+COUNT    ?= 6
+
+.DEFAULT_GOAL := help
+.PHONY: help tools demo test check race fuzz bench build clean
+
+help: ## this list
+	@echo "oarlock: a replicated log that applications plug into"
+	@echo
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+tools:
+	@sh scripts/tools.sh
+
+demo: tools ## three servers in one terminal: write, lose the leader, read
+	@$(GO) run ./cmd/oarlock demo
+
+test: tools ## all that CI runs: vet, rules, tests, race detector, cross builds
+	@GO="$(GO)" sh scripts/test.sh
+
+check: tools ## the read-only gate: format, vet, floor plan, documents, linters
+	@GO="$(GO)" LINT="$(LINT)" sh scripts/check.sh
+
+race: tools ## every test under the race detector
+	$(GO) test -race -timeout 20m ./...
+
+fuzz: tools ## each fuzz target for FUZZTIME (20s)
+	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh scripts/fuzz.sh
+
+bench: tools ## benchmarks, COUNT (6) times; compare two outputs with benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
+
+build: tools ## the command, into bin/
+	$(GO) build -trimpath -o bin/oarlock ./cmd/oarlock
+
+clean: ## remove what the other targets made
+	rm -rf bin build dist
