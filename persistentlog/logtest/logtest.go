@@ -12,6 +12,7 @@ package logtest
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/oarlock/oarlock/persistentlog"
 )
@@ -85,12 +86,22 @@ type Story struct {
 // Check tells the story to a fresh store and reports what was not as promised.
 func (s Story) Check(t T, factory Factory) {
 	t.Helper()
-	switch err := s.tell(factory); {
+	switch err := s.guarded(factory); {
 	case errors.Is(err, errNotOffered):
 		t.Logf("%s: left out: %v", s.Name, err)
 	case err != nil:
 		t.Errorf("%s: %v", s.Name, err)
 	}
+}
+
+// guarded makes an error of a panic: a log that mangles what it was given must not end the process that examines it.
+func (s Story) guarded(factory Factory) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return s.tell(factory)
 }
 
 // Stories returns the suite's parts, for callers with a runner of their own.

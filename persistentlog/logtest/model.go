@@ -83,7 +83,7 @@ func (m *model) apply(u persistentlog.Update) {
 		m.entries = slices.Clip(m.entries[:b.First()-m.base])
 		chain := b.Chain()
 		for body := range b.Entries() {
-			chain = raft.ChainNext(chain, b.Term(), b.Kind(), body)
+			chain = raft.ChainNext(chain, b.Term(), b.Kind(), b.Time(), body)
 			m.entries = append(m.entries, entry{b.Term(), b.Kind(), b.Time(), body, chain})
 		}
 	}
@@ -138,7 +138,8 @@ func (m *model) checkState(got persistentlog.State) error {
 
 // differ names the first field in which two states are not the same.
 func differ(got, want persistentlog.State) error {
-	if !got.Birth.Same(want.Birth) || got.Birth.Complete != want.Birth.Complete {
+	g, w := got.Birth, want.Birth
+	if !g.Membership.Equal(w.Membership) || g.Limits != w.Limits || g.Complete != w.Complete {
 		return fmt.Errorf("birth is %+v, want %+v", got.Birth, want.Birth)
 	}
 	if !got.Snapshot.Membership.Equal(want.Snapshot.Membership) {
@@ -146,10 +147,10 @@ func differ(got, want persistentlog.State) error {
 	}
 	got.Birth, want.Birth = raft.Birth{}, raft.Birth{}
 	got.Snapshot.Membership, want.Snapshot.Membership = raft.Membership{}, raft.Membership{}
-	g, w := reflect.ValueOf(got), reflect.ValueOf(want)
-	for i := range g.NumField() {
-		if !reflect.DeepEqual(g.Field(i).Interface(), w.Field(i).Interface()) {
-			return fmt.Errorf("%s is %+v, want %+v", g.Type().Field(i).Name, g.Field(i), w.Field(i))
+	fields, wanted := reflect.ValueOf(got), reflect.ValueOf(want)
+	for i := range fields.NumField() {
+		if !reflect.DeepEqual(fields.Field(i).Interface(), wanted.Field(i).Interface()) {
+			return fmt.Errorf("%s is %+v, want %+v", fields.Type().Field(i).Name, fields.Field(i), wanted.Field(i))
 		}
 	}
 	return nil

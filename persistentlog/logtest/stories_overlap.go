@@ -31,7 +31,7 @@ func (h *history) add(blocks []raft.Block) {
 		chain, index := b.Chain(), b.First()
 		h.chains[place{b.Group(), index, chain}] = true
 		for body := range b.Entries() {
-			chain = raft.ChainNext(chain, b.Term(), b.Kind(), body)
+			chain = raft.ChainNext(chain, b.Term(), b.Kind(), b.Time(), body)
 			index++
 			h.chains[place{b.Group(), index, chain}] = true
 		}
