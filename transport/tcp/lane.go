@@ -1,0 +1,270 @@
+package tcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/transport"
+)
+
+type laneState uint8
+
+const (
+	laneConnecting laneState = iota // what is sent waits for the attempt's outcome
+	laneUp
+	laneDown // between two attempts: what is sent is dropped
+)
+
+// lane is one kind of traffic to one peer, over one connection after the other.
+type lane struct {
+	peer     *peer
+	kind     wire.Lane
+	bytesMax int
+	wake     chan struct{} // something was queued
+
+	mu       sync.Mutex
+	state    laneState
+	err      error             // why it is not up
+	to       wire.PeerIdentity // who answered last
+	next     batch             // queued; the writer swaps it for an empty one
+	queued   int               // bytes in next and in what is being written
+	fetches  map[uint64]*fetch // chunks asked for, by request id; only on the chunks lane
+	fetchSeq uint64
+
+	// The writer's own.
+	writing batch
+	vec     net.Buffers
+	rest    net.Buffers
+}
+
+func newLane(p *peer, kind wire.Lane, bytesMax int) *lane {
+	return &lane{peer: p, kind: kind, bytesMax: bytesMax, wake: make(chan struct{}, 1), fetches: make(map[uint64]*fetch)}
+}
+
+// enqueue takes a message, or reports that it cannot.
+func (l *lane) enqueue(m *raft.Message) bool {
+	l.mu.Lock()
+	// A message that alone is over the bound goes when nothing else waits: the bound holds back, it does not forbid.
+	size := blockBytes(m) + wire.FrameOverheadMax
+	if l.state == laneDown || l.queued > 0 && l.queued+size > l.bytesMax {
+		l.mu.Unlock()
+		return false
+	}
+	before := l.next.bytes
+	l.next.addMessage(m)
+	l.grown(l.next.bytes - before)
+	l.mu.Unlock()
+	l.signal()
+	return true
+}
+
+func (l *lane) grown(bytes int) {
+	l.queued += bytes
+	l.peer.t.queued.Add(int64(bytes))
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the lane connected until the peer is gone.
+func (l *lane) run() {
+	ctx, o := l.peer.ctx, l.peer.t.options
+	pause := o.BackoffMin
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		l.state = laneConnecting
+		l.mu.Unlock()
+		conn, frames, welcome, err := l.connect(ctx)
+		if err == nil {
+			since := time.Now()
+			err = l.use(ctx, conn, frames, welcome)
+			if time.Since(since) >= o.BackoffMax {
+				pause = o.BackoffMin
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		l.down(err)
+		l.peer.report(l.kind, err)
+		sleep(ctx, pause/2+rand.N(pause/2+1))
+		pause = min(2*pause, o.BackoffMax)
+	}
+	l.down(transport.ErrClosed)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// connect dials and shakes hands. Nothing of it takes longer than two HandshakeTimeouts.
+func (l *lane) connect(ctx context.Context) (net.Conn, *wire.FrameReader, wire.Welcome, error) {
+	t := l.peer.t
+	dialling, cancel := context.WithTimeout(ctx, t.options.HandshakeTimeout)
+	defer cancel()
+	conn, err := t.options.Dial(dialling, l.peer.address)
+	if err != nil {
+		return nil, nil, wire.Welcome{}, fmt.Errorf("tcp: dialling server %d: %w", l.peer.id, err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // the handshake sees it
+	defer stop()
+	frames, welcome, err := l.shakeHands(conn)
+	if err != nil {
+		conn.Close() //nolint:errcheck // the handshake's error says more
+		return nil, nil, wire.Welcome{}, fmt.Errorf("tcp: handshake with server %d at %s: %w", l.peer.id, l.peer.address, err)
+	}
+	return conn, frames, welcome, nil
+}
+
+func (l *lane) shakeHands(conn net.Conn) (*wire.FrameReader, wire.Welcome, error) {
+	t := l.peer.t
+	if err := errors.Join(setNoDelay(conn), conn.SetDeadline(time.Now().Add(t.options.HandshakeTimeout))); err != nil {
+		return nil, wire.Welcome{}, err
+	}
+	hello := wire.Hello{
+		VersionMin: wire.PeerVersionMin, VersionMax: wire.PeerVersionMax, Lane: l.kind, From: t.localIdentity(), To: l.peer.id,
+	}
+	if _, err := conn.Write(wire.AppendHello(nil, hello)); err != nil {
+		return nil, wire.Welcome{}, err
+	}
+	reader := &switchReader{r: conn}
+	frames := wire.NewFrameReader(reader, wire.HandshakeBytesMax)
+	f, err := frames.Next()
+	if err != nil {
+		return nil, wire.Welcome{}, err
+	}
+	welcome, err := wire.DecodeAnswer(f)
+	if err != nil {
+		return nil, welcome, err
+	}
+	if err := wire.Agree(hello.From, l.peer.id, welcome); err != nil {
+		return nil, welcome, err
+	}
+	reader.r = idleReader{conn, t.options.IdleTimeout}
+	frames.SetBytesMax(frameBytesMax(l.kind, t.options.Local))
+	return frames, welcome, conn.SetDeadline(time.Time{})
+}
+
+// use writes what is queued until the connection ends, and returns why it did.
+func (l *lane) use(ctx context.Context, conn net.Conn, frames *wire.FrameReader, welcome wire.Welcome) error {
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // reader and writer see it
+	defer stop()
+	l.up(welcome.From)
+	l.peer.t.log.Info("connected to peer", "peer", l.peer.id, "address", l.peer.address, "lane", l.kind.String(),
+		"store", welcome.From.Store.String())
+
+	ended := make(chan error, 1)
+	go func() {
+		err := l.listen(frames)
+		conn.Close() //nolint:errcheck // err says why
+		ended <- err
+	}()
+	err := l.write(conn, ended)
+	conn.Close() //nolint:errcheck // err says why
+	if first := <-ended; err == nil || errors.Is(err, net.ErrClosed) {
+		err = first // the reader closed the connection; its reason is the true one
+	}
+	return fmt.Errorf("tcp: connection to server %d lost: %w", l.peer.id, err)
+}
+
+func (l *lane) up(to wire.PeerIdentity) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state, l.err, l.to = laneUp, nil, to
+}
+
+// write is the writer: all that is queued in one call. It returns when the connection has ended, with the reason put
+// back into ended for the caller, or with an error of its own.
+func (l *lane) write(conn net.Conn, ended chan error) error {
+	ticker := time.NewTicker(l.peer.t.options.KeepaliveInterval)
+	defer ticker.Stop()
+	keepalive, silent := wire.AppendKeepalive(nil), false
+	for {
+		select {
+		case err := <-ended:
+			ended <- err
+			return nil
+		case <-ticker.C:
+			if silent {
+				if _, err := conn.Write(keepalive); err != nil {
+					return err
+				}
+			}
+			silent = true
+			continue
+		case <-l.wake:
+		}
+		if err := l.flush(conn); err != nil {
+			return err
+		}
+		silent = false
+	}
+}
+
+// flush writes what is queued now.
+func (l *lane) flush(conn net.Conn) error {
+	t := l.peer.t
+	l.mu.Lock()
+	l.writing, l.next = l.next, l.writing
+	to := l.to
+	l.mu.Unlock()
+	defer l.written()
+	vec, sent, strangers, tooLarge := l.writing.vector(l.vec[:0], to.Store, to.FrameBytesMax)
+	if strangers+tooLarge > 0 {
+		t.drop(l.peer.id, strangers+tooLarge)
+	}
+	if tooLarge > 0 {
+		t.log.Error("frame not sent: the peer does not read frames of that size", "peer", l.peer.id,
+			"frameBytesMax", to.FrameBytesMax, "messages", tooLarge)
+	}
+	l.vec, l.rest = vec, vec
+	n, err := l.rest.WriteTo(conn)
+	t.sentBytes.Add(uint64(n))
+	clear(l.vec)
+	if err != nil {
+		t.drop(l.peer.id, sent)
+		return err
+	}
+	t.sent.Add(sent)
+	return nil
+}
+
+func (l *lane) written() {
+	bytes := l.writing.bytes
+	l.writing.reset()
+	l.mu.Lock()
+	l.grown(-bytes)
+	l.mu.Unlock()
+}
+
+// down drops what is queued, ends what waits for chunks, and has the handler told.
+func (l *lane) down(err error) {
+	l.mu.Lock()
+	l.state, l.err = laneDown, err
+	lost := l.next.messages()
+	l.grown(-l.next.bytes)
+	l.next.reset()
+	fetches := l.fetches
+	l.fetches = make(map[uint64]*fetch)
+	l.mu.Unlock()
+	for _, f := range fetches {
+		f.end(transport.Chunk{}, fmt.Errorf("%w: %w", transport.ErrUnreachable, err))
+	}
+	l.peer.t.drop(l.peer.id, lost)
+}

@@ -1,0 +1,255 @@
+// Package tcp is the transport that servers use: TCP, or whatever a Listener and a Dial function make of it, TLS for
+// one. docs/format.md has the frames.
+//
+// To each peer there are three lanes, each a connection of its own with its own bounded queue and its own writer:
+//
+//	control   what has no blocks: votes, heartbeats, every response, offers
+//	entries   append requests
+//	chunks    requests for parts of snapshots, with the answers on the same connection
+//
+// so that neither entries nor snapshots hold up what decides who leads. A lane is dialled by its sender; messages back
+// come on the lanes that the other side dials. A writer takes all that is queued in one system call (writev), and a
+// reader hands over all that has arrived in one call.
+package tcp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/transport"
+)
+
+// Transport implements transport.Transport. Make one with New.
+type Transport struct {
+	options Options
+	log     *slog.Logger
+	handler transport.Handler // set by Start, before any goroutine
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	peers atomic.Pointer[map[raft.ServerID]*peer] // replaced as a whole, under mu
+
+	mu       sync.Mutex
+	started  bool
+	closed   bool
+	accepted map[net.Conn]struct{} // every connection that came in and is not a client's
+	pending  map[string]int        // those of them that have not finished the handshake, by source
+	pendings int
+	serving  int // those that have
+	lost     map[raft.ServerID]struct{}
+
+	lostWake chan struct{}
+	refusals rateLimit
+
+	sent, sentBytes, received, receivedBytes, dropped, refused atomic.Uint64
+	queued                                                     atomic.Int64
+}
+
+var _ transport.Transport = (*Transport)(nil)
+
+// New makes a transport that does nothing before Start. It owns options.Listener from here on, unless it returns an
+// error.
+func New(options Options) (*Transport, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Transport{
+		options:  options.withDefaults(),
+		accepted: make(map[net.Conn]struct{}),
+		pending:  make(map[string]int),
+		lost:     make(map[raft.ServerID]struct{}),
+		lostWake: make(chan struct{}, 1),
+	}
+	t.log = t.options.Logger
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.peers.Store(&map[raft.ServerID]*peer{})
+	return t, nil
+}
+
+// Address returns where the transport listens.
+func (t *Transport) Address() net.Addr { return t.options.Listener.Addr() }
+
+// Start implements transport.Transport.
+func (t *Transport) Start(handler transport.Handler) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed:
+		return transport.ErrClosed
+	case t.started:
+		return fmt.Errorf("tcp: Start was called twice")
+	}
+	t.started, t.handler = true, handler
+	t.wg.Go(t.accept)
+	t.wg.Go(t.tellLost)
+	return nil
+}
+
+// Send implements transport.Transport.
+func (t *Transport) Send(messages []raft.Message) {
+	peers := *t.peers.Load()
+	for i := range messages {
+		m := &messages[i]
+		p := peers[m.To]
+		if p == nil {
+			t.drop(m.To, 1)
+			continue
+		}
+		if why := t.unsendable(m); why != "" {
+			t.log.Error("message not sent", "peer", m.To, "type", m.Type.String(), "reason", why)
+			t.drop(m.To, 1)
+			continue
+		}
+		lane := p.control
+		if m.Type == raft.MessageAppendRequest {
+			lane = p.entries
+		}
+		if !lane.enqueue(m) {
+			t.drop(m.To, 1)
+		}
+	}
+}
+
+// unsendable says why a message would make the peer close the connection: a mistake of the caller.
+func (t *Transport) unsendable(m *raft.Message) string {
+	if m.From != t.options.Local.Server {
+		return "it is not from this server"
+	}
+	if len(m.Blocks) > 0 && m.Type != raft.MessageAppendRequest {
+		return "blocks in a message that is no AppendRequest"
+	}
+	for i := range m.Blocks {
+		if m.Blocks[i].IsBlank() {
+			return "a block has no bytes"
+		}
+	}
+	return ""
+}
+
+// SetPeers implements transport.Transport. This server itself is left out if it is among them.
+func (t *Transport) SetPeers(members []raft.Member) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || !t.started {
+		return
+	}
+	old := *t.peers.Load()
+	peers := make(map[raft.ServerID]*peer, len(members))
+	for _, member := range members {
+		if member.ID == t.options.Local.Server || member.ID == 0 {
+			continue
+		}
+		if p := old[member.ID]; p != nil && p.address == member.Address {
+			peers[member.ID] = p
+			continue
+		}
+		peers[member.ID] = newPeer(t, member.ID, member.Address)
+	}
+	t.peers.Store(&peers)
+	for id, p := range old {
+		if peers[id] != p {
+			p.cancel()
+		}
+	}
+	for id, p := range peers {
+		if old[id] != p {
+			p.start()
+		}
+	}
+}
+
+// Status implements transport.Transport.
+func (t *Transport) Status() transport.Status {
+	peers := *t.peers.Load()
+	o := t.options
+	s := transport.Status{
+		SentMessages: t.sent.Load(), SentBytes: t.sentBytes.Load(),
+		Received: t.received.Load(), ReceivedBytes: t.receivedBytes.Load(),
+		DroppedMessages: t.dropped.Load(), RefusedConns: t.refused.Load(),
+		QueuedBytes:    t.queued.Load(),
+		QueuedBytesMax: int64(len(peers)) * int64(o.ControlBytesMax+o.EntriesBytesMax+o.ChunksBytesMax),
+	}
+	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		s.Peers = append(s.Peers, peers[id].status())
+	}
+	return s
+}
+
+// Close implements transport.Transport. It waits for the handler's methods that are running, so whoever calls it makes
+// sure that a Receive that blocks returns; none of them may call it. Connections that were handed to Clients stay open.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		t.wg.Wait()
+		return nil
+	}
+	t.closed = true
+	conns := slices.Collect(maps.Keys(t.accepted))
+	t.mu.Unlock()
+
+	t.cancel()
+	err := t.options.Listener.Close()
+	for _, conn := range conns {
+		conn.Close() //nolint:errcheck // it is given up; its reader sees the error
+	}
+	t.wg.Wait()
+	return err
+}
+
+// drop counts messages that will not arrive, and has the handler told.
+func (t *Transport) drop(to raft.ServerID, messages uint64) {
+	t.dropped.Add(messages)
+	t.unreachable(to)
+}
+
+// unreachable has the handler told, on a goroutine that holds no lock of ours or of the caller's. What comes before it
+// is told is told once.
+func (t *Transport) unreachable(id raft.ServerID) {
+	t.mu.Lock()
+	t.lost[id] = struct{}{}
+	t.mu.Unlock()
+	select {
+	case t.lostWake <- struct{}{}:
+	default:
+	}
+}
+
+// tellLost calls Handler.Unreachable until the transport closes.
+func (t *Transport) tellLost() {
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-t.lostWake:
+		}
+		t.mu.Lock()
+		ids := slices.Sorted(maps.Keys(t.lost))
+		clear(t.lost)
+		t.mu.Unlock()
+		for _, id := range ids {
+			if t.ctx.Err() != nil {
+				return
+			}
+			t.tell(id)
+		}
+	}
+}
+
+func (t *Transport) tell(id raft.ServerID) {
+	defer t.recovered("Unreachable", id, nil)
+	t.handler.Unreachable(id)
+}
+
+// localIdentity is what the handshake says of this server.
+func (t *Transport) localIdentity() wire.PeerIdentity { return t.options.identity() }
