@@ -38,11 +38,19 @@ func AppendClientTrue(buf []byte, id uint32) []byte {
 	return appendBool(appendResponseHead(buf, id), true)
 }
 
-// AppendClientSession appends the response of session_open: the session's number, and the cluster time in nanoseconds
-// after which the session ends if it is not used (zero: the server does not say).
-func AppendClientSession(buf []byte, id uint32, session uint64, expiryNanos int64) []byte {
-	buf = appendArray(appendResponseHead(buf, id), 2)
-	return appendUint(appendUint(buf, session), uint64(max(expiryNanos, 0)))
+// ClientSession is the result of session_open, an array.
+type ClientSession struct {
+	Session uint64
+	// ExpiryNanos is the cluster time after which the session ends if it is not used. Zero: the server does not say.
+	ExpiryNanos int64
+	// Window is how far above its floor a sequence number may be, half open. Zero: the server does not say; SequenceWindow then.
+	Window uint64
+}
+
+// AppendClientSession appends the response of session_open.
+func AppendClientSession(buf []byte, id uint32, s ClientSession) []byte {
+	buf = appendUint(appendArray(appendResponseHead(buf, id), 3), s.Session)
+	return appendUint(appendUint(buf, uint64(max(s.ExpiryNanos, 0))), s.Window)
 }
 
 // AppendClientError appends a response that is an error: its code, its text, and for a NotLeaderError who leads.
@@ -150,18 +158,20 @@ func (r *ClientResponse) ClientUint() (uint64, error) {
 }
 
 // ClientSession reads the result of session_open.
-func (r *ClientResponse) ClientSession() (session uint64, expiryNanos int64, err error) {
+func (r *ClientResponse) ClientSession() (s ClientSession, err error) {
 	c := rpcCursor{b: r.Result}
 	n := c.array()
-	session = c.uint()
+	s.Session = c.uint()
 	expiry := c.uint()
-	for i := 2; i < n && !c.bad; i++ {
+	s.Window = c.uint()
+	for i := 3; i < n && !c.bad; i++ {
 		c.skip()
 	}
-	if session == 0 || expiry > 1<<62 {
+	if s.Session == 0 || expiry > 1<<62 {
 		c.bad = true
 	}
-	return session, int64(expiry), c.result("a session and its expiry")
+	s.ExpiryNanos = int64(expiry)
+	return s, c.result("a session, its expiry and its window")
 }
 
 func (c *rpcCursor) result(want string) error {

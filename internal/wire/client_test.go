@@ -60,7 +60,7 @@ func TestClientBytesStayAsTheyAre(t *testing.T) {
 		goldenCase{"response no bytes", AppendClientBytes(nil, 9, nil)},
 		goldenCase{"response number", AppendClientUint(nil, 9, 70_000)},
 		goldenCase{"response true", AppendClientTrue(nil, 9)},
-		goldenCase{"response session", AppendClientSession(nil, 9, 77, 3_600_000_000_000)},
+		goldenCase{"response session", AppendClientSession(nil, 9, ClientSession{77, 3_600_000_000_000, 256})},
 		goldenCase{"response hello", value(ClientHello{Version: 1, Cluster: make([]byte, 16), Server: 2, RequestBytesMax: 1 << 22, CommandBytesMax: 1 << 21, OutstandingMax: 1024})},
 		goldenCase{"response status", value(ClientStatus{Server: 2, Groups: []ClientGroup{{Group: 1, Role: "leader", Term: 3, Leader: 2, LeaderAddress: "two.example:7400", First: 1, Next: 9, Commit: 8, Applied: 8, Born: true}}})},
 		goldenCase{"response members", value([]ClientMember{{ID: 2, Role: "voter", Address: "two.example:7401", Store: make([]byte, 16)}})},
@@ -187,14 +187,14 @@ func TestResultsComeBackAsTheyWere(t *testing.T) {
 	n, err := parse(AppendClientUint(nil, 1, 1<<63)).ClientUint()
 	require.NoError(t, err)
 	require.Equal(t, uint64(1)<<63, n)
-	session, expiry, err := parse(AppendClientSession(nil, 1, 77, 5)).ClientSession()
+	session, err := parse(AppendClientSession(nil, 1, ClientSession{77, 5, 16})).ClientSession()
 	require.NoError(t, err)
-	require.Equal(t, [2]uint64{77, 5}, [2]uint64{session, uint64(expiry)})
+	require.Equal(t, ClientSession{77, 5, 16}, session)
 	_, err = parse(AppendClientBytes(nil, 1, []byte("abc"))).ClientUint()
 	require.ErrorIs(t, err, ErrMalformed)
 	_, err = parse(AppendClientTrue(nil, 1)).ClientBytes()
 	require.ErrorIs(t, err, ErrMalformed)
-	_, _, err = parse(AppendClientUint(nil, 1, 3)).ClientSession()
+	_, err = parse(AppendClientUint(nil, 1, 3)).ClientSession()
 	require.ErrorIs(t, err, ErrMalformed)
 
 	want := ClientStatus{Server: 2, Groups: []ClientGroup{{Group: 1, Role: "leader", Missing: []uint64{3}}}}
@@ -380,7 +380,7 @@ func FuzzClientRequest(f *testing.F) {
 
 func FuzzClientResponse(f *testing.F) {
 	f.Add(AppendClientBytes(nil, 9, []byte("one")))
-	f.Add(AppendClientSession(nil, 9, 77, 5))
+	f.Add(AppendClientSession(nil, 9, ClientSession{77, 5, 256}))
 	f.Add(AppendClientNotice(nil, ErrMalformed))
 	for _, err := range exampleErrors() {
 		f.Add(AppendClientError(nil, 9, err))
@@ -397,7 +397,7 @@ func FuzzClientResponse(f *testing.F) {
 		}
 		_, _ = r.ClientBytes()
 		_, _ = r.ClientUint()
-		_, _, _ = r.ClientSession()
+		_, _ = r.ClientSession()
 		var status ClientStatus
 		_ = r.ClientValue(&status)
 	})

@@ -40,6 +40,10 @@ var (
 	// ErrSequence: the sequence number is below the session's floor or too far above it (SequenceWindow).
 	ErrSequence = errors.New("oarlock: sequence number outside the session's window")
 
+	// ErrNotSent: the caller gave up, by its context, before anything was sent or after everything that was sent had been
+	// refused. The context's error is matched too.
+	ErrNotSent = errors.New("oarlock: given up")
+
 	// ErrTooLarge: the command or query is longer than the server takes.
 	ErrTooLarge = errors.New("oarlock: command too large")
 	// ErrMalformed: the request breaks the protocol.
@@ -92,6 +96,7 @@ const (
 	CodeNoGroup        Code = 107
 	CodeSessionExpired Code = 108
 	CodeSequence       Code = 109
+	CodeNotSent        Code = 110
 	CodeUnknown        Code = 200
 	CodeTooLarge       Code = 300
 	CodeMalformed      Code = 301
@@ -107,6 +112,7 @@ var sentinels = [...]struct {
 	err  error
 }{
 	{CodeUnknown, ErrUnknown},
+	{CodeNotSent, ErrNotSent},
 	{CodeNotLeader, ErrNotLeader},
 	{CodeNoLeader, ErrNoLeader},
 	{CodeBusy, ErrBusy},

@@ -1,0 +1,279 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// addressesMax bounds how many addresses are learned.
+const addressesMax = 64
+
+// link is one connection, from the wish for it to its end.
+type link struct {
+	id       ConnID
+	address  string
+	opened   time.Duration
+	made     bool // the connection stands
+	up       bool // and the server has answered hello
+	draining bool // nothing more is sent; answers are awaited until drainBy
+	drainBy  time.Duration
+
+	nextID uint32
+	byID   map[uint32]*call
+	flight callList // what was sent and not answered, in order
+	reads  int      // how many of them are neither proposals nor the core's own
+	out    []byte
+	heard  time.Duration // when the server was last heard, or began to owe an answer
+	pinged bool          // since then
+}
+
+var (
+	errSilent      = errors.New("the server was silent for too long")
+	errDialTimeout = errors.New("connecting took too long")
+	errDrain       = errors.New("the former leader did not answer in time")
+)
+
+func (c *Core) find(conn ConnID) *link {
+	for _, l := range c.links {
+		if l.id == conn {
+			return l
+		}
+	}
+	return nil
+}
+
+func (c *Core) dial() {
+	c.conns++
+	l := &link{id: c.conns, address: c.target, opened: c.now, byID: make(map[uint32]*call)}
+	c.links = append(c.links, l)
+	c.active = l
+	c.actions.Dials = append(c.actions.Dials, Dial{Conn: l.id, Address: l.address})
+}
+
+// Connected tells that a Dial succeeded. Nothing but hello is sent before the server has named its cluster.
+func (c *Core) Connected(now time.Duration, conn ConnID) {
+	c.turn(now)
+	if l := c.find(conn); l != nil && !l.made {
+		l.made = true
+		c.sendOwn(l, opHello)
+	}
+	c.pump()
+}
+
+// Disconnected tells that a Dial failed, or that a connection ended, and why. What was sent by it and not answered is
+// now of unknown fate.
+func (c *Core) Disconnected(now time.Duration, conn ConnID, why error) {
+	c.turn(now)
+	if l := c.find(conn); l != nil {
+		c.lost(l, why)
+	}
+	c.pump()
+}
+
+// Heard tells that a connection is alive though no whole message came: bytes have arrived, or were taken by the peer.
+func (c *Core) Heard(now time.Duration, conn ConnID) {
+	c.turn(now)
+	if l := c.find(conn); l != nil {
+		l.heard, l.pinged = c.now, false
+	}
+}
+
+func (c *Core) forget(l *link) {
+	c.links = slices.DeleteFunc(c.links, func(o *link) bool { return o == l })
+	if c.active == l {
+		c.active = nil
+	}
+}
+
+func (c *Core) hangUp(l *link) {
+	c.actions.Hangups = append(c.actions.Hangups, l.id)
+	c.forget(l)
+}
+
+// lost deals with the end of a connection.
+func (c *Core) lost(l *link, why error) {
+	wasActive, idle := c.active == l, l.up && l.flight.n == 0
+	c.forget(l)
+	if c.closed {
+		return
+	}
+	why = fmt.Errorf("connection to %s: %w", l.address, why)
+	for k := l.flight.first; k != nil; k = l.flight.first {
+		switch {
+		case k.op.own():
+			c.ownEnded(k)
+			c.finish(k, nil, nil)
+		case k.op != OpPropose:
+			c.lift(k)
+			c.requeue(k)
+		case k.session == 0 || k.session != c.session:
+			c.finish(k, nil, unknown(why))
+		default:
+			k.maybe = true
+			c.lift(k)
+			c.wait(k)
+		}
+	}
+	if wasActive && !idle {
+		c.rotate(l.address)
+		c.retryAt = c.now + c.pause()
+	}
+}
+
+// wait puts a proposal whose number stands in the window back to be sent with that number.
+func (c *Core) wait(k *call) {
+	k.state, k.link = callWaiting, nil
+	c.window.waiting++
+	c.bytes += len(k.body)
+}
+
+// linkDeadline returns when checkLinks has something to do for l.
+func (c *Core) linkDeadline(l *link) time.Duration {
+	d := Never
+	if !l.up {
+		d = l.opened + c.o.DialTimeout
+	}
+	if l.draining {
+		d = min(d, l.drainBy)
+	}
+	if l.flight.n > 0 {
+		silence := c.o.SilenceMax
+		if !l.pinged && l.up {
+			silence /= 3
+		}
+		d = min(d, l.heard+silence)
+	}
+	return d
+}
+
+func (c *Core) checkLinks() {
+	for i := 0; i < len(c.links); i++ {
+		l := c.links[i]
+		if c.now < c.linkDeadline(l) {
+			continue
+		}
+		var why error
+		switch {
+		case !l.up && c.now >= l.opened+c.o.DialTimeout:
+			why = errDialTimeout
+		case l.draining && c.now >= l.drainBy:
+			why = errDrain
+		case c.now >= l.heard+c.o.SilenceMax:
+			why = errSilent
+		default:
+			l.pinged = true
+			c.sendOwn(l, opPing)
+			continue
+		}
+		c.actions.Hangups = append(c.actions.Hangups, l.id)
+		c.lost(l, why)
+		i--
+	}
+}
+
+// pause counts a failure and returns how long to wait after it: doubling with every round through the servers, and
+// random, so that many clients that lost one leader do not come back together.
+func (c *Core) pause() time.Duration {
+	rounds := min(c.stumbles/len(c.addresses), 30)
+	c.stumbles++
+	d := c.o.BackoffMax
+	if c.o.BackoffMin < c.o.BackoffMax>>rounds {
+		d = c.o.BackoffMin << rounds
+	}
+	return d/2 + time.Duration(c.random.Int64N(int64(d/2)+1))
+}
+
+func (c *Core) learn(address string) {
+	if !slices.Contains(c.addresses, address) && len(c.addresses) < addressesMax {
+		c.addresses = append(c.addresses, address)
+	}
+}
+
+// rotate aims at the next server, another one than the given if there is one.
+func (c *Core) rotate(not string) {
+	for range 2 {
+		c.rotation = (c.rotation + 1) % len(c.addresses)
+		c.target = c.addresses[c.rotation]
+		if c.target != not {
+			return
+		}
+	}
+}
+
+// detach stops sending by l. What it still owes may come.
+func (c *Core) detach(l *link) {
+	c.active, c.holdUntil = nil, 0
+	l.draining, l.drainBy = true, c.now+c.o.SilenceMax
+}
+
+// leave gives up a server that cannot help now, for the next one.
+func (c *Core) leave(l *link) {
+	c.detach(l)
+	c.rotate(l.address)
+	c.retryAt = c.now + c.pause()
+}
+
+// redirect follows a hint. Servers that point at each other, each believing in the other's leadership, are asked no
+// faster than others that fail.
+func (c *Core) redirect(l *link, hint *wire.NotLeaderError) {
+	address := hint.Address
+	if address == "" {
+		address = c.byID[hint.Leader]
+	}
+	if address == "" || address == l.address {
+		c.leave(l)
+		return
+	}
+	c.learn(address)
+	if hint.Leader != 0 {
+		c.know(hint.Leader, address)
+	}
+	c.detach(l)
+	c.target = address
+	c.retryAt = c.now
+	c.redirects++
+	if c.redirects > 2 {
+		c.retryAt += c.pause()
+	}
+}
+
+func (c *Core) know(id raft.ServerID, address string) {
+	if _, known := c.byID[id]; known || len(c.byID) < addressesMax {
+		c.byID[id] = address
+	}
+}
+
+// judge leaves a server that can never serve this client. When every server has said so, in a row, waiting is no use.
+func (c *Core) judge(l *link, why error) {
+	c.leave(l)
+	c.verdicts++
+	if c.verdicts < len(c.addresses) {
+		return
+	}
+	c.verdicts = 0
+	c.endQueued(why)
+}
+
+// endQueued ends every call that is not in flight.
+func (c *Core) endQueued(why error) {
+	c.endProposals(why)
+	for c.reads.first != nil {
+		c.finish(c.reads.first, nil, why)
+	}
+}
+
+func (c *Core) endProposals(why error) {
+	for s := c.window.floor; s < c.window.next && c.window.waiting > 0; s++ {
+		if k := c.window.at(s); k != nil && k.state == callWaiting {
+			c.giveUp(k, why)
+		}
+	}
+	for c.proposals.first != nil {
+		c.finish(c.proposals.first, nil, why)
+	}
+}
