@@ -39,7 +39,7 @@ type Member struct {
 	Address string
 	// Listen is what it listens on, if that is not Address.
 	Listen string
-	// ClientAddress is a listener of its own for clients; without it they come to Address.
+	// ClientAddress is a listener of its own for clients. Without it they come to Address, or with TLS not at all.
 	ClientAddress string
 	// Data is its data directory. A relative one begins at the file's folder.
 	Data string

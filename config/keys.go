@@ -83,7 +83,7 @@ var settings = []setting{
 	{name: "member.id", kind: Count, doc: "The member's number, from 1. Never given to another server again."},
 	{name: "member.address", kind: Text, doc: "Where the other servers reach it: host and port.", memberAt: func(m *Member) any { return &m.Address }},
 	{name: "member.listen", kind: Text, doc: "What it listens on, if that is not its address (\"0.0.0.0:7101\" in a container).", memberAt: func(m *Member) any { return &m.Listen }},
-	{name: "member.client_address", kind: Text, doc: "A listener of its own for clients; without it they come to the address.", memberAt: func(m *Member) any { return &m.ClientAddress }},
+	{name: "member.client_address", kind: Text, doc: "A listener of its own for clients. Without it they come to the address; with TLS they need this one.", memberAt: func(m *Member) any { return &m.ClientAddress }},
 	{name: "member.data", kind: Text, doc: "Its data directory. A relative one begins at the file's folder.", memberAt: func(m *Member) any { return &m.Data }},
 	{name: "member.founder", kind: Flag, doc: "Whether it takes part in the group's birth; `false` for a server that was added later.", memberAt: func(m *Member) any { return &m.Founder }},
 }
