@@ -21,10 +21,10 @@ var tableDocs = map[string]string{
 	"snapshots": "",
 	"limits":    "These decide what an entry does, so they belong to the group and not to a server: the founder with the lowest id fixes them at the group's birth, and changing them here later changes nothing.",
 	"sizes":     "What is full refuses with *busy* at the door; nothing is dropped inside. Command, block, frame, in flight and uncommitted must each fit into the next.",
-	"tls":       "All three, or none. Without TLS a listener off the loopback needs `cluster.insecure = true`. With TLS (1.3, certificates on both sides), " +
+	"tls": "All three, or none. Without TLS a listener off the loopback needs `cluster.insecure = true`. With TLS (1.3, certificates on both sides), " +
 		"a server's certificate carries its host name or address and the URI `oarlock://<cluster id>/server` among its alternative names; a client's does not. " +
 		"Clients then come in by `client_address` only, so that no client's certificate opens the door of the servers.",
-	"member":    "One `[[member]]` for each server. A new member's `[[member]]` has `founder = false`.",
+	"member": "One `[[member]]` for each server. A new member's `[[member]]` has `founder = false`.",
 }
 
 // document writes docs/configuration.md from the table of keys.
