@@ -97,6 +97,8 @@ func TestEachMistakeIsNamedWithItsLineAndTheWayOut(t *testing.T) {
 		{"timeouts that do not differ", `heartbeat_interval = "50ms"`, `election_timeout_max = "300ms"`, `timing.election_timeout_max (300ms, line 6) must be longer than timing.election_timeout_min (300ms, the default)`},
 		{"command larger than block", `"1 MiB"`, `"3 MiB"`, `c.toml:9: sizes.command_bytes_max: sizes.command_bytes_max (3 MiB, line 9) with its headers must fit into sizes.block_bytes_max (3 MiB, line 10)`},
 		{"block larger than frame", `3145728`, `8388608`, `sizes.block_bytes_max (8 MiB, line 10) with the frame's own fields must fit into sizes.frame_bytes_max (8 MiB, the default)`},
+		{"memtable too small", `[timing]`, "[log]\nmemtable_bytes = \"64 KiB\"\n[timing]", `c.toml:6: log.memtable_bytes: log.memtable_bytes (64 KiB, line 6) must be from 1 MiB to 1 GiB`},
+		{"too few files", `[timing]`, "[log]\nopen_files_max = 3\n[timing]", `log.open_files_max (3, line 6) must be from 16 to 1048576`},
 		{"frame larger than window", `block_bytes_max = 3145728`, `frame_bytes_max = "32 MiB"`, `sizes.frame_bytes_max (32 MiB, line 10) must fit into sizes.inflight_bytes_max (16 MiB, the default)`},
 		{"group's queue larger than the server's", `block_bytes_max = 3145728`, `inbox_bytes_max = "1 GiB"`, `sizes.inbox_bytes_max (1 GiB, line 10) must fit into sizes.inbox_server_bytes_max (256 MiB, the default)`},
 		{"decimal unit", `"1 MiB"`, `"1 MB"`, `c.toml:9: sizes.command_bytes_max: "1 MB" is not a size`},

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ const (
 // Validate returns everything that cannot work, each with its line if it came from a file. Parse and Load have called it;
 // call it after Set.
 func (c *Config) Validate() error {
-	return errors.Join(errors.Join(c.clashes()...), errors.Join(c.members()...), errors.Join(c.security()...))
+	return errors.Join(errors.Join(c.ranges()...), errors.Join(c.clashes()...), errors.Join(c.members()...), errors.Join(c.security()...))
 }
 
 // wrong is an Error about a key of this configuration.
@@ -67,6 +68,27 @@ func (c *Config) bounds() []bound {
 		{"sizes.uncommitted_bytes_max", int64(s.UncommittedBytesMax), "", "sizes.uncommitted_server_bytes_max", int64(s.UncommittedServerBytesMax)},
 		{"sizes.unapplied_bytes_max", int64(s.UnappliedBytesMax), "", "sizes.unapplied_server_bytes_max", int64(s.UnappliedServerBytesMax)},
 	}
+}
+
+// ranges are the settings that a part bounds by itself.
+func (c *Config) ranges() []error {
+	var found []error
+	for _, r := range []struct {
+		key              string
+		value, low, high int
+	}{
+		{"log.memtable_bytes", c.Log.MemtableBytes, 1 << 20, 1 << 30},
+		{"log.cache_bytes", c.Log.CacheBytes, 1 << 20, math.MaxInt},
+		{"log.open_files_max", c.Log.OpenFilesMax, 16, 1 << 20},
+		{"sizes.frame_bytes_max", c.Sizes.FrameBytesMax, 64 << 10, 1 << 30},
+		{"limits.result_bytes_max", int(c.Limits.ResultBytesMax), 1, 1 << 30},
+	} {
+		if r.value < r.low || r.value > r.high {
+			kind := settingsByName[r.key].kind
+			found = append(found, c.wrong(r.key, "%s must be from %s to %s", c.shown(r.key), format(kind, &r.low), format(kind, &r.high)))
+		}
+	}
+	return found
 }
 
 // clashes finds pairs of settings that cannot both hold.
