@@ -1,0 +1,176 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// Submit hands in a proposal and returns at once; done receives the result, a refusal (the command is certainly not
+// applied) or an error that matches ErrUnknown (it may have been, or may yet be). It is the way in that allocates
+// nothing, for those who have many proposals under way.
+func (s *Server) Submit(p Proposal, done Completion) {
+	g := s.group(p.Group)
+	var err error
+	switch {
+	case g == nil:
+		err = fmt.Errorf("%w: %d", ErrNoGroup, p.Group)
+	case p.Kind != raft.KindCommand && p.Kind != raft.KindSession:
+		err = fmt.Errorf("%w: nobody may propose a %s entry", wire.ErrMalformed, p.Kind)
+	case len(p.Command) > s.options.CommandBytesMax:
+		err = fmt.Errorf("%w: %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(p.Command), s.options.CommandBytesMax)
+	default:
+		err = g.inbox.propose(p, done)
+	}
+	if err != nil {
+		done.Complete(nil, err)
+		return
+	}
+	g.wake()
+}
+
+// SubmitQuery asks for a linearizable read at the leader and returns at once. query must not change until done was called.
+func (s *Server) SubmitQuery(group raft.GroupID, q []byte, done Completion) {
+	if len(q) > s.options.CommandBytesMax {
+		done.Complete(nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), s.options.CommandBytesMax))
+		return
+	}
+	s.submitQuery(group, query{query: q, done: done})
+}
+
+func (s *Server) submitQuery(group raft.GroupID, q query) {
+	g := s.group(group)
+	if g == nil {
+		q.done.Complete(nil, fmt.Errorf("%w: %d", ErrNoGroup, group))
+		return
+	}
+	if err := g.inbox.query(q); err != nil {
+		q.done.Complete(nil, err)
+		return
+	}
+	g.wake()
+}
+
+// Propose has the group execute a command, outside of any session, and waits for its result. It makes one attempt: where
+// the outcome is unknown, trying again may execute the command twice; a session is what prevents that. If ctx ends first
+// the error matches ErrUnknown and ctx's.
+func (s *Server) Propose(ctx context.Context, group raft.GroupID, command []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx) // nothing was sent
+	}
+	w := waiters.Get().(*waiter)
+	s.Submit(Proposal{Group: group, Kind: raft.KindCommand, Command: w.keep(ctx, command)}, w)
+	return w.wait(ctx, ErrUnknown)
+}
+
+// ProposeIn is Propose in a session: however often it is tried with one sequence number, the command is executed once.
+func (s *Server) ProposeIn(ctx context.Context, p Proposal) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	w := waiters.Get().(*waiter)
+	p.Kind, p.Command = raft.KindCommand, w.keep(ctx, p.Command)
+	s.Submit(p, w)
+	return w.wait(ctx, ErrUnknown)
+}
+
+// Query reads through the state machine at the leader, and sees everything that was answered before it was called. No
+// error of it leaves anything behind.
+func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte) ([]byte, error) {
+	g := s.group(group)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case g == nil:
+		return nil, fmt.Errorf("%w: %d", ErrNoGroup, group)
+	case len(q) > s.options.CommandBytesMax:
+		return nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), s.options.CommandBytesMax)
+	}
+	w := waiters.Get().(*waiter)
+	if g.replica.apply.concurrent {
+		s.submitQuery(group, query{confirm: true, done: w})
+		if _, err := w.wait(ctx, nil); err != nil {
+			return nil, err
+		}
+		return g.queryHere(q)
+	}
+	s.submitQuery(group, query{query: w.keep(ctx, q), done: w})
+	return w.wait(ctx, nil)
+}
+
+// queryHere runs a confirmed query on the caller's goroutine.
+func (g *group) queryHere(q []byte) (result []byte, err error) {
+	var thrown error
+	defer func() {
+		if thrown != nil {
+			g.inbox.stop(thrown)
+			g.wake()
+			err = fenced(thrown)
+		}
+	}()
+	defer guard(func() string { return "query" }, &thrown)
+	return g.replica.apply.query(q)
+}
+
+// Barrier returns when this server, as the leader, has applied everything that was answered before Barrier was called.
+func (s *Server) Barrier(ctx context.Context, group raft.GroupID) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w := waiters.Get().(*waiter)
+	s.submitQuery(group, query{confirm: true, done: w})
+	_, err := w.wait(ctx, nil)
+	return err
+}
+
+// OpenSession opens a session and returns its id.
+func (s *Server) OpenSession(ctx context.Context, group raft.GroupID) (uint64, error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	w := waiters.Get().(*waiter)
+	s.Submit(Proposal{Group: group, Kind: raft.KindSession}, w)
+	result, err := w.wait(ctx, ErrUnknown)
+	if err != nil {
+		return 0, err
+	}
+	return SessionID(result)
+}
+
+// SessionID reads the result of a proposal that opened a session.
+func SessionID(result []byte) (uint64, error) { return wire.DecodeSessionID(result) }
+
+// CloseSession ends a session. Ending one that has ended is no error.
+func (s *Server) CloseSession(ctx context.Context, group raft.GroupID, session uint64) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if session == 0 {
+		return fmt.Errorf("%w: 0 is no session", wire.ErrMalformed)
+	}
+	w := waiters.Get().(*waiter)
+	s.Submit(Proposal{Group: group, Kind: raft.KindSession, Session: session}, w)
+	_, err := w.wait(ctx, ErrUnknown)
+	return err
+}
+
+// TakeSnapshot takes a snapshot of this server's replica, leader or not, and returns when its pointer is durable. It
+// returns at once if the newest snapshot covers everything that was applied.
+func (s *Server) TakeSnapshot(ctx context.Context, group raft.GroupID) error {
+	g := s.group(group)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case g == nil:
+		return fmt.Errorf("%w: %d", ErrNoGroup, group)
+	}
+	w := waiters.Get().(*waiter)
+	if err := g.inbox.snapshot(w); err != nil {
+		w.Complete(nil, err)
+	}
+	g.wake()
+	_, err := w.wait(ctx, nil)
+	return err
+}

@@ -1,0 +1,404 @@
+package server
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/statemachine"
+)
+
+// applier is a state machine with what has to move in step with it: the sessions, cluster time, the membership and the
+// chain hash as of the last entry. It belongs to the apply lane; only queries of a ConcurrentQuerier and the counters
+// are for others.
+type applier struct {
+	group      raft.GroupID
+	machine    statemachine.StateMachine
+	batcher    statemachine.BatchApplier
+	scheduled  statemachine.Scheduled
+	durable    statemachine.Durable
+	concurrent bool
+
+	sessions   *sessions
+	index      raft.Index // the last entry taken; the machine has executed it once the batch is flushed
+	term       raft.Term
+	time       int64
+	chain      uint64
+	ahead      uint64 // the chain hash after the entry that is being taken
+	membership raft.MembershipAt
+	through    raft.Index // the last entry that the machine has executed
+
+	// The batch under way, of a machine that takes batches.
+	entries []statemachine.Entry
+	results [][]byte
+	calls   []call
+	changes changes
+
+	// gate is held shared by queries that run beside applies, and alone by a restore.
+	gate     sync.RWMutex
+	progress atomic.Uint64 // through, for those who look
+	open     atomic.Int64  // sessions
+	applied  atomic.Uint64 // commands executed
+}
+
+// call is a command of the batch under way: who asked, and which session keeps its result.
+type call struct {
+	session  *session
+	sequence uint64
+	done     Completion
+}
+
+// waiting is who waits for the entry at an index.
+type waiting struct {
+	index raft.Index
+	term  raft.Term
+	done  Completion
+}
+
+// batchMax is how many commands one ApplyBatch is given at most.
+const batchMax = 4096
+
+func newApplier(group raft.GroupID, m statemachine.StateMachine) *applier {
+	a := &applier{group: group, machine: m, sessions: newSessions(limitsWithDefaults(raft.GroupLimits{}))}
+	a.batcher, _ = m.(statemachine.BatchApplier)
+	a.scheduled, _ = m.(statemachine.Scheduled)
+	_, a.concurrent = m.(statemachine.ConcurrentQuerier)
+	if a.durable, _ = m.(statemachine.Durable); a.durable != nil {
+		a.sessions.changes = &a.changes
+	}
+	return a
+}
+
+// begin tells an applier that has nothing before the first entry how its group was born.
+func (a *applier) begin(b *raft.Birth) {
+	if b != nil && a.index == 0 {
+		a.sessions.limits = limitsWithDefaults(b.Limits)
+		a.membership = raft.MembershipAt{Membership: b.Membership}
+	}
+}
+
+// apply executes the entries of one block up to, not including, index to. after is the chain hash behind the block.
+// Waiters are taken off the front of w as their entries come.
+func (a *applier) apply(b raft.Block, after uint64, to raft.Index, w *[]waiting) error {
+	switch first := b.First(); {
+	case first > a.index+1:
+		return fmt.Errorf("entry %d is to be applied after %d: entries between them are missing", first, a.index)
+	case first == a.index+1 && b.Chain() != a.chain:
+		return fmt.Errorf("entry %d does not follow the entry before it: chain hash %016x, want %016x", first, b.Chain(), a.chain)
+	case b.Time() < a.time || b.Term() < a.term:
+		return fmt.Errorf("entry %d has term %d and time %d, after term %d and time %d", first, b.Term(), b.Time(), a.term, a.time)
+	}
+	i, from := b.First(), a.index+1
+	for body := range b.Entries() {
+		if i >= to {
+			break
+		}
+		if i >= from {
+			if a.durable != nil {
+				a.ahead = raft.ChainNext(a.chain, b.Term(), b.Kind(), b.Time(), body)
+			}
+			if err := a.entry(b, i, body, a.waiter(w, b, i)); err != nil {
+				return err
+			}
+		}
+		i++
+	}
+	switch {
+	case a.durable != nil:
+	case i == b.Next():
+		a.chain = after
+	default:
+		a.chain = b.Clip(b.First(), i).ChainAfter()
+	}
+	return nil
+}
+
+// took moves the applier to an entry. A durable machine may be brought to any entry and keeps the chain hash there; for
+// the others the one at the end of the block will do.
+func (a *applier) took(b raft.Block, i raft.Index) {
+	a.index, a.term, a.time = i, b.Term(), b.Time()
+	if a.durable != nil {
+		a.chain = a.ahead
+	}
+}
+
+// waiter takes who waits for entry i off the front of w. Who waits for an entry of another term waits for one that is
+// not in the log any more.
+func (a *applier) waiter(w *[]waiting, b raft.Block, i raft.Index) Completion {
+	for len(*w) > 0 && (*w)[0].index <= i {
+		head := (*w)[0]
+		(*w)[0].done = nil
+		*w = (*w)[1:]
+		if head.index == i && head.term == b.Term() {
+			return head.done
+		}
+		head.done.Complete(nil, errUnknownDeposed)
+	}
+	return nil
+}
+
+func (a *applier) entry(b raft.Block, i raft.Index, body []byte, done Completion) error {
+	if due, ok := a.sessions.nextDue(); ok && due <= b.Time() {
+		if err := a.flush(); err != nil {
+			answerUnknown(done, err)
+			return err
+		}
+		a.sessions.expire(b.Time())
+	}
+	switch b.Kind() {
+	case raft.KindCommand:
+		return a.command(b, i, body, done)
+	case raft.KindSession:
+		return a.sessionEntry(b, i, body, done)
+	case raft.KindClock:
+		return a.clock(b, i)
+	case raft.KindMembership:
+		m, err := wire.DecodeMembership(body)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", i, err)
+		}
+		a.membership = raft.MembershipAt{Index: i, Membership: m}
+	case raft.KindNoOp:
+	default:
+		// An entry that is not understood is never skipped: the other replicas may act on it.
+		return fmt.Errorf("entry %d has kind %s, which this version does not know: upgrade this server", i, b.Kind())
+	}
+	a.took(b, i)
+	return nil
+}
+
+func (a *applier) command(b raft.Block, i raft.Index, body []byte, done Completion) error {
+	c, err := wire.DecodeCommand(body)
+	if err != nil {
+		answerUnknown(done, err)
+		return fmt.Errorf("entry %d: %w", i, err)
+	}
+	var s *session
+	if c.Session != 0 {
+		if a.sessions.mustSettle(c) || len(a.entries) >= batchMax {
+			if err := a.flush(); err != nil {
+				answerUnknown(done, err)
+				return err
+			}
+		}
+		var kept *wire.Result
+		s, kept, err = a.sessions.admit(c, i, b.Time())
+		if err != nil || kept != nil {
+			a.took(b, i)
+			if done != nil {
+				var result []byte
+				if kept != nil {
+					result, err = answerOf(kept)
+				}
+				done.Complete(result, err)
+			}
+			return nil
+		}
+	}
+	a.took(b, i)
+	e := statemachine.Entry{Index: uint64(i), Term: uint64(b.Term()), Time: b.Time(), Command: c.Command}
+	if a.batcher == nil && a.durable == nil {
+		finish := call{session: s, sequence: c.Sequence, done: done}
+		a.calls = append(a.calls, finish) // so that a panic leaves nobody waiting
+		result := a.machine.Apply(e)
+		a.calls = a.calls[:0]
+		a.finish(finish, result)
+		return nil
+	}
+	a.entries = append(a.entries, e)
+	a.calls = append(a.calls, call{session: s, sequence: c.Sequence, done: done})
+	if len(a.entries) >= batchMax {
+		return a.flush()
+	}
+	return nil
+}
+
+// limited replaces a result that is longer than the group keeps by the error that says so, on every replica alike.
+func (a *applier) limited(result []byte) ([]byte, error) {
+	if len(result) > int(a.sessions.limits.ResultBytesMax) {
+		return nil, ErrResultTooLarge
+	}
+	return result, nil
+}
+
+func (a *applier) finish(c call, result []byte) {
+	result, err := a.limited(result)
+	if c.session != nil {
+		a.sessions.settle(c.session, c.sequence, result, err)
+	}
+	a.applied.Add(1)
+	if c.done != nil {
+		c.done.Complete(result, err)
+	}
+}
+
+// flush has the machine execute the batch under way, and brings a durable one to the last entry taken.
+func (a *applier) flush() error {
+	if a.durable != nil {
+		return a.commit()
+	}
+	if n := len(a.entries); n > 0 {
+		a.results = append(a.results[:0], make([][]byte, n)...)
+		a.batcher.ApplyBatch(a.entries, a.results)
+		calls := a.calls
+		a.calls = a.calls[len(a.calls):]
+		for k := range calls {
+			a.finish(calls[k], a.results[k])
+		}
+		a.clearBatch(calls)
+	}
+	a.came()
+	return nil
+}
+
+func (a *applier) clearBatch(calls []call) {
+	clear(calls)
+	clear(a.entries)
+	clear(a.results)
+	a.calls, a.entries, a.results = calls[:0], a.entries[:0], a.results[:0]
+}
+
+func (a *applier) came() {
+	a.through = a.index
+	a.progress.Store(uint64(a.index))
+	a.open.Store(int64(len(a.sessions.byID)))
+}
+
+// commit has a durable machine execute the batch under way, in one transaction with what it changes of the sessions.
+// Results are known only afterwards, so those that a session keeps are promised first and follow in a transaction of
+// their own; a machine that is found between the two is restored from a snapshot (RestoreJob).
+func (a *applier) commit() error {
+	if a.through == a.index {
+		return nil
+	}
+	a.results = append(a.results[:0], make([][]byte, len(a.entries))...)
+	for _, c := range a.calls {
+		if c.session != nil {
+			a.changes.result(c.session.ID, wire.Result{Sequence: c.sequence, Code: codePromised})
+		}
+	}
+	a.changes.put([]byte{keyApplied}, wire.AppendApplied(nil, a.at()))
+	if err := a.transact(); err != nil {
+		return err
+	}
+	for k, c := range a.calls {
+		if c.session != nil {
+			result, err := a.limited(a.results[k])
+			if c.sequence < c.session.Floor {
+				a.changes.dropResult(c.session.ID, c.sequence) // settle does not keep it
+			}
+			a.sessions.settle(c.session, c.sequence, result, err)
+		}
+	}
+	calls, results := a.calls, a.results
+	a.calls, a.entries, a.results = nil, a.entries[:0], nil
+	if len(a.changes.records) > 0 {
+		if err := a.transact(); err != nil {
+			a.calls = calls
+			return err
+		}
+	}
+	a.results = results
+	for k := range calls {
+		a.applied.Add(1)
+		if calls[k].done != nil {
+			result, err := a.limited(results[k])
+			calls[k].done.Complete(result, err)
+		}
+	}
+	a.clearBatch(calls)
+	a.came()
+	return nil
+}
+
+// transact gives a durable machine the batch and the changes collected so far.
+func (a *applier) transact() error {
+	err := a.durable.ApplyDurable(a.entries, a.results, uint64(a.index), a.changes.latest())
+	if err != nil {
+		return fmt.Errorf("entries %d to %d: %w", a.through+1, a.index, err)
+	}
+	clear(a.changes.records)
+	a.changes.records = a.changes.records[:0]
+	return nil
+}
+
+// at is where the machine stands, as its snapshots and its records say it.
+func (a *applier) at() wire.Applied {
+	return wire.Applied{
+		Index: uint64(a.index), Term: uint64(a.term), Time: a.time, Chain: a.chain,
+		MembershipIndex: uint64(a.membership.Index), Membership: wire.AppendMembership(nil, a.membership.Membership),
+	}
+}
+
+func (a *applier) sessionEntry(b raft.Block, i raft.Index, body []byte, done Completion) error {
+	if err := a.flush(); err != nil {
+		answerUnknown(done, err)
+		return err
+	}
+	e, err := wire.DecodeSessionEntry(body)
+	if err != nil {
+		answerUnknown(done, err)
+		return fmt.Errorf("entry %d: %w", i, err)
+	}
+	var result []byte
+	switch e.Op {
+	case wire.SessionOpen:
+		result = wire.AppendSessionID(nil, a.sessions.open(i, b.Time()))
+	case wire.SessionClose:
+		a.sessions.close(e.Session)
+	}
+	a.took(b, i)
+	if done != nil {
+		done.Complete(result, nil)
+	}
+	return nil
+}
+
+// clock executes what falls due at a clock entry. The sessions that do were ended before, by the entry's time.
+func (a *applier) clock(b raft.Block, i raft.Index) error {
+	if err := a.flush(); err != nil {
+		return err
+	}
+	a.took(b, i)
+	if a.scheduled == nil {
+		return nil
+	}
+	a.scheduled.Expire(uint64(i), a.time)
+	if due, ok := a.scheduled.NextDue(); ok && due <= a.time {
+		return fmt.Errorf("entry %d: %w: due at %d, and cluster time is %d", i, statemachine.ErrStillDue, due, a.time)
+	}
+	if a.durable != nil { // what expired belongs to the transaction that follows at once
+		return a.commit()
+	}
+	return nil
+}
+
+// nextDue is the earliest cluster time at which a session or something in the machine falls due.
+func (a *applier) nextDue() (int64, bool) {
+	due, ok := a.sessions.nextDue()
+	if a.scheduled != nil {
+		if d, has := a.scheduled.NextDue(); has && (!ok || d < due) {
+			due, ok = d, true
+		}
+	}
+	return due, ok
+}
+
+// query runs one query; the caller is on the apply lane, or the machine takes queries beside it.
+func (a *applier) query(q []byte) ([]byte, error) {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	result, err := a.machine.Query(q)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
+	}
+	return a.limited(result)
+}
+
+func answerUnknown(done Completion, why error) {
+	if done != nil {
+		done.Complete(nil, unknown(why))
+	}
+}

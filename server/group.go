@@ -1,0 +1,253 @@
+package server
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// group is the shell around one replica: its inbox, its place in the queues, and the lanes that run its jobs.
+type group struct {
+	s       *Server
+	id      raft.GroupID
+	inbox   *inbox
+	state   atomic.Int32
+	due     atomic.Bool // its deadline has come
+	trim    atomic.Bool // other groups need the room that its tail takes
+	replica *Replica
+	turning sync.Mutex // held during a turn, and by those who look
+	apply   lane
+	files   lane
+	peers   []raft.Member // guarded by Server.peersMu
+
+	saves []*SaveJob // guarded by writer.mu
+
+	// Guarded by alarm.mu.
+	deadline   time.Duration
+	alarmAt    time.Duration
+	alarmed    bool
+	alarmPlace int
+
+	fence atomic.Pointer[error]
+	ended chan struct{} // closed when the replica has stopped for good
+}
+
+// The states of a group's place in the scheduler.
+const (
+	groupIdle    int32 = 0
+	groupQueued  int32 = 1
+	groupRunning int32 = 2
+	groupAgain   int32 = 3 // something arrived while it was running
+)
+
+// wake sees to it that a turn follows. It never blocks.
+func (g *group) wake() {
+	for {
+		switch g.state.Load() {
+		case groupIdle:
+			if g.state.CompareAndSwap(groupIdle, groupQueued) {
+				g.s.scheduler.push(g)
+				return
+			}
+		case groupRunning:
+			if g.state.CompareAndSwap(groupRunning, groupAgain) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// run is called by the scheduler, by one goroutine at a time for a group.
+func (g *group) run() {
+	g.state.Store(groupRunning)
+	g.turn()
+	if !g.state.CompareAndSwap(groupRunning, groupIdle) {
+		g.state.Store(groupQueued)
+		g.s.scheduler.push(g) // at the end, so that a busy group does not starve the others
+	}
+}
+
+func (g *group) turn() {
+	in := g.inbox.drain()
+	due, trim := g.due.Swap(false), g.trim.Swap(false)
+	if in == nil {
+		if !due && !trim {
+			return
+		}
+		in = new(Inputs)
+	}
+	g.turning.Lock()
+	defer g.turning.Unlock()
+	work := g.guarded(in)
+	for _, j := range work.Jobs {
+		if save, ok := j.(*SaveJob); ok {
+			g.s.writer.push(g, save)
+		}
+	}
+	if len(work.Sends) > 0 {
+		g.s.options.Transport.Send(work.Sends)
+	}
+	for _, j := range work.Jobs {
+		g.start(j)
+	}
+	if work.Members != nil {
+		g.s.setPeers(g, work.Members)
+	}
+	g.s.hub.publish(work.Events)
+	if work.Fenced != nil {
+		g.stopped(work)
+	}
+	g.s.alarm.set(g, work.Deadline)
+	if g.s.shared.tails.exceeded() {
+		g.s.trimTails(g)
+	}
+}
+
+// guarded runs the turn. A panic in it is a bug of this module or of a part that a turn calls into; it stops the replica
+// and not the process, and whoever was not answered yet is told that the outcome is unknown.
+func (g *group) guarded(in *Inputs) (work *Work) {
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		err := fmt.Errorf("group %d: %w: %v\n%s", g.id, errPanic, r, debug.Stack())
+		g.replica.fail(err)
+		in.giveUp(unknown(fenced(err)))
+		work = g.replica.stopped()
+	}()
+	return g.replica.Turn(g.s.clock.Now(), in)
+}
+
+// start hands a job to whatever runs its lane.
+func (g *group) start(j Job) {
+	switch j.Lane() {
+	case LaneApply:
+		g.apply.push(j)
+	case LaneSnapshot:
+		g.files.push(j)
+	case LaneFill:
+		g.s.fills.push(g, j)
+	case LaneFetch:
+		g.s.fetch(g, j.(*FetchJob))
+	}
+}
+
+// finished gives a job back to the replica.
+func (g *group) finished(j Job) {
+	g.inbox.finished(j)
+	if q, ok := j.(*QueryJob); ok && q.err == nil {
+		return // nothing follows from it: the next turn will do
+	}
+	g.wake()
+}
+
+// stopped ends what still runs for a replica that has stopped.
+func (g *group) stopped(work *Work) {
+	why := fenced(work.Fenced)
+	g.inbox.mu.Lock()
+	g.inbox.shut(why)
+	g.inbox.mu.Unlock()
+	g.fence.Store(&work.Fenced)
+	g.apply.close(why)
+	g.files.close(why)
+	close(g.ended)
+	if work.StoreFailed {
+		g.s.storeFailed(work.Fenced)
+	}
+	g.s.groupEnded()
+}
+
+// lane runs the jobs of one lane of one group, one at a time, in order, on a goroutine of the elastic pool that it
+// gives back when it has none.
+type lane struct {
+	g       *group
+	mu      sync.Mutex
+	queue   []Job
+	spare   []Job
+	running bool
+	closed  error
+	job     func()
+}
+
+func (l *lane) init(g *group) {
+	l.g = g
+	l.job = l.run
+}
+
+func (l *lane) push(j Job) {
+	l.mu.Lock()
+	if l.closed != nil {
+		why := l.closed
+		l.mu.Unlock()
+		j.Drop(why)
+		l.g.finished(j)
+		return
+	}
+	l.queue = append(l.queue, j)
+	start := !l.running
+	l.running = true
+	l.mu.Unlock()
+	if start {
+		l.g.s.elastic.run(l.job)
+	}
+}
+
+func (l *lane) run() {
+	for {
+		l.mu.Lock()
+		if len(l.queue) == 0 {
+			l.running = false
+			l.mu.Unlock()
+			return
+		}
+		jobs := l.queue
+		l.queue, l.spare = l.spare[:0], nil
+		l.mu.Unlock()
+		for i, j := range jobs {
+			l.do(j)
+			jobs[i] = nil
+		}
+		l.mu.Lock()
+		l.spare = jobs[:0]
+		l.mu.Unlock()
+	}
+}
+
+// do runs one job, unless the replica has stopped.
+func (l *lane) do(j Job) {
+	for {
+		l.mu.Lock()
+		why := l.closed
+		l.mu.Unlock()
+		if why != nil {
+			j.Drop(why)
+			break
+		}
+		if j.Step() {
+			break
+		}
+	}
+	l.g.finished(j)
+}
+
+// close drops what is queued, and what comes.
+func (l *lane) close(why error) {
+	l.mu.Lock()
+	if l.closed == nil {
+		l.closed = why
+	}
+	jobs := l.queue
+	l.queue = nil
+	l.mu.Unlock()
+	for _, j := range jobs {
+		j.Drop(why)
+		l.g.finished(j)
+	}
+}

@@ -1,0 +1,255 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// proposal is a Proposal that waits in an inbox, with its cost there.
+type proposal struct {
+	Proposal
+	done  Completion
+	bytes int64
+}
+
+// query is a read that waits in an inbox.
+type query struct {
+	query []byte
+	// confirm asks for no query, only for the moment from which one is linearizable: a barrier, or a query that its
+	// caller will run itself.
+	confirm bool
+	done    Completion
+}
+
+// messageOverhead is what a message without blocks is counted as; the reserve holds 16 MiB of them. What a peer sends
+// beyond that, while the loop is not running, is lost as the network might have lost it.
+const (
+	messageOverhead = 512
+	reserveBytesMax = 16 << 20
+)
+
+// Inputs is everything that arrived for a replica since its last turn.
+type Inputs struct {
+	Messages    []raft.Message
+	Finished    []Job
+	Unreachable []raft.ServerID
+	proposals   []proposal
+	queries     []query
+	snapshots   []Completion // asked for by TakeSnapshot
+	stop        error        // the replica is to end with this reason
+	bytes       int64        // of proposals, queries and blocks
+
+	proposed int  // how many proposals the turn has taken care of
+	asked    bool // the turn has taken care of the queries
+}
+
+// giveUp answers what a turn that ended half way did not take care of.
+func (in *Inputs) giveUp(why error) {
+	for i := range in.proposals[in.proposed:] {
+		in.proposals[in.proposed+i].done.Complete(nil, why)
+	}
+	if !in.asked {
+		for i := range in.queries {
+			in.queries[i].done.Complete(nil, why)
+		}
+	}
+}
+
+func (in *Inputs) empty() bool {
+	return len(in.Messages) == 0 && len(in.Finished) == 0 && len(in.Unreachable) == 0 && len(in.proposals) == 0 &&
+		len(in.queries) == 0 && len(in.snapshots) == 0 && in.stop == nil
+}
+
+// Propose adds a proposal: for those who drive a Replica by themselves.
+func (in *Inputs) Propose(p Proposal, done Completion) {
+	in.proposals = append(in.proposals, proposal{Proposal: p, done: done})
+}
+
+// Query adds a linearizable read: for those who drive a Replica by themselves.
+func (in *Inputs) Query(q []byte, done Completion) {
+	in.queries = append(in.queries, query{query: q, done: done})
+}
+
+// TakeSnapshot asks for a snapshot: for those who drive a Replica by themselves.
+func (in *Inputs) TakeSnapshot(done Completion) { in.snapshots = append(in.snapshots, done) }
+
+// Stop ends the replica with a reason: for those who drive a Replica by themselves. Every waiter is answered.
+func (in *Inputs) Stop(why error) { in.stop = why }
+
+// Reset empties the inputs and keeps their memory.
+func (in *Inputs) Reset() {
+	clear(in.Messages)
+	clear(in.Finished)
+	clear(in.proposals)
+	clear(in.queries)
+	clear(in.snapshots)
+	*in = Inputs{
+		Messages: in.Messages[:0], Finished: in.Finished[:0], Unreachable: in.Unreachable[:0],
+		proposals: in.proposals[:0], queries: in.queries[:0], snapshots: in.snapshots[:0],
+	}
+}
+
+// inbox collects what arrives for one group between turns. The two Inputs change places at every drain, so that a turn
+// reads one without a lock while the other fills.
+type inbox struct {
+	mu      sync.Mutex
+	in      *Inputs
+	spare   *Inputs
+	closed  error // why nothing is taken any more
+	reserve int64 // bytes of messages without blocks
+	lost    uint64
+	own     *bounds // the group's
+	all     *bounds // the server's
+	room    *sync.Cond
+	waiting int // goroutines in room.Wait, guarded by mu
+}
+
+func newInbox(own, all *bounds) *inbox {
+	b := &inbox{in: new(Inputs), spare: new(Inputs), own: own, all: all}
+	b.room = sync.NewCond(&b.mu)
+	return b
+}
+
+// admit accounts for bytes at the door, or refuses them with the bound that is full. The caller holds mu.
+func (b *inbox) admit(bytes int64, proposal bool) error {
+	if b.closed != nil {
+		return b.closed
+	}
+	for _, s := range [...]*bounds{b.own, b.all} {
+		if s.inbox.full(bytes) {
+			s.inbox.refused.Add(1)
+			return ErrBusy
+		}
+		if !proposal {
+			continue
+		}
+		if s.uncommitted.full(bytes) {
+			s.uncommitted.refused.Add(1)
+			return ErrBusy
+		}
+		if s.unapplied.full(bytes) {
+			s.unapplied.refused.Add(1)
+			return ErrBusy
+		}
+	}
+	b.own.inbox.add(bytes)
+	b.all.inbox.add(bytes)
+	b.in.bytes += bytes
+	return nil
+}
+
+func (b *inbox) propose(p Proposal, done Completion) error {
+	bytes := int64(len(p.Command)) + entryOverhead
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.admit(bytes, true); err != nil {
+		return err
+	}
+	b.in.proposals = append(b.in.proposals, proposal{Proposal: p, done: done, bytes: bytes})
+	return nil
+}
+
+func (b *inbox) query(q query) error {
+	bytes := int64(len(q.query)) + entryOverhead
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.admit(bytes, false); err != nil {
+		return err
+	}
+	b.in.queries = append(b.in.queries, q)
+	return nil
+}
+
+func (b *inbox) snapshot(done Completion) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed != nil {
+		return b.closed
+	}
+	b.in.snapshots = append(b.in.snapshots, done)
+	return nil
+}
+
+// message takes a message of a peer. One that carries blocks waits until there is room, which holds up its lane alone;
+// the others have room of their own.
+func (b *inbox) message(m raft.Message) {
+	var bytes int64
+	for i := range m.Blocks {
+		bytes += int64(m.Blocks[i].Size())
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if bytes == 0 {
+		if b.closed != nil || b.reserve+messageOverhead > reserveBytesMax {
+			b.lost++
+			return
+		}
+		b.reserve += messageOverhead
+		b.in.Messages = append(b.in.Messages, m)
+		return
+	}
+	for b.closed == nil && (b.own.inbox.full(bytes) || b.in.bytes > 0 && b.all.inbox.full(bytes)) {
+		b.waiting++
+		b.room.Wait()
+		b.waiting--
+	}
+	if b.closed != nil {
+		return
+	}
+	b.own.inbox.add(bytes)
+	b.all.inbox.add(bytes)
+	b.in.bytes += bytes
+	b.in.Messages = append(b.in.Messages, m)
+}
+
+// finished takes a completion. It has room always: each stands for a job that the replica itself has asked for.
+func (b *inbox) finished(j Job) {
+	b.mu.Lock()
+	b.in.Finished = append(b.in.Finished, j)
+	b.mu.Unlock()
+}
+
+func (b *inbox) unreachable(peer raft.ServerID) {
+	b.mu.Lock()
+	if n := len(b.in.Unreachable); b.closed == nil && (n == 0 || b.in.Unreachable[n-1] != peer) && n < 1024 {
+		b.in.Unreachable = append(b.in.Unreachable, peer)
+	}
+	b.mu.Unlock()
+}
+
+// stop lets nothing more in and tells the replica to end.
+func (b *inbox) stop(why error) {
+	b.mu.Lock()
+	b.in.stop = why
+	b.shut(why)
+	b.mu.Unlock()
+}
+
+// shut lets nothing more in; completions still come. The caller holds mu.
+func (b *inbox) shut(why error) {
+	if b.closed == nil {
+		b.closed = why
+	}
+	b.room.Broadcast()
+}
+
+// drain takes everything that has arrived. The result is good until the next drain. A nil result means that there was
+// nothing.
+func (b *inbox) drain() *Inputs {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.in.empty() {
+		return nil
+	}
+	in := b.in
+	b.spare.Reset()
+	b.in, b.spare = b.spare, in
+	b.reserve = 0
+	b.own.inbox.add(-in.bytes)
+	b.all.inbox.add(-in.bytes)
+	if b.waiting > 0 {
+		b.room.Broadcast()
+	}
+	return in
+}

@@ -1,0 +1,179 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// RestoreJob brings the state machine to a snapshot: at the start of a replica, and after one was installed. It stands in
+// the order of applies. At the start it falls back to an older snapshot, or to none, where the log continues that one
+// without a gap.
+type RestoreJob struct {
+	outcome
+	a         *applier
+	log       persistentlog.PersistentLog
+	snapshots persistentlog.Snapshots
+	birth     *raft.Birth
+	pointer   raft.SnapshotMeta // zero: there is none
+	first     raft.Index        // at the start: the log's first entry
+	next      raft.Index        // at the start: the log's end
+	start     bool
+
+	at      raft.Index // where the machine stands now
+	lost    error      // the state cannot be had from this server; only the leader's snapshot helps
+	damaged error      // the pointer's snapshot is damaged; an older one served
+	due     int64
+	hasDue  bool
+}
+
+// Lane implements Job.
+func (j *RestoreJob) Lane() Lane { return LaneApply }
+
+// Step implements Job.
+func (j *RestoreJob) Step() (done bool) {
+	done = true
+	defer guard(func() string { return fmt.Sprintf("restore at %d", j.pointer.Index) }, &j.err)
+	j.a.gate.Lock()
+	defer j.a.gate.Unlock()
+	if j.start {
+		j.err = j.fromStart()
+	} else {
+		j.err = j.from(j.pointer)
+	}
+	if j.err == nil && j.lost == nil {
+		j.at = j.a.index
+		j.due, j.hasDue = j.a.nextDue()
+	}
+	return done
+}
+
+// Drop implements Job.
+func (j *RestoreJob) Drop(why error) { j.err = why }
+
+func (j *RestoreJob) fromStart() error {
+	if j.a.durable != nil {
+		done, err := j.fromMachine()
+		if done || err != nil {
+			return err
+		}
+	}
+	if j.pointer.IsZero() {
+		j.a.begin(j.birth)
+		if j.first > 1 {
+			return fmt.Errorf("%w: the log begins at %d and no snapshot covers what was before", persistentlog.ErrDamaged, j.first)
+		}
+		return nil
+	}
+	err := j.from(j.pointer)
+	if err == nil || !errors.Is(err, errBeforeMachine) {
+		return err
+	}
+	j.damaged = err
+	older, listErr := j.snapshots.List(j.a.group)
+	for _, meta := range older {
+		if meta.Index >= j.pointer.Index || meta.Index+1 < j.first {
+			continue
+		}
+		if err = j.from(meta); err == nil || !errors.Is(err, errBeforeMachine) {
+			return err
+		}
+	}
+	if j.first == 1 && j.a.durable == nil {
+		j.a.begin(j.birth)
+		return nil
+	}
+	j.lost = errors.Join(fmt.Errorf("snapshot at %d cannot be read, and the log begins at %d", j.pointer.Index, j.first), j.damaged, listErr)
+	return nil
+}
+
+// errBeforeMachine marks a failure that came before the state machine was touched, so that another snapshot may be tried.
+var errBeforeMachine = errors.New("snapshot is unusable")
+
+// from restores the machine from one snapshot. The file is read and checked as a whole first, because a machine that was
+// given half of a damaged one could not be used again.
+func (j *RestoreJob) from(meta raft.SnapshotMeta) error {
+	if err := j.verify(meta); err != nil {
+		return fmt.Errorf("%w: at %d: %w", errBeforeMachine, meta.Index, err)
+	}
+	file, err := j.snapshots.Open(meta, 0)
+	if err != nil {
+		return fmt.Errorf("%w: at %d: %w", errBeforeMachine, meta.Index, err)
+	}
+	defer func() { _ = file.Close() }() // read only: a failure to close loses nothing
+	r := bufio.NewReaderSize(file, 1<<20)
+	at, images, err := readStateRecords(r)
+	if err != nil {
+		return fmt.Errorf("%w: at %d: %w", errBeforeMachine, meta.Index, err)
+	}
+	if at.Index != uint64(meta.Index) || at.Term != uint64(meta.Term) {
+		return fmt.Errorf("%w: its name says index %d, term %d, and its first record %d, %d", errBeforeMachine, meta.Index, meta.Term, at.Index, at.Term)
+	}
+	a := j.a
+	if a.durable != nil {
+		err = a.durable.RestoreDurable(r, uint64(meta.Index), recordsOf(at, images))
+	} else {
+		err = a.machine.Restore(r)
+	}
+	if err != nil {
+		return fmt.Errorf("restore at %d: %w", meta.Index, err)
+	}
+	a.sessions.limits = limitsWithDefaults(meta.Limits)
+	a.sessions.restore(images)
+	a.index, a.term, a.time, a.chain = meta.Index, meta.Term, meta.Time, meta.Chain
+	a.membership = raft.MembershipAt{Index: meta.MembershipIndex, Membership: meta.Membership}
+	a.came()
+	return nil
+}
+
+func (j *RestoreJob) verify(meta raft.SnapshotMeta) error {
+	file, err := j.snapshots.Open(meta, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, file)
+	return errors.Join(err, file.Close())
+}
+
+// fromMachine takes a durable machine at its word. done is false when it has to be restored first.
+func (j *RestoreJob) fromMachine() (done bool, err error) {
+	a := j.a
+	index, records, err := a.durable.Load()
+	if err != nil {
+		return false, fmt.Errorf("load the state machine: %w", err)
+	}
+	at, images, err := readRecords(records)
+	switch {
+	case errors.Is(err, errPromised) && !j.pointer.IsZero():
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("load the state machine: %w", err)
+	case at.Index != index:
+		return false, fmt.Errorf("the state machine is at %d and its records are at %d: they were not kept in one transaction", index, at.Index)
+	case raft.Index(index) >= max(j.next, j.pointer.Index+1):
+		return false, fmt.Errorf("the state machine is at %d and the log ends at %d: its storage belongs to another log, or the log was put back to an older copy",
+			index, max(j.next, j.pointer.Index+1)-1)
+	case raft.Index(index) < j.pointer.Index:
+		return false, nil
+	case index == 0:
+		return false, nil
+	}
+	m, err := wire.DecodeMembership(at.Membership)
+	if err != nil {
+		return false, fmt.Errorf("load the state machine: %w", err)
+	}
+	a.begin(j.birth)
+	if !j.pointer.IsZero() {
+		a.sessions.limits = limitsWithDefaults(j.pointer.Limits)
+	}
+	a.sessions.restore(images)
+	a.index, a.term, a.time, a.chain = raft.Index(index), raft.Term(at.Term), at.Time, at.Chain
+	a.membership = raft.MembershipAt{Index: raft.Index(at.MembershipIndex), Membership: m}
+	a.came()
+	return true, nil
+}

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/statemachine"
+)
+
+// snapshotImage is a captured state: what a snapshot's file will hold.
+type snapshotImage struct {
+	meta     raft.SnapshotMeta
+	at       wire.Applied
+	sessions []sessionImage
+	state    statemachine.Snapshot
+}
+
+// CaptureJob has the state machine capture its state. It is short and holds up the applies behind it.
+type CaptureJob struct {
+	outcome
+	a     *applier
+	image snapshotImage
+	soft  error // the machine could not; it goes on and is asked again later
+}
+
+// Lane implements Job.
+func (j *CaptureJob) Lane() Lane { return LaneApply }
+
+// Step implements Job.
+func (j *CaptureJob) Step() (done bool) {
+	done = true
+	defer guard(func() string { return fmt.Sprintf("snapshot after entry %d", j.a.index) }, &j.err)
+	a := j.a
+	if a.index == 0 {
+		j.soft = errNothingApplied
+		return done
+	}
+	state, err := a.machine.Snapshot()
+	if err != nil {
+		j.soft = fmt.Errorf("snapshot after entry %d: %w", a.index, err)
+		return done
+	}
+	j.image = snapshotImage{
+		meta: raft.SnapshotMeta{
+			Group: a.group, Index: a.index, Term: a.term, Time: a.time, Chain: a.chain, Membership: a.membership.Membership,
+			MembershipIndex: a.membership.Index, Limits: a.sessions.limits,
+		},
+		at: a.at(), sessions: a.sessions.capture(), state: state,
+	}
+	return done
+}
+
+// Drop implements Job.
+func (j *CaptureJob) Drop(why error) { j.err = why }
+
+var errNothingApplied = errors.New("nothing was applied yet")
+
+// WriteJob writes a captured state to a file, beside later applies, and makes the file durable.
+type WriteJob struct {
+	outcome
+	snapshots persistentlog.Snapshots
+	image     snapshotImage
+	meta      raft.SnapshotMeta // with size and checksum
+	soft      error
+	closed    bool
+}
+
+// Lane implements Job.
+func (j *WriteJob) Lane() Lane { return LaneSnapshot }
+
+// Step implements Job.
+func (j *WriteJob) Step() (done bool) {
+	done = true
+	defer guard(func() string { return fmt.Sprintf("write snapshot at %d", j.image.meta.Index) }, &j.err)
+	defer j.close()
+	if j.meta, j.soft = j.write(); j.soft != nil {
+		j.soft = fmt.Errorf("write snapshot at %d: %w", j.image.meta.Index, j.soft)
+	}
+	return done
+}
+
+func (j *WriteJob) write() (meta raft.SnapshotMeta, err error) {
+	file, err := j.snapshots.Create(j.image.meta)
+	if err != nil {
+		return meta, err
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			err = errors.Join(err, file.Abort(false))
+		}
+	}()
+	buffered := bufio.NewWriterSize(file, 1<<20)
+	if err := writeStateRecords(buffered, j.image.at, j.image.sessions); err != nil {
+		return meta, err
+	}
+	if _, err := j.image.state.WriteTo(buffered); err != nil {
+		return meta, err
+	}
+	if err := buffered.Flush(); err != nil {
+		return meta, err
+	}
+	committed = true
+	return file.Commit()
+}
+
+func (j *WriteJob) close() {
+	if j.closed || j.image.state == nil {
+		return
+	}
+	j.closed = true
+	if err := j.image.state.Close(); err != nil && j.soft == nil {
+		j.soft = fmt.Errorf("close snapshot at %d: %w", j.image.meta.Index, err)
+	}
+}
+
+// Drop implements Job.
+func (j *WriteJob) Drop(why error) {
+	j.err = why
+	defer guard(func() string { return "close snapshot" }, &j.err)
+	j.close()
+}
+
+// CompactJob drops the front of the log and the files of snapshots that nothing needs any more. It comes after the save
+// of the newest pointer.
+type CompactJob struct {
+	outcome
+	log       persistentlog.PersistentLog
+	snapshots persistentlog.Snapshots
+	group     raft.GroupID
+	newest    raft.Index // the pointer's
+	keepFrom  raft.Index // a live follower still needs entries from here on
+	overflow  raft.Index // but no more is kept for it than what lies above this
+	through   raft.Index // what was dropped
+	soft      error
+}
+
+// snapshotsKept is how many committed snapshots stay: the newest and one to fall back to.
+const snapshotsKept = 2
+
+// Lane implements Job.
+func (j *CompactJob) Lane() Lane { return LaneSnapshot }
+
+// Step implements Job. Files go only after the log: should the newest file turn out damaged, the log continues the
+// older one without a gap.
+func (j *CompactJob) Step() (done bool) {
+	done = true
+	defer guard(func() string { return "compact" }, &j.err)
+	list, err := j.snapshots.List(j.group)
+	if err != nil {
+		j.soft = fmt.Errorf("list snapshots: %w", err)
+	}
+	var kept []raft.SnapshotMeta
+	var drop []raft.SnapshotMeta
+	for _, meta := range list {
+		switch {
+		case meta.Index > j.newest: // a transfer's that was not wanted, or of a run that ended before its pointer
+		case len(kept) < snapshotsKept:
+			kept = append(kept, meta)
+		default:
+			drop = append(drop, meta)
+		}
+	}
+	if len(kept) == snapshotsKept {
+		if through := min(kept[1].Index, max(j.keepFrom-1, j.overflow)); through > 0 {
+			if err := j.log.Compact(j.group, through); err != nil {
+				j.err = fmt.Errorf("compact through %d: %w", through, err)
+				return done
+			}
+			j.through = through
+		}
+	}
+	for _, meta := range drop {
+		if err := j.snapshots.Remove(meta); err != nil {
+			j.soft = errors.Join(j.soft, fmt.Errorf("remove snapshot at %d: %w", meta.Index, err))
+		}
+	}
+	return done
+}
+
+// Drop implements Job.
+func (j *CompactJob) Drop(why error) { j.err = why }

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// builtBlock is a block whose entries are laid and whose header the Node has still to dictate.
+type builtBlock struct {
+	first raft.Index
+	buf   []byte
+}
+
+// ownBlock is what a leader has appended and no quorum has confirmed.
+type ownBlock struct {
+	next  raft.Index
+	bytes int64
+}
+
+func (r *Replica) countOwn(bytes int64) {
+	if bytes != 0 {
+		r.ownBytes += bytes
+		r.bounds.uncommitted.add(bytes)
+		r.shared.bounds.uncommitted.add(bytes)
+	}
+}
+
+func (r *Replica) ownAppended(meta raft.BlockMeta, bytes int) {
+	r.own = append(r.own, ownBlock{next: meta.First + raft.Index(meta.Count), bytes: int64(bytes)})
+	r.countOwn(int64(bytes))
+}
+
+// entrySize is what an entry of size bytes takes in a block.
+func entrySize(size int) int {
+	switch {
+	case size < 1<<8:
+		return size + 2
+	case size < 1<<16:
+		return size + 3
+	}
+	return size + 5
+}
+
+func commandOf(p *proposal) wire.Command {
+	return wire.Command{Session: p.Session, Sequence: p.Sequence, Floor: p.Floor, Command: p.Command}
+}
+
+// propose groups what arrived into blocks: as many commands as fit into one.
+func (r *Replica) propose(now time.Duration, in *Inputs) {
+	for in.proposed < len(in.proposals) {
+		ps := in.proposals[in.proposed:]
+		n, bytes := 1, raft.BlockHeaderSize
+		if ps[0].Kind == raft.KindCommand {
+			n = 0
+			for ; n < len(ps) && ps[n].Kind == raft.KindCommand; n++ {
+				size := entrySize(commandOf(&ps[n]).Size())
+				if n > 0 && bytes+size > r.shared.options.BlockBytesMax {
+					break
+				}
+				bytes += size
+			}
+		} else {
+			bytes += entrySize(len(wire.AppendSessionEntry(nil, sessionEntryOf(&ps[0]))))
+		}
+		first, err := r.node.Propose(now, ps[0].Kind, uint32(n), bytes)
+		in.proposed += n
+		if err != nil {
+			err = r.refusal(err)
+			for i := range ps[:n] {
+				ps[i].done.Complete(nil, err)
+			}
+		} else {
+			r.build(first, ps[:n], bytes)
+		}
+	}
+}
+
+// sessionEntryOf is the entry that a proposal of kind session asks for.
+func sessionEntryOf(p *proposal) wire.SessionEntry {
+	if p.Session == 0 {
+		return wire.SessionEntry{Op: wire.SessionOpen}
+	}
+	return wire.SessionEntry{Op: wire.SessionClose, Session: p.Session}
+}
+
+// build lays the entries of a block: the only time that they are encoded.
+func (r *Replica) build(first raft.Index, ps []proposal, bytes int) {
+	buf := make([]byte, raft.BlockHeaderSize, bytes)
+	for i := range ps {
+		if ps[i].Kind == raft.KindSession {
+			buf = raft.AppendEntry(buf, wire.AppendSessionEntry(nil, sessionEntryOf(&ps[i])))
+		} else {
+			c := commandOf(&ps[i])
+			buf = wire.AppendCommand(raft.AppendEntryHeader(buf, c.Size()), c)
+		}
+		r.fresh = append(r.fresh, waiting{index: first + raft.Index(i), done: ps[i].done})
+	}
+	r.built = append(r.built, builtBlock{first: first, buf: buf})
+}
+
+// refusal is what a client is told of an error of the Node's door: certainly nothing was appended.
+func (r *Replica) refusal(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrUncommittedFull):
+		r.bounds.uncommitted.refused.Add(1)
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case errors.Is(err, raft.ErrNotLeader):
+		return r.notLeader()
+	case errors.Is(err, raft.ErrFault):
+		return fmt.Errorf("%w: %w", ErrFenced, err)
+	}
+	return fmt.Errorf("%w: %w", ErrBusy, err)
+}
+
+func (r *Replica) notLeader() error {
+	if r.birth == nil || !r.birth.Complete {
+		s := r.node.Status()
+		if !s.Born {
+			return fmt.Errorf("%w: group %d waits for its founders %d", ErrNotReady, r.group.ID, s.BirthMissing)
+		}
+	}
+	if r.leader == 0 || r.leader == r.shared.identity.Server {
+		return ErrNoLeader
+	}
+	m, _ := r.membership.Member(r.leader)
+	return &NotLeaderError{Leader: r.leader, Address: m.Address}
+}

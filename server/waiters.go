@@ -1,0 +1,90 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// Completion receives the answer of a Proposal or a query. Complete is called exactly once, on any goroutine, often one
+// that serves a whole group: it must not block and should do little. The result is the receiver's to keep.
+type Completion interface {
+	Complete(result []byte, err error)
+}
+
+// Proposal asks for one entry. KindCommand carries an application's command, in a session or, with Session 0, outside of
+// any. KindSession opens a session where Session is 0 and closes it where it is not.
+type Proposal struct {
+	Group    raft.GroupID
+	Kind     raft.Kind
+	Session  uint64
+	Sequence uint64
+	Floor    uint64 // the lowest sequence that the client still waits for
+	// Command must not change until Complete was called.
+	Command []byte
+}
+
+// waiter is the one-slot Completion that a blocked caller waits on. It is reused, with its buffer, once its answer was
+// taken; one that its caller gave up on is left to the collector, because its answer is still to come.
+type waiter struct {
+	slot chan answer
+	buf  []byte
+}
+
+type answer struct {
+	result []byte
+	err    error
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{slot: make(chan answer, 1)} }}
+
+// waiterBufMax is the largest command buffer that goes back into the pool with its waiter.
+const waiterBufMax = 64 << 10
+
+// Complete implements Completion; the slot has room because there is one answer.
+func (w *waiter) Complete(result []byte, err error) { w.slot <- answer{result, err} }
+
+// keep copies command into the waiter's buffer, for a caller that may leave before the command was encoded.
+func (w *waiter) keep(ctx context.Context, command []byte) []byte {
+	if ctx.Done() == nil {
+		return command
+	}
+	w.buf = append(w.buf[:0], command...)
+	return w.buf
+}
+
+// wait returns the answer, or gives up when ctx ends. lost is what giving up means for the caller.
+func (w *waiter) wait(ctx context.Context, lost error) ([]byte, error) {
+	var a answer
+	if done := ctx.Done(); done == nil {
+		a = <-w.slot
+	} else {
+		select {
+		case a = <-w.slot:
+		case <-done:
+			return nil, errors.Join(lost, context.Cause(ctx))
+		}
+	}
+	if cap(w.buf) > waiterBufMax {
+		w.buf = nil
+	}
+	waiters.Put(w)
+	return a.result, a.err
+}
+
+// unknown says why an outcome is not known.
+func unknown(why error) error {
+	if why == nil {
+		return ErrUnknown
+	}
+	return fmt.Errorf("%w: %w", ErrUnknown, why)
+}
+
+// unknownFor keeps the reasons that are the same for many waiters from being built for each.
+var (
+	errUnknownDeposed = fmt.Errorf("%w: leadership was lost before the entry was committed", ErrUnknown)
+	errUnknownClosed  = fmt.Errorf("%w: %w", ErrUnknown, ErrClosed)
+)
