@@ -305,27 +305,31 @@ func decodeBlocks(body []byte, count int, m *raft.Message) error {
 			return fmt.Errorf("%w: message for group %d, term %d: block of group %d, index %d, term %d; index %d was next",
 				ErrMalformed, m.Group, m.Term, b.Group(), b.First(), b.Term(), next)
 		}
-		if b.Kind() == raft.KindMembership {
-			if err := decodeMembershipBlock(b, m); err != nil {
-				return err
-			}
-		}
 		next, body = b.Next(), body[end:]
 		m.Blocks = append(m.Blocks, b)
 	}
 	if next != m.Next || len(body) != 0 {
 		return fmt.Errorf("%w: message: blocks end at index %d of %d, with %d bytes left", ErrMalformed, next, m.Next, len(body))
 	}
-	return nil
+	var err error
+	m.Memberships, err = DecodeMemberships(m.Blocks)
+	return err
 }
 
-func decodeMembershipBlock(b raft.Block, m *raft.Message) error {
-	for entry := range b.Entries() {
-		membership, err := DecodeMembership(entry)
-		if err != nil {
-			return fmt.Errorf("membership entry %d: %w", b.First(), err)
+// DecodeMemberships returns the membership entries among blocks, decoded, with their indexes; nil where there are none.
+// An error matches ErrMalformed.
+func DecodeMemberships(blocks []raft.Block) (list []raft.MembershipAt, err error) {
+	for i := range blocks {
+		if blocks[i].Kind() != raft.KindMembership {
+			continue
 		}
-		m.Memberships = append(m.Memberships, raft.MembershipAt{Index: b.First(), Membership: membership})
+		for entry := range blocks[i].Entries() {
+			membership, err := DecodeMembership(entry)
+			if err != nil {
+				return nil, fmt.Errorf("membership entry %d: %w", blocks[i].First(), err)
+			}
+			list = append(list, raft.MembershipAt{Index: blocks[i].First(), Membership: membership})
+		}
 	}
-	return nil
+	return list, nil
 }

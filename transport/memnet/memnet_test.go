@@ -1,0 +1,37 @@
+package memnet_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+
+	"github.com/oarlock/oarlock/transport"
+	"github.com/oarlock/oarlock/transport/memnet"
+	"github.com/oarlock/oarlock/transport/transporttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type network struct{ *memnet.Network }
+
+func (n network) Open(local transport.Local) (transport.Transport, string, error) {
+	return n.Transport(local), memnet.Address(local.Server), nil
+}
+
+func (n network) Close() error { return nil }
+
+func TestMemnetKeepsThePromisesOfATransport(t *testing.T) {
+	for _, encode := range []bool{true, false} {
+		factory := func() (transporttest.Network, error) {
+			n := memnet.New(1)
+			n.SetEncode(encode)
+			return network{n}, nil
+		}
+		for _, story := range transporttest.Stories() {
+			t.Run(story.Name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { story.Check(t, factory) })
+			})
+		}
+	}
+}
