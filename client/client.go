@@ -94,6 +94,7 @@ type Client struct {
 	closed bool
 	fenced error // why the client ended by itself
 
+	waiters sync.Pool
 	running sync.WaitGroup
 }
 
@@ -121,6 +122,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{o: o, start: time.Now(), core: core, conns: make(map[ConnID]*conn), armed: Never}
+	c.waiters.New = func() any { return &waiter{ended: make(chan struct{}, 1)} }
 	c.timer = time.AfterFunc(time.Hour, c.tick)
 	c.timer.Stop()
 	return c, nil
@@ -192,13 +194,11 @@ type waiter struct {
 	err    error
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{ended: make(chan struct{}, 1)} }}
-
 func (c *Client) call(ctx context.Context, op Op, body []byte) (result []byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, context.Cause(ctx))
 	}
-	w := waiters.Get().(*waiter)
+	w := c.waiters.Get().(*waiter)
 	h, err := c.begin(op, body, w)
 	if err != nil {
 		return nil, err // w may be known to the core, so it is not used again
@@ -217,7 +217,7 @@ func (c *Client) call(ctx context.Context, op Op, body []byte) (result []byte, e
 	}
 	result, err = w.result, w.err
 	w.result, w.err = nil, nil
-	waiters.Put(w)
+	c.waiters.Put(w)
 	return result, err
 }
 
