@@ -195,6 +195,52 @@ func TestAFlippedBitAnywhereIsFound(t *testing.T) {
 	expectDamage(t, f, m, b, "two pieces that changed places")
 }
 
+func TestAPieceOfAnotherSnapshotIsFoundByWhoeverReadsItAll(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir)
+	b := stream(3 * piece)
+	other := bytes.Clone(b)
+	other[piece+5] ^= 1
+	m, err := write(f, meta(9), b)
+	require.NoError(t, err)
+	name := theFile(t, dir, ".snapshot")
+	whole, err := os.ReadFile(name)
+	require.NoError(t, err)
+	_, err = write(f, meta(8), other)
+	require.NoError(t, err)
+	stranger, err := os.ReadFile(filepath.Join(dir, "0000000000000007", "0000000000000008-00000002.snapshot"))
+	require.NoError(t, err)
+	require.Len(t, stranger, len(whole))
+	at := len(whole) - 2*(piece+4)
+	copy(whole[at:at+piece+4], stranger[at:])
+	require.NoError(t, os.WriteFile(name, whole, 0o600))
+	back, err := read(f, m, 0)
+	require.ErrorIs(t, err, persistentlog.ErrDamaged)
+	require.Len(t, back, 2*piece, "the last piece is not given away before the whole was verified")
+}
+
+func TestOpeningClearsAwayWhatWasBeingTakenAndKeepsTransfers(t *testing.T) {
+	dir := t.TempDir()
+	b := stream(3 * piece)
+	before := open(t, dir)
+	for _, m := range []raft.SnapshotMeta{meta(5), transferOf(6, b)} {
+		w, err := before.Create(m)
+		require.NoError(t, err)
+		_, err = w.Write(b[:2*piece])
+		require.NoError(t, err)
+	}
+	require.Len(t, filesIn(t, dir), 2)
+	foreign := filepath.Join(dir, "0000000000000007", "notes.txt")
+	require.NoError(t, os.WriteFile(foreign, []byte("mine"), 0o600))
+
+	f := open(t, dir) // as the next process does, after the first one died
+	require.Equal(t, []string{theFile(t, dir, ".partial"), foreign}, filesIn(t, dir))
+	w, err := f.Create(transferOf(6, b))
+	require.NoError(t, err)
+	require.EqualValues(t, 2*piece, w.Offset())
+	require.NoError(t, w.Abort(false))
+}
+
 func TestAFileOfAnotherLengthIsFound(t *testing.T) {
 	dir := t.TempDir()
 	f := open(t, dir)

@@ -136,6 +136,7 @@ var (
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("persistentlog: closed")
 	// ErrBadUpdate: an update that breaks the rules of Update; a bug of the caller, refused before anything is written.
+	// Validate knows the rules.
 	ErrBadUpdate = errors.New("persistentlog: update breaks the log's rules")
 )
 
