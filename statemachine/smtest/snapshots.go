@@ -1,0 +1,319 @@
+package smtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+
+	"github.com/oarlock/oarlock/statemachine"
+)
+
+// through is the index that a machine has come to after n steps.
+func (s *suite) through(n int) uint64 {
+	if n == 0 {
+		return 0
+	}
+	if s.want.expired[n-1] {
+		return s.script[n-1].clockIndex()
+	}
+	return s.script[n-1].entry.Index
+}
+
+// checkRestore restores new machines and used ones, at several places of the run, and lets them go on.
+func (s *suite) checkRestore() error {
+	for _, at := range []int{0, len(s.script) / 3, len(s.script)} {
+		from, err := s.played(at)
+		if err != nil {
+			return err
+		}
+		stream, err := from.snapshot()
+		from.close()
+		if err != nil {
+			return err
+		}
+		for _, used := range []int{0, len(s.script) / 2} {
+			if from.durable != nil && (at == 0 || used > at) {
+				continue // The index of a storage only rises.
+			}
+			if err := s.restoreAndGoOn(stream, at, used); err != nil {
+				return fmt.Errorf("snapshot after %d commands, restored over the state after %d: %w", at, used, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *suite) restoreAndGoOn(stream []byte, at, used int) error {
+	m, err := s.newSubject()
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	if used > 0 {
+		if _, err := m.play(s.script[:used], &s.want); err != nil {
+			return err
+		}
+	}
+	failed, err := m.restore(&dribble{rest: stream}, s.through(at), nil)
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("from a reader that gives a few bytes at a time: %w", err)
+	}
+	if at > 0 {
+		m.now = s.script[at-1].entry.Time
+	}
+	again, err := m.snapshot()
+	if err != nil {
+		return err
+	}
+	if _, hashed := m.machine.(statemachine.Hasher); !hashed && !bytes.Equal(stream, again) {
+		return fmt.Errorf("the snapshot of the restored state: %s", state{stream: stream}.differs(state{stream: again}))
+	}
+	return m.finish(at)
+}
+
+// dribble gives a few bytes at a time, as a reader may.
+type dribble struct {
+	rest  []byte
+	calls int
+}
+
+func (d *dribble) Read(b []byte) (int, error) {
+	if len(d.rest) == 0 {
+		return 0, io.EOF
+	}
+	d.calls++
+	n := copy(b[:min(len(b), 1+d.calls%3)], d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// checkSnapshotBesideApply captures a state, executes commands, and writes what was captured while more are executed.
+func (s *suite) checkSnapshotBesideApply() error {
+	at := len(s.script) / 3
+	m, err := s.played(at)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	captured, err := m.capture()
+	if err != nil {
+		return err
+	}
+	ahead := at + len(s.script)/3
+	if _, err := m.playBeside(s.script[at:ahead]); err != nil {
+		return fmt.Errorf("with a snapshot captured and not written yet: %w", err)
+	}
+	var buf bytes.Buffer
+	written := make(chan error, 1)
+	go func() { written <- m.write(captured, yielding{&buf}) }()
+	rest, err := m.playBeside(s.script[ahead:])
+	if err = errors.Join(<-written, err); err != nil {
+		return fmt.Errorf("with a snapshot being written: %w", err)
+	}
+	if d := s.want.final.differs(rest); d != "" {
+		return fmt.Errorf("the state of the machine after a snapshot was written beside its commands: %s", d)
+	}
+	return s.compareCaptured(buf.Bytes(), at)
+}
+
+// playBeside executes steps without asking for snapshots until the end.
+func (m *subject) playBeside(steps []step) (state, error) {
+	for _, st := range steps {
+		result, err := m.apply(st)
+		if err != nil {
+			return state{}, err
+		}
+		if _, err := m.tick(st); err != nil {
+			return state{}, err
+		}
+		if want := m.suite.want.results[st.number]; !bytes.Equal(want, result) {
+			return state{}, fmt.Errorf("%s gives % x, without the snapshot % x", st, clip(result), clip(want))
+		}
+	}
+	return m.state()
+}
+
+// compareCaptured compares a stream with the state after the first at steps.
+func (s *suite) compareCaptured(stream []byte, at int) error {
+	quiet, err := s.played(at)
+	if err != nil {
+		return err
+	}
+	defer quiet.close()
+	want, err := quiet.state()
+	if err != nil {
+		return err
+	}
+	restored, err := s.newSubject()
+	if err != nil {
+		return err
+	}
+	defer restored.close()
+	failed, err := restored.restore(bytes.NewReader(stream), s.through(at), nil)
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("what was written beside later commands cannot be restored: %w", err)
+	}
+	got, err := restored.state()
+	if err != nil {
+		return err
+	}
+	if d := want.differs(got); d != "" {
+		return fmt.Errorf("what was written beside later commands is not the state at its capture, after command %d: %s", at-1, d)
+	}
+	return nil
+}
+
+// yielding lets others run between writes.
+type yielding struct{ w io.Writer }
+
+func (y yielding) Write(b []byte) (int, error) {
+	runtime.Gosched()
+	return y.w.Write(b)
+}
+
+// checkSnapshotClose closes a snapshot that was never written, as when a server stops.
+func (s *suite) checkSnapshotClose() error {
+	at := len(s.script) / 2
+	m, err := s.played(at)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	captured, err := m.capture()
+	if err != nil {
+		return err
+	}
+	var closed error
+	s.at("Snapshot.Close without WriteTo")
+	if err := errors.Join(guard("Snapshot.Close without WriteTo", func() { closed = captured.Close() }), closed); err != nil {
+		return err
+	}
+	if err := m.finish(at); err != nil {
+		return fmt.Errorf("after Close of a snapshot that was not written: %w", err)
+	}
+	return nil
+}
+
+var errWriter = errors.New("this writer fails")
+
+// failing fails after it has taken so many bytes.
+type failing struct{ room int }
+
+func (f *failing) Write(b []byte) (int, error) {
+	n := min(len(b), f.room)
+	f.room -= n
+	if n < len(b) {
+		return n, errWriter
+	}
+	return n, nil
+}
+
+// checkSnapshotWriter: a full disk must not look like a finished snapshot.
+func (s *suite) checkSnapshotWriter() error {
+	m, err := s.played(len(s.script))
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	stream, err := m.snapshot()
+	if err != nil || len(stream) == 0 {
+		return err
+	}
+	for _, room := range []int{0, len(stream) / 2, len(stream) - 1} {
+		captured, err := m.capture()
+		if err != nil {
+			return err
+		}
+		s.at("Snapshot.WriteTo to a writer that fails")
+		var failed, closed error
+		err = guard("Snapshot.WriteTo to a writer that fails", func() {
+			_, failed = captured.WriteTo(&failing{room: room})
+			closed = captured.Close()
+		})
+		if err = errors.Join(err, closed); err != nil {
+			return err
+		}
+		if failed == nil {
+			return fmt.Errorf("the writer failed after %d of %d bytes, and WriteTo returned no error", room, len(stream))
+		}
+	}
+	return nil
+}
+
+// checkDamage gives machines with a state of their own streams that end early, fail, or have a flipped bit.
+func (s *suite) checkDamage() error {
+	from, err := s.played(len(s.script))
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	stream, err := from.snapshot()
+	if err != nil || len(stream) == 0 {
+		return err
+	}
+	for _, cut := range []int{0, 1, len(stream) / 3, len(stream) / 2, len(stream) - 1} {
+		what := fmt.Sprintf("a stream that ends after %d of %d bytes", cut, len(stream))
+		if err := s.refuse(what, bytes.NewReader(stream[:cut]), true); err != nil {
+			return err
+		}
+	}
+	for _, cut := range []int{0, len(stream) / 2, len(stream)} {
+		what := fmt.Sprintf("a reader that fails after %d of %d bytes", cut, len(stream))
+		broken := io.MultiReader(bytes.NewReader(stream[:cut]), brokenReader{})
+		// At the very end a machine that knows where its snapshot ends need not read on.
+		if err := s.refuse(what, broken, cut < len(stream)); err != nil {
+			return err
+		}
+	}
+	r := rand.New(rand.NewPCG(s.options.Seed, 3))
+	for range 16 {
+		damaged, at := bytes.Clone(stream), r.IntN(len(stream))
+		damaged[at] ^= 1 << r.IntN(8)
+		what := fmt.Sprintf("a stream with a flipped bit in byte %d of %d", at, len(stream))
+		if err := s.refuse(what, bytes.NewReader(damaged), !s.options.SnapshotsUnchecked); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("this reader fails") }
+
+// refuse restores from a bad stream: an error with the old state untouched, or an error and a machine that says of
+// itself, by an error of Snapshot, that it is not to be used.
+func (s *suite) refuse(what string, stream io.Reader, must bool) error {
+	m, err := s.played(len(s.script) / 2)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	before, err := m.state()
+	if err != nil {
+		return err
+	}
+	failed, broken := m.restore(stream, s.through(len(s.script)), nil)
+	switch {
+	case broken != nil:
+		return fmt.Errorf("%s: %w", what, broken)
+	case failed == nil && must:
+		return fmt.Errorf("%s was restored without an error", what)
+	case failed == nil:
+		return nil
+	}
+	after, err := m.state()
+	if errors.Is(err, errRefused) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: after the error %q: %w", what, failed, err)
+	}
+	if d := before.differs(after); d != "" {
+		return fmt.Errorf("%s: the error %q left a changed state behind: %s", what, failed, d)
+	}
+	return nil
+}
