@@ -295,12 +295,19 @@ func (s *suite) checkConcurrentQuery() error {
 	var stop atomic.Bool
 	var group sync.WaitGroup
 	failed := make([]error, 3)
+	started := make(chan struct{}, len(failed))
 	for i := range failed {
 		group.Go(func() {
 			for n := i; !stop.Load() && failed[i] == nil; n++ {
 				_, _, failed[i] = m.query(queries[n%len(queries)])
+				if n == i {
+					started <- struct{}{}
+				}
 			}
 		})
+	}
+	for range failed {
+		<-started
 	}
 	played := m.finish(0)
 	stop.Store(true)
