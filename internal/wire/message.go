@@ -28,12 +28,13 @@ const (
 	fieldConfirmed
 	fieldTime
 	fieldRefusal
-	fieldSnapshot // as AppendSnapshotMeta writes it
-	fieldBirth    // as AppendBirth writes it
-	fieldBlocks   // how many blocks the body holds
+	fieldSnapshot     // as AppendSnapshotMeta writes it
+	fieldBirth        // as AppendBirth writes it
+	fieldBlocks       // how many blocks the body holds
+	fieldWantSnapshot // flag
 	fieldsEnd
 
-	fieldFlags = fieldReject | fieldForced
+	fieldFlags = fieldReject | fieldForced | fieldWantSnapshot
 	headValues = 6 // before the fields' values
 )
 
@@ -85,6 +86,9 @@ func messageFields(m *raft.Message) uint32 {
 	}
 	if len(m.Blocks) > 0 {
 		fields |= fieldBlocks
+	}
+	if m.WantSnapshot {
+		fields |= fieldWantSnapshot
 	}
 	return fields
 }
@@ -213,6 +217,7 @@ func DecodeMessage(head, body []byte, m *raft.Message) error {
 	if fields&fieldBlocks != 0 {
 		blocks = int(c.uint32())
 	}
+	m.WantSnapshot = fields&fieldWantSnapshot != 0
 	if c.why == "" {
 		c.checkMessage(m, fields, blocks)
 	}
@@ -268,8 +273,6 @@ func (c *cursor) checkMessage(m *raft.Message, fields uint32, blocks int) {
 		c.fail("an offer of no snapshot")
 	case fields&fieldBirth != 0 && (!births || birthIsEmpty(&m.Birth)):
 		c.fail("a birth where none belongs")
-	case fields&fieldBirth == 0 && m.Type == raft.MessageBirthRequest:
-		c.fail("a request for no birth")
 	case m.First > m.Next || fields&fieldBlocks == 0 && m.First != m.Next:
 		c.fail("a range without its blocks")
 	case fields&fieldBlocks != 0 && (!appends || blocks == 0 || m.First == m.Next):

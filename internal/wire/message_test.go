@@ -217,7 +217,6 @@ func TestMessageRefusesWhatCannotBe(t *testing.T) {
 		"a snapshot with it":    func(m *raft.Message) { m.Snapshot = exampleSnapshot() },
 		"a birth with it":       func(m *raft.Message) { m.Birth.Complete = true },
 		"offer of nothing":      func(m *raft.Message) { *m = raft.Message{Type: raft.MessageSnapshotOffer, Group: 3, From: 1, To: 2} },
-		"birth of nothing":      func(m *raft.Message) { *m = raft.Message{Type: raft.MessageBirthRequest, Group: 3, From: 1, To: 2} },
 		"offer of other group": func(m *raft.Message) {
 			*m = raft.Message{Type: raft.MessageSnapshotOffer, Group: 3, From: 1, To: 2, Snapshot: exampleSnapshot()}
 		},
