@@ -7,9 +7,9 @@ type progress struct {
 	member Member
 	state  ProgressState
 
-	match Index // the follower's log is ours up to here, durably
-	next  Index // the first entry to send; above match
-	run   RunID // the run of the follower's process in which match was acknowledged
+	match      Index // the follower's log is ours up to here, durably
+	matchRound Round // the newest round when match was acknowledged
+	next       Index // the first entry to send; above match
 
 	inflight      []inflight // sent in Stream and not answered, in order
 	inflightBytes int

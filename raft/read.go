@@ -110,7 +110,7 @@ func (n *Node) handleHeartbeatResponse(now time.Duration, m *Message) {
 
 // confirmed takes a round that a member has confirmed.
 func (n *Node) confirmed(p *progress, round Round) {
-	if round <= p.round || round > n.lead.round {
+	if round <= p.round || round > n.lead.round || p.lost {
 		return
 	}
 	p.round = round

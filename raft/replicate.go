@@ -79,7 +79,7 @@ func (n *Node) maybeCommit() {
 		if id == n.config.ID {
 			return uint64(n.saves.durable - 1)
 		}
-		if p := n.lead.of(id); p != nil {
+		if p := n.lead.of(id); p != nil && !p.lost {
 			return uint64(p.match)
 		}
 		return 0
@@ -206,14 +206,16 @@ func (n *Node) handleAppendResponse(now time.Duration, m *Message) {
 	if p == nil {
 		return
 	}
-	n.confirmed(p, m.Round)
-	if p.lost = p.lost || m.FromRun != p.run && p.run != 0 && m.LastIndex < p.match; p.lost {
-		// In the same run that would be a stale message. In a later one the server has forgotten what it had
-		// acknowledged, and its word counts for nothing until it is replaced.
+	// An answer to a round that began after match was acknowledged was given later than that acknowledgement, whichever
+	// connection it came by. If the log ends below match then, the server has forgotten what it had acknowledged, and its
+	// word counts for nothing until it is replaced. (Run ids cannot tell: they have no order, and the last words of a former
+	// run may arrive after the first ones of the next.)
+	if p.lost = p.lost || m.Round > p.matchRound && m.LastIndex < p.match; p.lost {
 		n.trace(Trace{Kind: TraceLostLog, Server: m.From, Index: m.LastIndex})
 		n.refuse(m, RefusalLostLog)
 		return
 	}
+	n.confirmed(p, m.Round)
 	if m.Reject {
 		n.handleReject(p, m)
 		return
@@ -224,7 +226,7 @@ func (n *Node) handleAppendResponse(now time.Duration, m *Message) {
 	}
 	news := p.acknowledged(now, m.Match)
 	if news {
-		p.run = m.FromRun
+		p.matchRound = n.lead.round
 	}
 	switch p.state {
 	case ProgressProbe:

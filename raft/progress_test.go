@@ -1,0 +1,63 @@
+package raft
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A server that restarted sends on two connections for a moment. What its former run said is late, not lost: it must not
+// cost the server its place, which it would not get back before the next election.
+func TestDelayedAnswerOfAnEarlierRunIsNotTakenForALostLog(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	_, err := p.h.propose(3)
+	require.NoError(t, err)
+	p.h.endTurn()
+	p.says(2, Message{Type: MessageAppendResponse, Term: term, FromRun: 8, Match: 4, LastIndex: 4, Round: 1})
+	p.says(2, Message{Type: MessageAppendResponse, Term: term, FromRun: 7, Match: 1, LastIndex: 1, Round: 1})
+	require.False(t, p.h.node.lead.of(2).lost)
+}
+
+// A follower whose log ends below what it has acknowledged has lost it: no matter in which run, once it answers a round
+// that began after the acknowledgement.
+func TestFollowerThatComesBackWithLessThanItAcknowledgedIsRefused(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	_, err := p.h.propose(3)
+	require.NoError(t, err)
+	p.h.endTurn()
+	p.runFor(2 * time.Millisecond)
+	p.says(2, Message{Type: MessageAppendResponse, Term: term, FromRun: 7, Match: 4, LastIndex: 4, Round: p.h.node.lead.round})
+	require.EqualValues(t, 4, p.h.node.commit)
+	p.runFor(p.h.node.config.HeartbeatInterval)
+	p.sentTo(2)
+	p.says(2, Message{
+		Type: MessageAppendResponse, Term: term, FromRun: 8, Reject: true, PrevIndex: 4, HintIndex: 1, HintTerm: term,
+		LastIndex: 1, Round: p.h.node.lead.round,
+	})
+	refusals := p.sentTo(2, MessageRefusal)
+	require.Len(t, refusals, 1)
+	require.Equal(t, RefusalLostLog, refusals[0].Refusal)
+	require.True(t, p.h.node.lead.of(2).lost)
+}
+
+// What a follower has lost is no copy: its word counts for nothing until it is replaced, neither for a commit nor for a
+// round of reads.
+func TestFollowerWithALostLogCountsForNothing(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	p.says(2, Message{Type: MessageAppendResponse, Term: term, FromRun: 7, Match: 1, LastIndex: 1, Round: p.h.node.lead.round})
+	p.runFor(p.h.node.config.HeartbeatInterval)
+	p.says(2, Message{
+		Type: MessageAppendResponse, Term: term, FromRun: 8, Reject: true, PrevIndex: 1, LastIndex: 0, Round: p.h.node.lead.round,
+	})
+	require.True(t, p.h.node.lead.of(2).lost)
+	p.runFor(p.h.node.config.HeartbeatInterval)
+	confirmed := p.h.node.lead.confirmed
+	p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, FromRun: 8, Round: p.h.node.lead.round})
+	require.Equal(t, confirmed, p.h.node.lead.confirmed, "a server that forgot its log may have forgotten its vote")
+	p.says(3, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round})
+	require.Greater(t, p.h.node.lead.confirmed, confirmed)
+}
