@@ -28,6 +28,7 @@ const (
 	queryGet   = 1
 	queryScan  = 2
 	queryCount = 3
+	queryHash  = 4
 )
 
 // command is a command taken apart. Its slices refer to the command's bytes.
@@ -173,6 +174,9 @@ func Count(from, to []byte) []byte {
 	b = appendBin(b, from)
 	return appendBinOrNil(b, to)
 }
+
+// HashOf encodes a query for the hash of the whole state and the number of keys, as one point in time.
+func HashOf() []byte { return appendUint(appendArray(nil, 1), queryHash) }
 
 // PrefixRange returns the range of all keys that begin with prefix, for Scan and Count. Both results are copies.
 func PrefixRange(prefix []byte) (from, to []byte) {

@@ -16,6 +16,7 @@
 //	Get               [1, key]                         [0, value], or [1, nil] when the key is not there
 //	Scan              [2, from, to, limit]             [0, more, [key, value, key, value, ...]]
 //	Count             [3, from, to]                    [0, count]
+//	HashOf            [4]                              [0, hash (8 bytes), count]
 //
 // The result of a command is always [code, number]. A refusal is a result like any other, the same on every server:
 // the code is then one of CodeBadCommand, CodeUnknownCommand and CodeTooLarge, and nothing has changed. Ranges are half

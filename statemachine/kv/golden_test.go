@@ -46,7 +46,7 @@ func TestFormatsAreThoseOfTheGoldenFile(t *testing.T) {
 		query []byte
 	}{
 		{"get", Get(b("key"))}, {"get, absent", Get(b("nothing"))}, {"scan", Scan(b("key"), b("long"), 10)},
-		{"scan, more", Scan(nil, nil, 1)}, {"count", Count(nil, nil)}, {"count, range", Count(b("l"), b("m"))},
+		{"scan, more", Scan(nil, nil, 1)}, {"hash", HashOf()}, {"count", Count(nil, nil)}, {"count, range", Count(b("l"), b("m"))},
 	} {
 		result, err := m.Query(q.query)
 		require.NoError(t, err)

@@ -396,3 +396,16 @@ func TestHashDependsOnWhatIsThereAndNotOnHowItCame(t *testing.T) {
 	two.apply(Put(b("b"), b("2")))
 	require.NotEqual(t, one.Hash(), two.Hash(), "values that changed places")
 }
+
+func TestHashQueryIsTheStatesHashAndCount(t *testing.T) {
+	m := New()
+	m.Apply(statemachine.Entry{Index: 1, Command: Put([]byte("a"), []byte("1"))})
+	result, err := m.Query(HashOf())
+	require.NoError(t, err)
+	hash, count, err := DecodeHash(result)
+	require.NoError(t, err)
+	require.Equal(t, m.Hash(), hash)
+	require.Equal(t, 1, count)
+	_, _, err = DecodeHash(result[:3])
+	require.ErrorIs(t, err, ErrBadResult)
+}

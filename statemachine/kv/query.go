@@ -1,12 +1,13 @@
 package kv
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/google/btree"
 )
 
-// Query answers Get, Scan and Count. An error matches ErrBadQuery.
+// Query answers Get, Scan, Count and Hash. An error matches ErrBadQuery.
 func (m *Machine) Query(query []byte) ([]byte, error) {
 	r := reader{rest: query}
 	n, kind := r.array(), r.int()
@@ -24,6 +25,13 @@ func (m *Machine) Query(query []byte) ([]byte, error) {
 	case kind == queryCount && n == 3:
 		if from, to := r.bytes(), r.bytesOrNil(); r.done() {
 			return appendUint([]byte{0x92, byte(CodeOK)}, uint64(m.count(from, to))), nil
+		}
+	case kind == queryHash && n == 1:
+		if r.done() {
+			m.mu.RLock()
+			defer m.mu.RUnlock()
+			hash := binary.BigEndian.AppendUint64(nil, m.state.hash)
+			return appendUint(appendBin([]byte{0x93, byte(CodeOK)}, hash), uint64(m.state.items.Len())), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: % x", ErrBadQuery, clip(query))

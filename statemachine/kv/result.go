@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -130,4 +131,14 @@ func DecodeCount(result []byte) (int, error) {
 		return 0, fmt.Errorf("%w: % x", ErrBadResult, clip(result))
 	}
 	return int(count), nil
+}
+
+// DecodeHash reads the result of HashOf. Two servers that executed the same entries have the same hash.
+func DecodeHash(result []byte) (hash uint64, count int, err error) {
+	r := reader{rest: result}
+	n, code, sum, keys := r.array(), r.int(), r.bytes(), r.int()
+	if n != 3 || code != 0 || len(sum) != 8 || !r.done() || keys < 0 {
+		return 0, 0, fmt.Errorf("%w: % x", ErrBadResult, clip(result))
+	}
+	return binary.BigEndian.Uint64(sum), int(keys), nil
 }
