@@ -66,6 +66,8 @@ func (c *clock) stamp() int64 {
 // passTime takes the time of an input. A server that was to be woken at a time and hears of nothing until much later was
 // paused, or its clock jumped: that is no silence of the others, so election timers start again; a leader cannot know
 // whether it was deposed meanwhile, so it has no authority until a round that begins now; and the pause is no cluster time.
+// One pause excuses the silence before it. If it is late again and has heard nothing in between it is slow, not paused:
+// then time counts, or else a loaded group would never elect, and a leader that nobody answers would never step down.
 func (n *Node) passTime(now time.Duration) {
 	c := &n.clock
 	if now <= c.now {
@@ -78,10 +80,13 @@ func (n *Node) passTime(now time.Duration) {
 			c.now = max(c.now, min(now, c.wake))
 			c.stamp()
 			c.base, c.baseAt = c.cluster, now
-			n.lead.quorumAt = now
 			n.lead.authority = n.lead.round + 1
-		} else {
+			if !n.lead.excused {
+				n.lead.quorumAt, n.lead.excused = now, true
+			}
+		} else if !n.election.excused {
 			n.restartElectionTimer(now)
+			n.election.excused = true
 		}
 		c.wake = now
 	}

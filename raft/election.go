@@ -6,6 +6,7 @@ import "time"
 type electionState struct {
 	random       uint64
 	at           time.Duration // when the election timeout ends
+	excused      bool          // the timeout began again after a pause, and nothing was heard since
 	needSnapshot bool          // the state machine cannot be restored from what is here
 
 	// stickyAt is when a leader last proved, by a newly confirmed round, that a quorum follows it. Until
@@ -44,6 +45,7 @@ func (e *electionState) said(id ServerID, granted bool) bool {
 // restartElectionTimer draws a new timeout (dissertation 3.4). The generator is SplitMix64's.
 func (n *Node) restartElectionTimer(now time.Duration) {
 	e := &n.election
+	e.excused = false
 	e.random += 0x9e3779b97f4a7c15
 	spread := uint64(n.config.ElectionTimeoutMax - n.config.ElectionTimeoutMin)
 	e.at = now + n.config.ElectionTimeoutMin + time.Duration(mix64(e.random)%spread)

@@ -139,7 +139,7 @@ func (n *Node) confirmRounds() {
 		n.breakRule("a round was confirmed without a quorum")
 		return
 	}
-	l.confirmed = confirmed
+	l.confirmed, l.excused = confirmed, false
 	k := 0
 	for ; k < len(l.rounds) && l.rounds[k].round <= confirmed; k++ {
 		l.quorumAt = max(l.quorumAt, l.rounds[k].at)

@@ -15,6 +15,7 @@ type leadState struct {
 	authority   Round // rounds below it were sent before a pause and prove nothing about now
 	rounds      []sentRound
 	quorumAt    time.Duration // when the newest confirmed round was sent
+	excused     bool          // quorumAt began again after a pause, and no round was confirmed since
 	heartbeatAt time.Duration
 	beat        bool // a heartbeat is due in this turn
 	reads       []pendingRead
