@@ -60,7 +60,7 @@ func (s *Server) Propose(ctx context.Context, group raft.GroupID, command []byte
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx) // nothing was sent
 	}
-	w := waiters.Get().(*waiter)
+	w := s.waiter()
 	s.Submit(Proposal{Group: group, Kind: raft.KindCommand, Command: w.keep(ctx, command)}, w)
 	return w.wait(ctx, ErrUnknown)
 }
@@ -70,7 +70,7 @@ func (s *Server) ProposeIn(ctx context.Context, p Proposal) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	w := waiters.Get().(*waiter)
+	w := s.waiter()
 	p.Kind, p.Command = raft.KindCommand, w.keep(ctx, p.Command)
 	s.Submit(p, w)
 	return w.wait(ctx, ErrUnknown)
@@ -88,7 +88,7 @@ func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte) ([]byt
 	case len(q) > s.options.CommandBytesMax:
 		return nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), s.options.CommandBytesMax)
 	}
-	w := waiters.Get().(*waiter)
+	w := s.waiter()
 	if g.replica.apply.concurrent {
 		s.submitQuery(group, query{confirm: true, done: w})
 		if _, err := w.wait(ctx, nil); err != nil {
@@ -119,7 +119,7 @@ func (s *Server) Barrier(ctx context.Context, group raft.GroupID) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	w := waiters.Get().(*waiter)
+	w := s.waiter()
 	s.submitQuery(group, query{confirm: true, done: w})
 	_, err := w.wait(ctx, nil)
 	return err
@@ -130,7 +130,7 @@ func (s *Server) OpenSession(ctx context.Context, group raft.GroupID) (uint64, e
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	w := waiters.Get().(*waiter)
+	w := s.waiter()
 	s.Submit(Proposal{Group: group, Kind: raft.KindSession}, w)
 	result, err := w.wait(ctx, ErrUnknown)
 	if err != nil {
@@ -150,7 +150,7 @@ func (s *Server) CloseSession(ctx context.Context, group raft.GroupID, session u
 	if session == 0 {
 		return fmt.Errorf("%w: 0 is no session", wire.ErrMalformed)
 	}
-	w := waiters.Get().(*waiter)
+	w := s.waiter()
 	s.Submit(Proposal{Group: group, Kind: raft.KindSession, Session: session}, w)
 	_, err := w.wait(ctx, ErrUnknown)
 	return err
@@ -166,7 +166,7 @@ func (s *Server) TakeSnapshot(ctx context.Context, group raft.GroupID) error {
 	case g == nil:
 		return fmt.Errorf("%w: %d", ErrNoGroup, group)
 	}
-	w := waiters.Get().(*waiter)
+	w := s.waiter()
 	if err := g.inbox.snapshot(w); err != nil {
 		w.Complete(nil, err)
 	}

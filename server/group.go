@@ -24,7 +24,10 @@ type group struct {
 	files   lane
 	peers   []raft.Member // guarded by Server.peersMu
 
-	saves []*SaveJob // guarded by writer.mu
+	// Guarded by writer.mu.
+	saves      []*SaveJob
+	call       uint64 // the latest call of Save that took an update of this group,
+	callBlocks bool   // and whether it carried blocks
 
 	// Guarded by alarm.mu.
 	deadline   time.Duration

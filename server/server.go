@@ -38,6 +38,7 @@ type Server struct {
 	fills     fillers
 	chunks    chunkReaders
 	hub       hub
+	waiters   sync.Pool
 	logged    chan struct{}
 
 	peersMu sync.Mutex

@@ -32,6 +32,7 @@ type Proposal struct {
 type waiter struct {
 	slot chan answer
 	buf  []byte
+	pool *sync.Pool
 }
 
 type answer struct {
@@ -39,7 +40,14 @@ type answer struct {
 	err    error
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{slot: make(chan answer, 1)} }}
+// waiter returns a free one. The pool is the server's own: what waits in one bubble of virtual time must not turn up in
+// another.
+func (s *Server) waiter() *waiter {
+	if w, ok := s.waiters.Get().(*waiter); ok {
+		return w
+	}
+	return &waiter{slot: make(chan answer, 1), pool: &s.waiters}
+}
 
 // waiterBufMax is the largest command buffer that goes back into the pool with its waiter.
 const waiterBufMax = 64 << 10
@@ -71,7 +79,7 @@ func (w *waiter) wait(ctx context.Context, lost error) ([]byte, error) {
 	if cap(w.buf) > waiterBufMax {
 		w.buf = nil
 	}
-	waiters.Put(w)
+	w.pool.Put(w)
 	return a.result, a.err
 }
 

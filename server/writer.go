@@ -17,6 +17,7 @@ type writer struct {
 	more  *sync.Cond
 	turns []*group // those with saves waiting, each once
 	ends  bool     // once everything queued is saved
+	call  uint64   // numbers the calls of Save
 	done  chan struct{}
 	stuck atomic.Bool // a call of Save is under way
 
@@ -91,24 +92,42 @@ func (w *writer) gather() bool {
 		}
 		w.more.Wait()
 	}
-	bytes := 0
-	for len(w.turns) > 0 {
-		g := w.turns[0]
+	w.call++
+	bytes, put := 0, 0
+	for k := 0; k < len(w.turns); k++ {
+		g := w.turns[k]
 		j := g.saves[0]
 		if len(w.jobs) > 0 && bytes+j.bytes > persistentlog.SaveBytesMax {
+			put += copy(w.turns[put:], w.turns[k:])
 			break
+		}
+		if !g.joins(w.call, j) {
+			w.turns[put] = g
+			put++
+			continue
 		}
 		bytes += j.bytes
 		w.jobs = append(w.jobs, savedJob{g, j})
 		w.updates = append(w.updates, j.update)
 		g.saves[0] = nil
-		g.saves = g.saves[1:]
-		w.turns = w.turns[1:]
-		if len(g.saves) > 0 {
-			w.turns = append(w.turns, g)
+		if g.saves = g.saves[1:]; len(g.saves) > 0 {
+			w.turns = append(w.turns, g) // its turn comes again, after the others
 		}
 	}
+	clear(w.turns[put:])
+	w.turns = w.turns[:put]
 	w.bytes.Add(uint64(bytes))
+	return true
+}
+
+// joins reports whether a group's save may go into a call. One call takes several updates of a group only where all of
+// them carry blocks (PersistentLog.Save).
+func (g *group) joins(call uint64, j *SaveJob) bool {
+	blocks := len(j.update.Blocks) > 0
+	if g.call == call && (!g.callBlocks || !blocks) {
+		return false
+	}
+	g.call, g.callBlocks = call, blocks
 	return true
 }
 
