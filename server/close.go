@@ -67,6 +67,7 @@ func (s *Server) shutDown(parts bool) error {
 	for _, g := range groups {
 		c.wait(g.ended, "group %d does not come to the end of a turn", g.id)
 	}
+	c.wait(after(s.clients.close), "a client's connection does not end")
 	var closeErr error
 	if parts {
 		var err error

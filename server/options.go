@@ -48,6 +48,9 @@ type Options struct {
 	UnappliedBytesMax         int // committed and on the way to the state machine
 	UnappliedServerBytesMax   int
 
+	// Clients bounds what clients may take (Serve, ServeConn).
+	Clients ClientOptions
+
 	// Workers is how many goroutines run replicas: GOMAXPROCS.
 	Workers int
 	// CloseTimeout bounds Close: 10 s.
@@ -159,6 +162,9 @@ func (o Options) Validate() error {
 	if o.InflightMessagesMax < 1 || o.TailBytesMax < 0 || o.Workers < 0 || o.CloseTimeout < 0 {
 		return fmt.Errorf("server: InflightMessagesMax (%d) must be positive, TailBytesMax (%d), Workers (%d) and CloseTimeout (%v) not negative",
 			o.InflightMessagesMax, o.TailBytesMax, o.Workers, o.CloseTimeout)
+	}
+	if err := o.Clients.Validate(); err != nil {
+		return err
 	}
 	if o.Group.ID != 0 {
 		return o.Group.Validate()

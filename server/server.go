@@ -40,6 +40,7 @@ type Server struct {
 	hub       hub
 	waiters   sync.Pool
 	logged    chan struct{}
+	clients   *clients
 
 	peersMu sync.Mutex
 	peers   []raft.Member
@@ -72,6 +73,7 @@ func Open(o Options) (*Server, error) {
 	s.scheduler = newScheduler(workers)
 	s.alarm = newAlarm(s.clock)
 	s.writer = newWriter(s.options.Log, s.storeFailed)
+	s.clients = newClients(clientDoor{s}, s.options.Clients, s.options.Logger)
 	s.startLogger()
 	if err := s.options.Transport.Start(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("server: %w", err), s.close(false))

@@ -1,0 +1,115 @@
+package server
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// Serve accepts clients from a listener and serves each of them, until the listener fails or the server is closed: then
+// the error is ErrClosed. The listener is the server's from then on. docs/client-protocol.md says what clients speak.
+//
+// Whoever can connect can propose, query and read the status of every group: keep the listener on loopback, or give one
+// that asks for certificates (tls.NewListener).
+func (s *Server) Serve(listener net.Listener) error {
+	return s.clients.serve(listener)
+}
+
+// ServeConn serves one connection of a client and returns when it has ended. The connection is the server's from then
+// on. A program that holds the server can give it one end of a net.Pipe, and the other to a client.
+func (s *Server) ServeConn(conn net.Conn) { s.clients.serveConn(conn) }
+
+// clientDoor is a Server as its clients see it.
+type clientDoor struct{ *Server }
+
+func (d clientDoor) hello() wire.ClientHello {
+	id := d.shared.identity
+	return wire.ClientHello{
+		Version: wire.ClientVersion, Cluster: id.Cluster[:], Server: uint64(id.Server),
+		RequestBytesMax: d.options.CommandBytesMax + clientRequestOverhead, CommandBytesMax: d.options.CommandBytesMax,
+		OutstandingMax: d.clients.options.OutstandingMax,
+	}
+}
+
+func (d clientDoor) submitBarrier(group raft.GroupID, done Completion) {
+	d.submitQuery(group, query{confirm: true, done: done})
+}
+
+// submitLocal reads this server's own state, in the order of its applies. An empty machine has none: it may be waiting
+// for a snapshot.
+func (d clientDoor) submitLocal(id raft.GroupID, q []byte, done Completion) {
+	g := d.group(id)
+	switch {
+	case g == nil:
+		done.Complete(nil, fmt.Errorf("%w: %d", ErrNoGroup, id))
+	case len(q) > d.options.CommandBytesMax:
+		done.Complete(nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), d.options.CommandBytesMax))
+	case g.replica.apply.progress.Load() == 0:
+		done.Complete(nil, fmt.Errorf("%w: group %d has applied nothing on this server", ErrNotReady, id))
+	default:
+		queries := []query{{query: q, done: done}}
+		g.apply.push(&QueryJob{a: g.replica.apply, queries: queries, memory: queries})
+	}
+}
+
+func (d clientDoor) limits(id raft.GroupID) raft.GroupLimits {
+	g := d.group(id)
+	if g == nil {
+		return raft.GroupLimits{}
+	}
+	g.turning.Lock()
+	defer g.turning.Unlock()
+	if g.replica.birth == nil {
+		return raft.GroupLimits{}
+	}
+	return limitsWithDefaults(g.replica.birth.Limits)
+}
+
+func (d clientDoor) status(id raft.GroupID) (wire.ClientStatus, error) {
+	st := wire.ClientStatus{Server: uint64(d.shared.identity.Server), Groups: []wire.ClientGroup{}}
+	for _, g := range d.sorted() {
+		if id == 0 || id == g.id {
+			st.Groups = append(st.Groups, clientGroup(g.id, g.status()))
+		}
+	}
+	if id != 0 && len(st.Groups) == 0 {
+		return st, fmt.Errorf("%w: %d", ErrNoGroup, id)
+	}
+	return st, nil
+}
+
+func clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
+	leader, _ := st.Membership.Member(st.Leader)
+	g := wire.ClientGroup{
+		Group: uint64(id), Role: st.Role.String(), Term: uint64(st.Term), Leader: uint64(st.Leader), LeaderAddress: leader.Address,
+		First: uint64(st.First), Next: uint64(st.Next), Commit: uint64(st.Commit), Applied: uint64(st.Applied), Born: st.Born,
+		Missing: []uint64{},
+	}
+	for _, m := range st.BirthMissing {
+		g.Missing = append(g.Missing, uint64(m))
+	}
+	if st.Fenced != nil {
+		g.Fenced = st.Fenced.Error()
+	}
+	return g
+}
+
+func (d clientDoor) members(id raft.GroupID) ([]wire.ClientMember, error) {
+	st, ok := d.GroupStatus(id)
+	if !ok {
+		return nil, fmt.Errorf("%w: %d", ErrNoGroup, id)
+	}
+	m := st.Membership
+	list := []wire.ClientMember{}
+	for _, part := range []struct {
+		role    string
+		members []raft.Member
+	}{{"voter", m.Voters}, {"outgoing", m.Outgoing}, {"learner", m.Learners}} {
+		for _, member := range part.members {
+			list = append(list, wire.ClientMember{ID: uint64(member.ID), Role: part.role, Address: member.Address, Store: member.Store[:]})
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,285 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/oarlock/oarlock/internal/wire"
+)
+
+const (
+	// clientPieceBytes is what a client must send, or take, within a timeout to count as alive.
+	clientPieceBytes      = 64 << 10
+	clientWriteBytesMax   = 256 << 10
+	clientSpareBytesMax   = 1 << 20
+	clientUnreadFactor    = 8
+	clientLingerBytesMax  = 4 << 20
+	clientRequestOverhead = 128 // what stands around a command in a request, generously
+
+	// clientLastWords is how long a connection that ends, from our side, may take to pass on what was still to be said.
+	clientLastWords = time.Second
+)
+
+// clientConn is one connection of a client: a goroutine that reads requests and hands them in, and one that writes what
+// completions left. Completions come on any goroutine and do not wait.
+type clientConn struct {
+	c    *clients
+	conn net.Conn
+	wake chan struct{} // one slot: there may be something to write, or an end
+
+	mu          sync.Mutex
+	changed     *sync.Cond // outstanding, out, dead or ending changed, and waiting > 0
+	waiting     int
+	out         []byte
+	outstanding int
+	bytes       int  // of outstanding requests
+	ending      bool // write what is left, then end
+	stopped     bool // the server closes
+	dead        bool // nothing more is written
+
+	told bool // the reader's: the last thing in out says why the connection ends
+}
+
+func newClientConn(c *clients, conn net.Conn) *clientConn {
+	k := &clientConn{c: c, conn: conn, wake: make(chan struct{}, 1)}
+	k.changed = sync.NewCond(&k.mu)
+	return k
+}
+
+// serve reads and writes until the connection ends. An error is worth a line in the log.
+func (k *clientConn) serve() error {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		k.write()
+	}()
+	err := k.read()
+	if errors.Is(err, io.EOF) {
+		// The client has said all that it had to say; it may still be listening.
+		k.awaitAnswers()
+		err = nil
+	}
+	k.mu.Lock()
+	stopped, dead := k.stopped, k.dead
+	k.ending = true
+	k.mu.Unlock()
+	k.poke()
+	<-written
+	if k.told && !stopped && !dead {
+		k.linger()
+	}
+	k.kill()
+	if stopped || dead || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		return nil
+	}
+	return err
+}
+
+// read takes in requests until there are no more, or one breaks the protocol.
+func (k *clientConn) read() error {
+	o := k.c.options
+	r := wire.NewClientReader(k.conn, k.c.backend.hello().RequestBytesMax, true)
+	requests, begun, pieces := 0, -1, 0
+	for {
+		raw, err := r.Buffered()
+		if err != nil {
+			return k.refuseRest(r, err)
+		}
+		if raw != nil {
+			requests++
+			if !k.admit() {
+				return nil
+			}
+			if err := k.request(raw); err != nil {
+				return err
+			}
+			continue
+		}
+		switch n := r.Partial() / clientPieceBytes; {
+		case r.Partial() == 0 && requests > 0:
+			begun = -1
+			err = k.readBefore(o.IdleTimeout)
+		case begun != requests || pieces != n:
+			begun, pieces = requests, n
+			err = k.readBefore(o.RequestTimeout)
+		}
+		if err == nil {
+			err = r.Fill()
+		}
+		if err != nil && requests > 0 && r.Partial() == 0 && isTimeout(err) {
+			if k.busy() {
+				continue // it waits for us: that is not idleness
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// readBefore sets the deadline of the next reads, unless the server is closing and has set its own.
+func (k *clientConn) readBefore(d time.Duration) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		return ErrClosed
+	}
+	return k.conn.SetReadDeadline(time.Now().Add(d))
+}
+
+func (k *clientConn) busy() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.outstanding > 0 && !k.stopped
+}
+
+// refuseRest tells the client why nothing more of what it sends is read.
+func (k *clientConn) refuseRest(r *wire.ClientReader, why error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.told = true
+	if id, ok := wire.ClientRequestID(r.Rest()); ok && errors.Is(why, wire.ErrTooLarge) {
+		k.out = wire.AppendClientError(k.out, id, why)
+	} else {
+		k.out = wire.AppendClientNotice(k.out, why)
+	}
+	return why
+}
+
+// admit waits until one more request may be under way. It returns false when the connection has ended meanwhile. Not to
+// read on is what slows a client down that asks faster than it takes answers.
+func (k *clientConn) admit() bool {
+	o := &k.c.options
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for !k.dead && !k.stopped &&
+		(k.outstanding >= o.OutstandingMax || k.bytes >= o.OutstandingBytesMax || len(k.out) >= o.UnreadBytesMax) {
+		k.wait()
+	}
+	return !k.dead && !k.stopped
+}
+
+func (k *clientConn) wait() {
+	k.waiting++
+	k.changed.Wait()
+	k.waiting--
+}
+
+// awaitAnswers waits until every request is answered, for as long as a client has to take an answer.
+func (k *clientConn) awaitAnswers() {
+	timer := time.AfterFunc(k.c.options.WriteTimeout, k.kill)
+	defer timer.Stop()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.outstanding > 0 && !k.dead && !k.stopped {
+		k.wait()
+	}
+}
+
+func (k *clientConn) poke() {
+	select {
+	case k.wake <- struct{}{}:
+	default: // it has been told and has not looked yet
+	}
+}
+
+// write sends what has piled up, all of it at once, until the connection ends.
+func (k *clientConn) write() {
+	defer func() {
+		if r := recover(); r != nil {
+			k.c.warn("client dropped", k.conn, fmt.Errorf("%w: %v", errPanic, r))
+			k.kill()
+		}
+	}()
+	var spare []byte
+	for range k.wake {
+		k.mu.Lock()
+		out, ending, dead := k.out, k.ending, k.dead
+		k.out = spare[:0]
+		if k.waiting > 0 {
+			k.changed.Broadcast()
+		}
+		k.mu.Unlock()
+		if dead {
+			return
+		}
+		if err := k.send(out); err != nil {
+			if isTimeout(err) {
+				k.c.warn("client dropped", k.conn, fmt.Errorf("it does not read its answers: %w", err))
+			}
+			k.kill()
+			return
+		}
+		if ending {
+			return
+		}
+		if spare = out; cap(spare) > clientSpareBytesMax {
+			spare = nil
+		}
+	}
+}
+
+func (k *clientConn) send(out []byte) error {
+	for len(out) > 0 {
+		timeout := k.c.options.WriteTimeout
+		if k.c.isClosed() {
+			timeout = min(timeout, clientLastWords)
+		}
+		if err := k.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return err
+		}
+		n, err := k.conn.Write(out[:min(len(out), clientWriteBytesMax)])
+		if err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
+}
+
+// linger lets the client read why the connection ends. Closed with requests unread, TCP would throw the answer away.
+func (k *clientConn) linger() {
+	if half, ok := k.conn.(interface{ CloseWrite() error }); ok {
+		if half.CloseWrite() != nil {
+			return
+		}
+	}
+	if k.conn.SetReadDeadline(time.Now().Add(clientLastWords)) != nil {
+		return
+	}
+	// However it ends, the connection is closed next.
+	_, _ = io.CopyN(io.Discard, k.conn, clientLingerBytesMax)
+}
+
+// kill ends the connection. Answers that come later interest nobody.
+func (k *clientConn) kill() {
+	k.mu.Lock()
+	first := !k.dead
+	k.dead, k.out = true, nil
+	k.changed.Broadcast()
+	k.mu.Unlock()
+	if first {
+		_ = k.conn.Close() // nothing depends on how it ends
+	}
+	k.poke()
+}
+
+// stop ends the connection once what it has is written: the server closes.
+func (k *clientConn) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+	k.changed.Broadcast()
+	_ = k.conn.SetReadDeadline(time.Now()) // if these fail, the connection has ended
+	_ = k.conn.SetWriteDeadline(time.Now().Add(clientLastWords))
+}
