@@ -96,7 +96,7 @@ func (r *Replica) carrySave(a *raft.Actions) {
 			r.fail(fmt.Errorf("entries from %d do not follow this log, which ends before %d: two logs that match by index and term differ", b.First(), r.tail.next))
 			return
 		}
-		r.snapshot.appended(b)
+		r.snapshot.appended(b, r.group.SnapshotKeepBytes)
 		blocks[i], p.next = b, b.Next()
 	}
 	r.built = r.built[:0]

@@ -28,7 +28,8 @@ type logMark struct {
 	bytes int64
 }
 
-const markBytes = 1 << 20
+// markBytesMax is how far marks are apart: less where little is kept, so that a bound of any size is kept to.
+const markBytesMax = 1 << 20
 
 // wantSnapshots takes what TakeSnapshot asks for.
 func (r *Replica) wantSnapshots(asked []Completion) {
@@ -41,7 +42,7 @@ func (r *Replica) startSnapshot() {
 	if s.running || !r.restored || !r.restoring.IsZero() {
 		return
 	}
-	due := s.wanted || s.logBytes >= r.group.SnapshotLogBytes
+	due := r.applied > s.pointer && (s.wanted || s.logBytes >= r.group.SnapshotLogBytes)
 	if !due && len(s.then) == 0 {
 		return
 	}
@@ -156,8 +157,8 @@ func (r *Replica) finishCompact(now time.Duration, j *CompactJob) {
 }
 
 // appended notes the size of the log, so that what is kept for laggards can be bounded in bytes.
-func (s *snapshotState) appended(b raft.Block) {
-	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].bytes >= markBytes {
+func (s *snapshotState) appended(b raft.Block, keep int64) {
+	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].bytes >= min(markBytesMax, keep/64) {
 		s.marks = append(s.marks, logMark{index: b.First(), bytes: s.total})
 	}
 	s.total += int64(b.Size())
