@@ -61,3 +61,49 @@ func TestFollowerWithALostLogCountsForNothing(t *testing.T) {
 	p.says(3, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round})
 	require.Greater(t, p.h.node.lead.confirmed, confirmed)
 }
+
+// A follower that cannot restore its own snapshot votes and acknowledges like any other: it asks for the leader's snapshot
+// beside the log, not instead of it, even when the leader's is of no use to it.
+func TestFollowerThatCannotRestoreStillReceivesTheLog(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	p.runFor(time.Millisecond)
+	meta, ok := p.h.takeSnapshot()
+	require.True(t, ok)
+	p.h.snapshotted(meta)
+	p.h.endTurn()
+	p.runFor(p.h.node.config.HeartbeatInterval)
+	p.sentTo(2)
+	for range 3 {
+		p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round, WantSnapshot: true})
+		_, err := p.h.propose(1)
+		require.NoError(t, err)
+		p.h.endTurn()
+		p.runFor(p.h.node.config.HeartbeatInterval)
+		require.Len(t, p.sentTo(2, MessageAppendRequest), 1)
+		p.acks(2, p.h.node.trail.last())
+	}
+	p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round, WantSnapshot: true})
+	offers := p.sentTo(2, MessageSnapshotOffer)
+	require.Len(t, offers, 1)
+	require.Equal(t, meta.Index, offers[0].Snapshot.Index)
+}
+
+// An append to such a follower that was lost is sent again all the same.
+func TestFollowerThatCannotRestoreIsSentLostAppendsAgain(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	p.runFor(time.Millisecond)
+	meta, ok := p.h.takeSnapshot()
+	require.True(t, ok)
+	p.h.snapshotted(meta)
+	_, err := p.h.propose(1)
+	require.NoError(t, err)
+	p.h.endTurn()
+	p.sentTo(2)
+	for range stallHeartbeats + 2 {
+		p.runFor(p.h.node.config.HeartbeatInterval)
+		p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round, WantSnapshot: true})
+	}
+	require.NotEmpty(t, p.sentTo(2, MessageAppendRequest))
+}

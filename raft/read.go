@@ -95,13 +95,16 @@ func (n *Node) handleHeartbeatResponse(now time.Duration, m *Message) {
 		return
 	}
 	n.confirmed(p, m.Round)
+	if m.WantSnapshot && p.state != ProgressSnapshot && !n.snapshot.IsZero() {
+		// Beside the log, not instead of it: the follower acknowledges like any other, and this snapshot may be older
+		// than the one that it cannot restore.
+		n.sendOffer(p, n.snapshot)
+	}
 	switch {
 	case p.state == ProgressSnapshot:
 		if now-p.offeredAt >= n.config.HeartbeatInterval {
 			n.offerSnapshot(p, p.offered)
 		}
-	case m.WantSnapshot && !n.snapshot.IsZero():
-		n.offerSnapshot(p, n.snapshot)
 	case p.stalled(now, &n.config):
 		n.probe(p, p.match+1)
 		p.movedAt = now

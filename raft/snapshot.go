@@ -59,6 +59,10 @@ func (n *Node) offerSnapshot(p *progress, meta SnapshotMeta) {
 		n.trace(Trace{Kind: TraceSnapshotOffered, Server: p.member.ID, Index: meta.Index})
 	}
 	p.offeredAt = n.clock.now
+	n.sendOffer(p, meta)
+}
+
+func (n *Node) sendOffer(p *progress, meta SnapshotMeta) {
 	n.sendNow(Message{
 		Type: MessageSnapshotOffer, To: p.member.ID, Term: n.hard.Term, Snapshot: meta, Time: n.clock.stamp(),
 		Round: n.lead.round, Confirmed: n.lead.confirmed, Commit: n.commit,
@@ -72,18 +76,19 @@ func (n *Node) handleSnapshotOffer(now time.Duration, m *Message) {
 		return
 	}
 	meta := m.Snapshot
-	if !n.election.needSnapshot {
-		if meta.Index <= n.commit {
-			n.acknowledge(m, min(n.commit, n.trail.last()))
-			return
-		}
-		if term, ok := n.trail.termAt(meta.Index); ok && term == meta.Term {
-			n.commitTo(meta.Index) // what a snapshot covers is committed
-			n.acknowledge(m, meta.Index)
-			return
-		}
+	useful := n.election.needSnapshot && meta.Index >= n.snapshot.Index // to restore from, although the log is here
+	term, known := n.trail.termAt(meta.Index)
+	switch {
+	case useful:
+	case meta.Index <= n.commit:
+		n.acknowledge(m, n.commit)
+		return
+	case known && term == meta.Term:
+		n.commitTo(meta.Index) // what a snapshot covers is committed
+		n.acknowledge(m, meta.Index)
+		return
 	}
-	if n.install.From == m.From && n.install.Snapshot.Same(meta) || meta.Index < n.applied {
+	if n.install.From == m.From && n.install.Snapshot.Same(meta) {
 		return
 	}
 	n.install = Install{From: m.From, Snapshot: meta}
