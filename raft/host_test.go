@@ -5,11 +5,12 @@ import "time"
 // host is a server around a Node as the tests play it: it carries Actions out in the order that the package demands and
 // nothing more cleverly than that.
 type host struct {
-	c      *cluster
-	id     ServerID
-	life   int // how often its disk was formatted
-	config Config
-	disk   disk
+	c       *cluster
+	id      ServerID
+	life    int // how often its disk was formatted
+	config  Config
+	disk    disk
+	damaged bool // its snapshot's file, when it starts next
 
 	// All below belongs to one run of the process.
 	run          RunID
@@ -48,7 +49,7 @@ func (h *host) start() {
 	h.disk.store = storeOf(h.id, h.life)
 	h.config.Store = h.disk.store
 	run := RunID(c.rng.Uint64() | 1)
-	*h = host{c: c, id: h.id, life: h.life, config: h.config, disk: h.disk, run: run, late: h.late, dueEvery: h.dueEvery}
+	*h = host{c: c, id: h.id, life: h.life, config: h.config, disk: h.disk, run: run, late: h.late, dueEvery: h.dueEvery, damaged: h.damaged}
 	h.log = h.disk.log.clone()
 	node, err := NewNode(h.config, h.disk.state(), c.now)
 	if err != nil {
@@ -61,6 +62,10 @@ func (h *host) start() {
 	}
 	h.appliedTo = h.machine.index
 	h.seen.begin(h)
+	if h.damaged && !h.disk.snapshot.IsZero() {
+		h.damaged, h.needSnapshot = false, true
+		node.NeedSnapshot(c.now, true)
+	}
 	h.endTurn()
 }
 

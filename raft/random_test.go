@@ -113,6 +113,7 @@ type chaos struct {
 	rate    float64 // chance of a fault at each step
 	reads   ReadID
 	crashes int
+	fragile *host // its snapshot is damaged now and then; nil: nobody's
 }
 
 // begin chooses the cluster: born by itself, or found with a history, perhaps in the middle of a membership change.
@@ -142,6 +143,8 @@ func (r *chaos) begin() {
 	})
 	if preset {
 		r.preset(count)
+	} else if r.voters >= 3 {
+		r.fragile = c.hosts[c.rng.IntN(len(c.hosts))]
 	}
 	if every := c.rng.IntN(6); every < 3 {
 		for _, h := range c.hosts {
@@ -243,12 +246,13 @@ func (r *chaos) fault() {
 	c := r.c
 	h := c.hosts[c.rng.IntN(len(c.hosts))]
 	other := c.hosts[c.rng.IntN(len(c.hosts))]
-	switch c.rng.IntN(12) {
+	switch c.rng.IntN(13) {
 	case 0, 1:
 		if h.node != nil {
 			r.crashes++
 			c.logf("%d: crash", h.id)
 			h.crash(c.rng.IntN(len(h.pending) + 1))
+			h.damaged = h == r.fragile && c.chance(0.5)
 		}
 	case 2, 3, 4:
 		for _, h := range c.hosts {
@@ -272,6 +276,8 @@ func (r *chaos) fault() {
 	case 11:
 		c.pace.lose, c.pace.twice = 0, 0
 		c.pace.disk[1] = time.Duration(1+c.rng.IntN(300)) * time.Millisecond
+	case 12:
+		h.late = time.Duration(c.rng.IntN(300)) * time.Millisecond
 	}
 }
 
@@ -296,7 +302,7 @@ func (r *chaos) heal() {
 	c.pace.disk = [2]time.Duration{0, 5 * time.Millisecond}
 	clear(c.net.cut)
 	for _, h := range c.hosts {
-		h.pausedUntil = min(h.pausedUntil, c.now)
+		h.pausedUntil, h.late = min(h.pausedUntil, c.now), 0
 		if h.node == nil {
 			h.start()
 		}
@@ -329,6 +335,12 @@ func (r *chaos) converge() {
 		for _, h := range c.hosts {
 			if m == nil {
 				return false
+			}
+			if h.needSnapshot && m.machine.index > h.node.snapshot.Index {
+				if meta, ok := m.takeSnapshot(); ok { // it needs one that is not older than its own
+					m.snapshotted(meta)
+					m.endTurn()
+				}
 			}
 			if _, ok := m.node.membership().Member(h.id); ok && (h.node.commit < index || h.machine.index < index) {
 				return false
