@@ -104,6 +104,9 @@ func (n *Node) Deadline() time.Duration {
 	case n.fault != nil:
 		return Never
 	case !n.born:
+		if n.birth.value.IsZero() && len(n.config.Founders) == 0 {
+			return Never // a server that joins waits to be spoken to
+		}
 		return n.birth.at
 	case n.role != RoleLeader:
 		if !n.electable() {

@@ -58,6 +58,10 @@ func (n *Node) handleAppendRequest(now time.Duration, m *Message) {
 	if !n.heardLeader(now, m) {
 		return
 	}
+	if n.contradicts(m) {
+		n.trace(Trace{Kind: TraceDropped, Server: m.From, Reason: "an append that contradicts what is committed here"})
+		return
+	}
 	if m.PrevIndex > n.commit {
 		// Everything up to the commit index is the leader's too (Leader Completeness), whether its term is still known
 		// here or compacted; above it the previous entry has to agree.
@@ -76,6 +80,26 @@ func (n *Node) handleAppendRequest(now time.Duration, m *Message) {
 	// leader's (copycat#265).
 	n.commitTo(min(m.Commit, m.Next-1))
 	n.acknowledge(m, verified)
+}
+
+// contradicts reports whether an append has another term where this log is committed. No leader sends that (Leader
+// Completeness, dissertation 3.6.3); taken over, it could leave a log whose terms go back, which nobody can load again.
+func (n *Node) contradicts(m *Message) bool {
+	differs := func(i Index, term Term) bool {
+		own, ok := n.trail.termAt(i)
+		return ok && own != term
+	}
+	if m.PrevIndex <= n.commit && differs(m.PrevIndex, m.PrevTerm) {
+		return true
+	}
+	for k := range m.Blocks {
+		if b := m.Blocks[k]; b.First() > n.commit {
+			break
+		} else if differs(b.First(), b.Term()) || differs(min(b.Next()-1, n.commit), b.Term()) {
+			return true
+		}
+	}
+	return false
 }
 
 // takeBlock appends what is new of a block. It reports false when that broke a rule.

@@ -86,7 +86,7 @@ func (n *Node) checkState(s State) error {
 		return fmt.Errorf("raft: index %d is known to be committed and the log ends at %d", n.commit, t.last())
 	case t.next <= s.Snapshot.Index:
 		return fmt.Errorf("raft: the log ends at %d, below the snapshot at %d", t.last(), s.Snapshot.Index)
-	case t.next > t.first && (len(t.runs) == 0 || t.runs[0].First != t.first):
+	case t.next > t.first && (len(t.runs) == 0 || t.runs[0].First != t.first || t.runs[0].Term == 0):
 		return fmt.Errorf("raft: the trail does not begin at the log's first entry, %d", t.first)
 	case t.lastTerm() > s.Hard.Term:
 		return fmt.Errorf("raft: the log ends in term %d and the hard state knows term %d", t.lastTerm(), s.Hard.Term)

@@ -1,0 +1,84 @@
+package raft
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What no honest peer sends must not make a log that its own server refuses to load.
+func TestAppendThatContradictsTheCommittedLogHasNoEffect(t *testing.T) {
+	old := logOf(5, 5, 5)
+	for _, c := range []struct {
+		name string
+		m    Message
+		add  []entry
+	}{
+		{"entries of a lower term after a committed one", Message{PrevIndex: 3, PrevTerm: 0}, logOf(1)},
+		{"another term before what is new", Message{PrevIndex: 2, PrevTerm: 4}, logOf(5, 5)},
+		{"another term in what is committed", Message{PrevIndex: 1, PrevTerm: 5}, logOf(6, 6, 6)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := playAlone(t, 3, nil, func(d *disk) {
+				d.hard, d.commit = HardState{Term: 5}, 3
+				d.log.put(1, old)
+			})
+			m := c.m
+			m.Type, m.Term = MessageAppendRequest, 7
+			m.First = m.PrevIndex + 1
+			l := logbook{first: m.First, entries: c.add}
+			m.Next, m.Blocks = l.next(), l.blocks(m.First, l.next())
+			p.says(2, m)
+			require.Equal(t, []TermRun{{First: 1, Term: 5}}, p.h.node.trail.runs)
+			require.EqualValues(t, 4, p.h.node.trail.next)
+			require.Empty(t, p.sentTo(2, MessageAppendResponse), "there is nothing true to answer")
+		})
+	}
+}
+
+func TestStateThatNoLogCanHaveLoadedIsRefused(t *testing.T) {
+	member := []Member{{ID: 1, Store: storeOf(1, 1)}}
+	config := Config{Group: 1, ID: 1, Store: storeOf(1, 1)}
+	good := State{
+		Birth: Birth{Membership: Membership{Voters: member}, Complete: true}, Hard: HardState{Term: 3, Vote: 1}, Commit: 4,
+		First: 3, Next: 7, Trail: []TermRun{{3, 1}, {5, 3}}, Snapshot: SnapshotMeta{Index: 4, Term: 1},
+	}
+	_, err := NewNode(config, good, 0)
+	require.NoError(t, err)
+	for name, spoil := range map[string]func(s *State){
+		"entries are missing after the snapshot": func(s *State) { s.First, s.Trail = 6, []TermRun{{6, 3}} },
+		"the log ends below the snapshot":        func(s *State) { s.Next, s.Trail, s.Commit = 4, s.Trail[:1], 3 },
+		"it ends before it begins":               func(s *State) { s.Next = 2 },
+		"commit is past the end":                 func(s *State) { s.Commit = 7 },
+		"no first index":                         func(s *State) { s.First = 0 },
+		"no trail":                               func(s *State) { s.Trail = nil },
+		"the trail begins elsewhere":             func(s *State) { s.Trail = []TermRun{{4, 1}, {5, 3}} },
+		"the trail's terms go back":              func(s *State) { s.Trail = []TermRun{{3, 3}, {5, 1}} },
+		"the trail's indexes go back":            func(s *State) { s.Trail = []TermRun{{3, 1}, {3, 3}} },
+		"the trail runs past the end":            func(s *State) { s.Trail = []TermRun{{3, 1}, {7, 3}} },
+		"a term of zero":                         func(s *State) { s.Trail = []TermRun{{3, 0}, {5, 3}} },
+		"the log is ahead of the term":           func(s *State) { s.Hard.Term = 2 },
+		"a history and no birth":                 func(s *State) { s.Birth, s.Snapshot, s.First, s.Trail = Birth{}, SnapshotMeta{}, 1, []TermRun{{1, 1}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := good
+			s.Trail = append([]TermRun(nil), good.Trail...)
+			spoil(&s)
+			_, err := NewNode(config, s, 0)
+			require.Error(t, err)
+		})
+	}
+}
+
+// A server that waits to be admitted has nothing to do until someone speaks to it.
+func TestServerThatJoinsSleepsUntilItIsSpokenTo(t *testing.T) {
+	n, err := NewNode(Config{Group: 1, ID: 4, Store: storeOf(4, 1)}, State{}, 0)
+	require.NoError(t, err)
+	n.Tick(0)
+	n.Actions()
+	require.Equal(t, Never, n.Deadline())
+	n.Step(time.Second, &Message{Type: MessageBirthRequest, Group: 1, From: 1, To: 4, FromStore: storeOf(1, 1)})
+	n.Actions()
+	require.Equal(t, Never, n.Deadline())
+}
