@@ -14,8 +14,8 @@ import (
 // A seed expands to a cluster, a load and a schedule of faults; then the faults end, and the cluster has to elect, to
 // commit something new and to agree on everything, each within a bounded time. The invariants hold at every turn.
 //
-//	OARLOCK_SEEDS=5000 go test ./raft -run TestRandomRuns   more seeds
-//	OARLOCK_SEED=17    go test ./raft -run TestRandomRuns -v   one of them, with its transcript when it fails
+//	OARLOCK_SEEDS=5000 go test ./raft -run TestRandomRuns   more seeds, from OARLOCK_SEED on
+//	OARLOCK_SEED=17    go test ./raft -run TestRandomRuns   one of them, with its transcript when it fails
 
 const seedsByDefault = 250
 
@@ -24,15 +24,11 @@ func TestRandomRunsKeepEveryInvariantAndHeal(t *testing.T) {
 	if testing.Short() {
 		count = 25
 	}
-	if s := os.Getenv("OARLOCK_SEEDS"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		count = n
-	}
 	if s := os.Getenv("OARLOCK_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		first, count = n, 1
+		first, count = number(t, s), 1
+	}
+	if s := os.Getenv("OARLOCK_SEEDS"); s != "" {
+		count = number(t, s)
 	}
 	var sum totals
 	for seed := first; seed < first+count; seed++ {
@@ -54,6 +50,12 @@ func TestRandomRunsKeepEveryInvariantAndHeal(t *testing.T) {
 		require.Positive(t, sum.reads)
 		require.Positive(t, sum.crashes)
 	}
+}
+
+func number(t *testing.T, s string) uint64 {
+	n, err := strconv.ParseUint(s, 10, 64)
+	require.NoError(t, err)
+	return n
 }
 
 func TestSameSeedGivesTheSameRun(t *testing.T) {
