@@ -84,6 +84,7 @@ func exampleMessages() []raft.Message {
 		{Type: raft.MessageHeartbeatRequest, Term: 4, Commit: 8, Round: 7, Confirmed: 6, Time: 1 << 40},
 		{Type: raft.MessageHeartbeatResponse, Term: 4, Round: 7},
 		{Type: raft.MessageSnapshotOffer, Term: 4, Snapshot: snapshot},
+		{Type: raft.MessageBirthRequest}, // asks for what the receiver has
 		{Type: raft.MessageBirthRequest, Birth: raft.Birth{Membership: exampleMembership(), Limits: exampleLimits()}},
 		{Type: raft.MessageBirthResponse, Birth: raft.Birth{Membership: exampleMembership(), Limits: exampleLimits(), Complete: true}},
 		{Type: raft.MessageRefusal, Term: 4, Refusal: raft.RefusalStranger},

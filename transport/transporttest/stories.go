@@ -33,6 +33,7 @@ func oneOfEach(a, b *server) []raft.Message {
 			Group: 1, Index: 70_000, Term: 9, Time: 12, Chain: 1 << 63, Membership: members, MembershipIndex: 5,
 			Limits: limits, Size: 1 << 33, Checksum: 0xdeadbeef,
 		}},
+		{Type: raft.MessageBirthRequest},
 		{Type: raft.MessageBirthRequest, Birth: raft.Birth{Membership: members, Limits: limits}},
 		{Type: raft.MessageBirthResponse, Birth: raft.Birth{Membership: members, Limits: limits, Complete: true}},
 		{Type: raft.MessageRefusal, Term: 4, Refusal: raft.RefusalStranger},
