@@ -217,7 +217,17 @@ func (c *cluster) agree() string {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	c.t.Fatalf("servers do not agree: %q", all)
+	for k, s := range all {
+		c.t.Logf("%d: %d bytes, ends with %.40q", k, len(s), s[max(0, len(s)-40):])
+	}
+	for _, m := range c.members {
+		if m.server != nil {
+			st := m.status()
+			st.Membership = raft.Membership{}
+			c.t.Logf("server %d: %+v", m.id, st)
+		}
+	}
+	c.t.Fatal("servers do not agree")
 	return ""
 }
 

@@ -18,6 +18,7 @@ type snapshotState struct {
 	pending  raft.Index         // handed to the Node in this turn
 	now      []Completion       // who asked before the capture under way
 	then     []Completion       // who asked after it
+	helpedAt time.Duration // when a snapshot was last taken for a follower's sake
 	marks    []logMark
 	total    int64
 }
@@ -34,6 +35,17 @@ const markBytesMax = 1 << 20
 // wantSnapshots takes what TakeSnapshot asks for.
 func (r *Replica) wantSnapshots(asked []Completion) {
 	r.snapshot.then = append(r.snapshot.then, asked...)
+}
+
+// helpEvery is how often a leader takes a snapshot because a follower cannot restore its own.
+const helpEvery = time.Minute
+
+// helpOut has a leader take a snapshot for a follower that cannot restore its own. The newest one that there is may be
+// older than the one that the follower has lost, and then serves nobody.
+func (r *Replica) helpOut(now time.Duration) {
+	if s := &r.snapshot; r.role == raft.RoleLeader && (s.helpedAt == 0 || now-s.helpedAt >= helpEvery) {
+		s.helpedAt, s.wanted = now, true
+	}
 }
 
 // startSnapshot begins a snapshot if one is due or wanted and none is under way.

@@ -65,6 +65,9 @@ func (r *Replica) step(now time.Duration, m *raft.Message) {
 			return
 		}
 	}
+	if m.WantSnapshot {
+		r.helpOut(now)
+	}
 	r.node.Step(now, m)
 }
 
