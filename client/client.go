@@ -32,8 +32,12 @@ import (
 
 // Options are a Client's settings. Zero values take the defaults that stand beside them.
 type Options struct {
-	// Servers are addresses of servers of the cluster, one at least; the others are learned from redirects.
+	// Servers are addresses of servers of the cluster; the others are learned from redirects. One at least is needed, here
+	// or in Addresses.
 	Servers []string
+	// Addresses says where clients reach a server, where that is not the address in the group's membership, by which
+	// servers reach each other and which redirects name.
+	Addresses map[raft.ServerID]string
 	// Group is the group that the calls are for: raft.DefaultGroup.
 	Group raft.GroupID
 	// Cluster, if not zero, is the only cluster that is talked to. If zero, it is that of the first server that answers.
@@ -66,7 +70,7 @@ type Options struct {
 
 func (o Options) core() CoreOptions {
 	return CoreOptions{
-		Group: o.Group, Cluster: o.Cluster, Addresses: o.Servers, Sessionless: o.Sessionless, OutstandingMax: o.OutstandingMax,
+		Group: o.Group, Cluster: o.Cluster, Addresses: o.Servers, ByID: o.Addresses, Sessionless: o.Sessionless, OutstandingMax: o.OutstandingMax,
 		OutstandingBytesMax: o.OutstandingBytesMax, DialTimeout: o.DialTimeout, SilenceMax: o.SilenceMax,
 		BackoffMin: o.BackoffMin, BackoffMax: o.BackoffMax, Seed: o.Seed,
 	}
@@ -147,15 +151,10 @@ func (c *Client) QueryLocal(ctx context.Context, query []byte) ([]byte, error) {
 	return c.call(ctx, OpQueryLocal, query)
 }
 
-// Barrier returns when the leader has applied everything that was answered to anyone before it began, and the index up
-// to which it has.
-func (c *Client) Barrier(ctx context.Context) (raft.Index, error) {
-	raw, err := c.call(ctx, OpBarrier, nil)
-	if err != nil {
-		return 0, err
-	}
-	index, err := (&wire.ClientResponse{Result: raw}).ClientUint()
-	return raft.Index(index), err
+// Barrier returns when the leader has applied everything that was answered to anyone before it began.
+func (c *Client) Barrier(ctx context.Context) error {
+	_, err := c.call(ctx, OpBarrier, nil)
+	return err
 }
 
 // Status is what one server knows of itself and its replicas.

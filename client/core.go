@@ -2,8 +2,10 @@ package client
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
@@ -60,7 +62,10 @@ type Core struct {
 type CoreOptions struct {
 	Group     raft.GroupID   // raft.DefaultGroup
 	Cluster   raft.ClusterID // zero: the cluster of the first server that answers
-	Addresses []string       // where servers are; at least one
+	Addresses []string       // where servers are; at least one here or in ByID
+	// ByID says where clients reach a server, where that is not the address in the group's membership, by which servers
+	// reach each other and which redirects name.
+	ByID map[raft.ServerID]string
 	// Sessionless does without a session: no retry after an outcome that is not known, which is then the caller's answer.
 	Sessionless bool
 	// OutstandingMax bounds the proposals that have been sent and not answered outside of a session (a session has its
@@ -98,12 +103,17 @@ func orDefault[T comparable](v *T, d T) {
 
 // Validate names the first setting, or the first two, that cannot work.
 func (o CoreOptions) Validate() error {
-	if len(o.Addresses) == 0 {
+	if len(o.Addresses)+len(o.ByID) == 0 {
 		return fmt.Errorf("client: no server to ask: Servers is empty")
 	}
 	for _, a := range o.Addresses {
 		if a == "" {
 			return fmt.Errorf("client: Servers holds an empty address")
+		}
+	}
+	for id, a := range o.ByID {
+		if id == 0 || a == "" {
+			return fmt.Errorf("client: Addresses says that server %d is at %q", id, a)
 		}
 	}
 	o = o.withDefaults()
@@ -163,6 +173,9 @@ func NewCore(o CoreOptions) (*Core, error) {
 	c.window.reset()
 	for _, a := range o.Addresses {
 		c.learn(a)
+	}
+	for _, id := range slices.Sorted(maps.Keys(o.ByID)) {
+		c.learn(o.ByID[id])
 	}
 	// Many clients with one list should not all begin with the same server.
 	c.rotation = c.random.IntN(len(c.addresses))

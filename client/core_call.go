@@ -16,7 +16,7 @@ const (
 	OpQuery Op = 2
 	// OpQueryLocal reads whatever the connected server has.
 	OpQueryLocal Op = 3
-	// OpBarrier waits until the leader has applied everything that was answered before; its result is an encoded number.
+	// OpBarrier waits until the leader has applied everything that was answered before.
 	OpBarrier Op = 4
 	// OpStatus asks the connected server for its state; its result is an encoded map.
 	OpStatus Op = 5

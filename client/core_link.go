@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -119,6 +120,10 @@ func (c *Core) lost(l *link, why error) {
 			c.wait(k)
 		}
 	}
+	if !l.up {
+		// It may have moved; the next hint says where to.
+		maps.DeleteFunc(c.byID, func(_ raft.ServerID, address string) bool { return address == l.address })
+	}
 	if wasActive && !idle {
 		c.rotate(l.address)
 		c.retryAt = c.now + c.pause()
@@ -221,18 +226,19 @@ func (c *Core) leave(l *link) {
 // redirect follows a hint. Servers that point at each other, each believing in the other's leadership, are asked no
 // faster than others that fail.
 func (c *Core) redirect(l *link, hint *wire.NotLeaderError) {
-	address := hint.Address
+	// Where the server was reached before is better than where other servers reach it.
+	address := c.o.ByID[hint.Leader]
 	if address == "" {
 		address = c.byID[hint.Leader]
+	}
+	if address == "" {
+		address = hint.Address
 	}
 	if address == "" || address == l.address {
 		c.leave(l)
 		return
 	}
 	c.learn(address)
-	if hint.Leader != 0 {
-		c.know(hint.Leader, address)
-	}
 	c.detach(l)
 	c.target = address
 	c.retryAt = c.now

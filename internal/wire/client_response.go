@@ -28,12 +28,7 @@ func AppendClientBytes(buf []byte, id uint32, result []byte) []byte {
 	return rpcAppendBytes(appendResponseHead(buf, id), result)
 }
 
-// AppendClientUint appends a response whose result is a number: the index of a barrier.
-func AppendClientUint(buf []byte, id uint32, result uint64) []byte {
-	return appendUint(appendResponseHead(buf, id), result)
-}
-
-// AppendClientTrue appends a response that says no more than done: ping, session_close, session_keep.
+// AppendClientTrue appends a response that says no more than done: barrier, ping, session_close, session_keep.
 func AppendClientTrue(buf []byte, id uint32) []byte {
 	return appendBool(appendResponseHead(buf, id), true)
 }
@@ -148,13 +143,6 @@ func (r *ClientResponse) ClientBytes() ([]byte, error) {
 	c := rpcCursor{b: r.Result}
 	b := c.bytes()
 	return b, c.result("a byte string")
-}
-
-// ClientUint reads the result of barrier.
-func (r *ClientResponse) ClientUint() (uint64, error) {
-	c := rpcCursor{b: r.Result}
-	v := c.uint()
-	return v, c.result("a number")
 }
 
 // ClientSession reads the result of session_open.
