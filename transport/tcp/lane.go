@@ -230,8 +230,7 @@ func (l *lane) flush(conn net.Conn) error {
 		t.drop(l.peer.id, strangers+tooLarge)
 	}
 	if tooLarge > 0 {
-		t.log.Error("frame not sent: the peer does not read frames of that size", "peer", l.peer.id,
-			"frameBytesMax", to.FrameBytesMax, "messages", tooLarge)
+		t.complain("message not sent", l.peer.id, fmt.Sprintf("the peer reads no frames above %d bytes", to.FrameBytesMax))
 	}
 	l.vec, l.rest = vec, vec
 	n, err := l.rest.WriteTo(conn)

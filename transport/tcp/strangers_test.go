@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,4 +230,44 @@ func TestMessageCarriesTheIdentityOfItsConnection(t *testing.T) {
 	eventually(t, "the message arrives", func() bool { return received.count() == 1 })
 	require.Equal(t, h.From.Store, received.messages[0].FromStore)
 	require.Equal(t, h.From.Run, received.messages[0].FromRun)
+}
+
+func TestMistakesOfTheCallerCostNoConnection(t *testing.T) {
+	b, received := start(t, 2, nil)
+	var log strings.Builder
+	var mu sync.Mutex
+	a, lost := start(t, 1, func(o *tcp.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+	})
+	a.SetPeers([]raft.Member{member(2, b.Address())})
+	requireWorks(t, a, 1, received, 2)
+	blank := appendOf(1, 2, 5, 10)
+	blank.Blocks = []raft.Block{raft.Blank(raft.BlockMeta{Group: 1, First: 5, Count: 1, Term: 3, Kind: raft.KindCommand})}
+	misplaced := appendOf(1, 2, 5, 10)
+	misplaced.Type = raft.MessageHeartbeatRequest
+	tooLarge := appendOf(1, 2, 5, 3<<20)
+	for range 1000 {
+		a.Send([]raft.Message{blank, misplaced, heartbeat(7, 2), tooLarge})
+	}
+	eventually(t, "they are reported as dropped", func() bool {
+		return a.Status().DroppedMessages >= 4000 && lost.lost(2) > 0
+	})
+	requireWorks(t, a, 1, received, 2)
+	require.Zero(t, b.Status().RefusedConns)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Contains(t, log.String(), "message not sent")
+	require.Less(t, strings.Count(log.String(), "message not sent"), 20, "the log is flooded")
+}
+
+// lockedWriter is a log's sink that a test can look at.
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }

@@ -50,6 +50,7 @@ type Transport struct {
 
 	lostWake chan struct{}
 	refusals rateLimit
+	mistakes rateLimit
 
 	sent, sentBytes, received, receivedBytes, dropped, refused atomic.Uint64
 	queued                                                     atomic.Int64
@@ -106,7 +107,7 @@ func (t *Transport) Send(messages []raft.Message) {
 			continue
 		}
 		if why := t.unsendable(m); why != "" {
-			t.log.Error("message not sent", "peer", m.To, "type", m.Type.String(), "reason", why)
+			t.complain("message not sent", m.To, m.Type.String()+": "+why)
 			t.drop(m.To, 1)
 			continue
 		}
@@ -249,6 +250,16 @@ func (t *Transport) tellLost() {
 func (t *Transport) tell(id raft.ServerID) {
 	defer t.recovered("Unreachable", id, nil)
 	t.handler.Unreachable(id)
+}
+
+// complain logs a mistake of whoever uses the transport, at a bounded rate: what is wrong once is often wrong each time.
+func (t *Transport) complain(what string, peer raft.ServerID, reason string) {
+	t.mu.Lock()
+	tell := t.mistakes.allow(reason)
+	t.mu.Unlock()
+	if tell {
+		t.log.Error(what, "peer", peer, "reason", reason)
+	}
 }
 
 // localIdentity is what the handshake says of this server.
