@@ -35,7 +35,7 @@ type PersistentLog interface {
 	Groups() ([]raft.GroupID, error)
 
 	// Load returns what is durable of one group, without reading more than the trail, the memberships and the last
-	// block. A group that was never saved is the zero State and no error. Acknowledged data that is missing or damaged
+	// block. A group that was never saved has First and Next 1, nothing else, and no error. Acknowledged data that is missing or damaged
 	// is an error that matches ErrDamaged and is never cut off silently; only what no completed Save promised, a torn
 	// end, is dropped.
 	Load(group raft.GroupID) (State, error)

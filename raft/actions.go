@@ -183,3 +183,20 @@ type Trace struct {
 	Reason  string // a constant text, or empty
 	Elapsed time.Duration
 }
+
+var traceNames = [...]string{
+	TraceBecameFollower: "became follower", TraceBecamePreCandidate: "became pre-candidate",
+	TraceBecameCandidate: "became candidate", TraceBecameLeader: "became leader", TraceSteppedDown: "stepped down",
+	TraceVoteGranted: "granted vote", TraceVoteRejected: "rejected vote", TraceTruncated: "truncated",
+	TraceAppendRejected: "append rejected", TraceProgress: "progress", TraceSnapshotOffered: "snapshot offered",
+	TraceInstalled: "installed", TraceBirth: "birth", TraceRefused: "refused", TraceRefusedByPeer: "refused by peer",
+	TraceMembership: "membership", TraceTimeJump: "time jump", TraceDropped: "dropped message", TraceLostLog: "lost log",
+}
+
+// String returns what happened, in words.
+func (k TraceKind) String() string {
+	if int(k) < len(traceNames) && traceNames[k] != "" {
+		return traceNames[k]
+	}
+	return "trace"
+}

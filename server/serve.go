@@ -93,6 +93,9 @@ func clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
 	if st.Fenced != nil {
 		g.Fenced = st.Fenced.Error()
 	}
+	if st.Refusal != "" {
+		g.Refusal = st.Refusal
+	}
 	return g
 }
 

@@ -139,7 +139,7 @@ func logEvent(log *slog.Logger, e Event) {
 	switch e.Kind {
 	case EventTrace:
 		level = slog.LevelDebug
-		attrs = append(attrs, slog.Int("trace", int(e.Trace.Kind)), slog.String("reason", e.Trace.Reason), slog.Uint64("index", uint64(e.Trace.Index)))
+		attrs = append(attrs, slog.String("trace", e.Trace.Kind.String()), slog.String("reason", e.Trace.Reason), slog.Uint64("index", uint64(e.Trace.Index)))
 	case EventRole:
 		attrs = append(attrs, slog.String("role", e.Role.String()))
 	case EventTrouble, EventDropped:

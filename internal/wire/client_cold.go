@@ -42,6 +42,7 @@ type ClientGroup struct {
 	Born          bool     `msgpack:"born"`
 	Missing       []uint64 `msgpack:"missing"` // voters that the group's birth still waits for
 	Fenced        string   `msgpack:"fenced"`  // why the replica stopped; empty: it runs
+	Refusal       string   `msgpack:"refusal"` // why a peer gives this server's messages no effect; empty: none does
 }
 
 // ClientMember is one element of the result of members.

@@ -100,9 +100,6 @@ func (m *model) compacted(through raft.Index) { m.firstMax = max(m.firstMax, min
 
 // checkState compares what Load returned and learns where the log begins now.
 func (m *model) checkState(got persistentlog.State) error {
-	if got.First == 0 && got.Next == 0 && m.next() == 1 {
-		got.First, got.Next = 1, 1 // the zero State of a group that was never saved
-	}
 	if got.First < m.firstMin || got.First > m.firstMax || got.First > got.Next {
 		return fmt.Errorf("the log begins at %d and ends before %d, want a beginning from %d to %d", got.First, got.Next, m.firstMin, m.firstMax)
 	}

@@ -50,8 +50,11 @@ func (l *Log) Load(id raft.GroupID) (persistentlog.State, error) {
 		return persistentlog.State{}, err
 	}
 	stored, err := l.readGroup(id)
-	if err != nil || stored.spine == nil {
+	if err != nil {
 		return persistentlog.State{}, err
+	}
+	if stored.spine == nil {
+		return persistentlog.State{First: 1, Next: 1}, nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

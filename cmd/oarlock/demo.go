@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oarlock/oarlock/config"
+)
+
+// demoOptions are the demo's flags.
+type demoOptions struct {
+	keys    int
+	writers int
+	dir     string
+	keep    bool
+}
+
+func newDemo() *cobra.Command {
+	var o demoOptions
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Three servers, real disks and sockets: kill the leader, lose nothing",
+		Long: "Starts three `oarlock node` processes on this machine, with Pebble on disk and TCP between them. It writes\n" +
+			"unique keys while it kills the leader three times and a follower once, with SIGKILL, and starts them again.\n" +
+			"Then it reads every acknowledged key back and compares the state of all three. Exit status 4 means that\n" +
+			"something was lost.",
+		Args: args(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signalContext(c.Context())
+			defer stop()
+			return runDemo(ctx, o)
+		},
+	}
+	c.Flags().IntVar(&o.keys, "keys", 12_000, "write at least this many keys")
+	c.Flags().IntVar(&o.writers, "writers", 16, "goroutines that write")
+	c.Flags().StringVar(&o.dir, "dir", "", "where the servers' data goes (default: a new temporary folder)")
+	c.Flags().BoolVar(&o.keep, "keep", false, "keep the data and the servers' logs")
+	return c
+}
+
+// demoTimeout ends a demo that hangs; a whole one takes about half a minute.
+const demoTimeout = 110 * time.Second
+
+func runDemo(ctx context.Context, o demoOptions) (err error) {
+	if o.keys < 1 || o.writers < 1 {
+		return withCode(exitUsage, fmt.Errorf("--keys (%d) and --writers (%d) must be positive", o.keys, o.writers))
+	}
+	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	defer cancel()
+	dir, made, err := demoDir(o.dir)
+	if err != nil {
+		return err
+	}
+	v := newDemoView(os.Stdout)
+	d := &demo{options: o, view: v, dir: dir}
+	defer func() {
+		d.cluster.stop()
+		v.end()
+		switch {
+		case err != nil:
+			fmt.Printf("\n  the servers' data and logs are in %s\n", dir)
+		case made && !o.keep:
+			err = os.RemoveAll(dir)
+		}
+	}()
+	return d.run(ctx)
+}
+
+func demoDir(dir string) (path string, made bool, err error) {
+	if dir == "" {
+		path, err = os.MkdirTemp("", "oarlock-demo-")
+		return path, true, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", false, err
+	}
+	path, err = filepath.Abs(dir)
+	return path, false, err
+}
+
+// demo is one run: the acts in order, and what they found.
+type demo struct {
+	options demoOptions
+	view    *demoView
+	dir     string
+	cluster demoCluster
+	load    *demoLoad
+
+	failovers []time.Duration
+	catchUps  []time.Duration
+}
+
+func (d *demo) run(ctx context.Context) error {
+	d.view.title("oarlock demo: a replicated key-value store outlives its leader")
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	d.load = startLoad(ctx, d.cluster.client, d.options.writers, d.view)
+	defer d.load.stop()
+	for act := range 4 {
+		// The load runs on; each act waits for its share of it first.
+		if err := d.load.waitFor(ctx, d.options.keys*(act+1)/6); err != nil {
+			return err
+		}
+		kill := d.loseLeader
+		if act == 2 {
+			kill = d.loseFollower
+		}
+		if err := kill(ctx); err != nil {
+			return err
+		}
+	}
+	if err := d.load.waitFor(ctx, d.options.keys); err != nil {
+		return err
+	}
+	d.load.stop()
+	return d.verify(ctx)
+}
+
+// open makes the cluster and waits for its first leader.
+func (d *demo) open(ctx context.Context) error {
+	v := d.view
+	c, err := demoConfig(d.dir)
+	if err != nil {
+		return err
+	}
+	if err := formatMembers(c, c.Members); err != nil {
+		return err
+	}
+	v.section("three servers: a process each, Pebble on disk, TCP between them")
+	began := time.Now()
+	if err := d.cluster.start(c, d.dir); err != nil {
+		return err
+	}
+	for _, p := range d.cluster.processes {
+		v.line("server %d   %s   pid %d", p.member.ID, p.member.Address, p.pid())
+	}
+	leader, err := d.cluster.leader(ctx, 0, nil)
+	if err != nil {
+		return fmt.Errorf("no leader was elected: %w", err)
+	}
+	v.event(began, "server %d leads, in term %d", leader.server, leader.term)
+	v.section(fmt.Sprintf("%d writers put unique keys, and the machine is not kind to them", d.options.writers))
+	return nil
+}
+
+func demoConfig(dir string) (*config.Config, error) {
+	port, err := freePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	c, err := config.Generate(3, filepath.Join(dir, "data"), port)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Write(filepath.Join(dir, "cluster.toml"))
+}
+
+// loseLeader kills the leader, waits for the first write that succeeds after it, and brings the dead one back.
+func (d *demo) loseLeader(ctx context.Context) error {
+	old, err := d.cluster.leader(ctx, 0, nil)
+	if err != nil {
+		return err
+	}
+	victim := d.cluster.process(old.server)
+	killed := time.Now()
+	if err := victim.kill(); err != nil {
+		return err
+	}
+	d.view.kill("SIGKILL server %d, the leader (%s keys written)", old.server, thousands(d.load.written()))
+	took, err := d.load.probe(ctx, killed)
+	if err != nil {
+		return fmt.Errorf("no write succeeded after the leader was killed: %w", err)
+	}
+	d.failovers = append(d.failovers, took)
+	leader, err := d.cluster.leader(ctx, old.term+1, victim)
+	if err != nil {
+		return err
+	}
+	d.view.event(killed, "server %d leads, in term %d; first write after %s", leader.server, leader.term, milliseconds(took))
+	return d.revive(ctx, victim)
+}
+
+// loseFollower kills a follower. The majority goes on without a pause.
+func (d *demo) loseFollower(ctx context.Context) error {
+	leader, err := d.cluster.leader(ctx, 0, nil)
+	if err != nil {
+		return err
+	}
+	victim := d.cluster.notServer(leader.server)
+	killed := time.Now()
+	if err := victim.kill(); err != nil {
+		return err
+	}
+	d.view.kill("SIGKILL server %d, a follower (%s keys written)", victim.member.ID, thousands(d.load.written()))
+	took, err := d.load.probe(ctx, killed)
+	if err != nil {
+		return fmt.Errorf("no write succeeded after a follower was killed: %w", err)
+	}
+	d.view.event(killed, "server %d still leads; next write after %s", leader.server, milliseconds(took))
+	return d.revive(ctx, victim)
+}
+
+// revive starts a dead server again and waits until it has what the others have.
+func (d *demo) revive(ctx context.Context, p *demoProcess) error {
+	missed := d.load.written()
+	began := time.Now()
+	if err := p.start(); err != nil {
+		return err
+	}
+	if err := d.cluster.caughtUp(ctx, p); err != nil {
+		return fmt.Errorf("server %d did not catch up: %w", p.member.ID, err)
+	}
+	took := time.Since(began)
+	d.catchUps = append(d.catchUps, took)
+	d.view.event(began, "server %d is back and has caught up, %s after its start, %s keys later", p.member.ID, milliseconds(took), thousands(d.load.written()-missed))
+	return nil
+}
+
+// verify reads everything back and compares the three states.
+func (d *demo) verify(ctx context.Context) error {
+	v := d.view
+	v.section("was anything lost?")
+	acked, unknown := d.load.results()
+	began := time.Now()
+	lost, err := d.load.readBack(ctx)
+	if err != nil {
+		return fmt.Errorf("reading back: %w", err)
+	}
+	v.event(began, "read back %s acknowledged keys: %s missing or wrong", thousands(acked), thousands(lost))
+	began = time.Now()
+	states, err := d.cluster.states(ctx)
+	if err != nil {
+		return fmt.Errorf("comparing the servers' states: %w", err)
+	}
+	same := true
+	for _, s := range states {
+		same = same && s.hash == states[0].hash && s.applied == states[0].applied
+		v.event(began, "server %d   applied %-8s %s keys   state %016x", s.server, thousands(int(s.applied)), thousands(s.keys), s.hash)
+	}
+	v.summary(acked, unknown, lost, same, d.failovers, d.catchUps)
+	switch {
+	case lost > 0:
+		return withCode(exitLost, fmt.Errorf("%d acknowledged keys are lost", lost))
+	case !same:
+		return withCode(exitLost, errors.New("the three states differ"))
+	case acked < d.options.keys:
+		return fmt.Errorf("only %d of %d keys were written", acked, d.options.keys)
+	}
+	return nil
+}

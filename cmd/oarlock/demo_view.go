@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// demoView prints the demo's story. On a terminal the last line counts the keys as they are written.
+type demoView struct {
+	mu    sync.Mutex
+	w     io.Writer
+	tty   bool
+	began time.Time
+	drawn time.Time
+	live  bool // the cursor stands behind a progress line
+}
+
+func newDemoView(f *os.File) *demoView {
+	info, err := f.Stat()
+	tty := err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""
+	return &demoView{w: f, tty: tty, began: time.Now()}
+}
+
+func (v *demoView) print(style, format string, a ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	text := fmt.Sprintf(format, a...)
+	if v.live {
+		fmt.Fprint(v.w, "\r\x1b[K")
+		v.live = false
+	}
+	if v.tty && style != "" {
+		text = "\x1b[" + style + "m" + text + "\x1b[0m"
+	}
+	fmt.Fprintln(v.w, text)
+}
+
+func (v *demoView) title(text string) { v.print("1", "\n  %s", text) }
+
+func (v *demoView) section(text string) { v.print("1;36", "\n  %s\n", text) }
+
+func (v *demoView) line(format string, a ...any) { v.print("", "             "+format, a...) }
+
+// event prints what has happened, with the time since the demo began.
+func (v *demoView) event(_ time.Time, format string, a ...any) {
+	v.print("", "  %8s   %s", v.clock(), fmt.Sprintf(format, a...))
+}
+
+func (v *demoView) kill(format string, a ...any) {
+	v.print("31", "  %8s   %s", v.clock(), fmt.Sprintf(format, a...))
+}
+
+func (v *demoView) clock() string { return fmt.Sprintf("%.2f s", time.Since(v.began).Seconds()) }
+
+// progress shows the count, a few times a second, where somebody watches.
+func (v *demoView) progress(keys int) {
+	if !v.tty {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if time.Since(v.drawn) < 80*time.Millisecond {
+		return
+	}
+	v.drawn, v.live = time.Now(), true
+	fmt.Fprintf(v.w, "\r\x1b[K\x1b[2m  %8s   %s keys written\x1b[0m", v.clock(), thousands(keys))
+}
+
+func (v *demoView) end() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.live {
+		fmt.Fprint(v.w, "\r\x1b[K")
+		v.live = false
+	}
+}
+
+func (v *demoView) summary(acked, unknown, lost int, same bool, failovers, catchUps []time.Duration) {
+	verdict, style := "nothing was lost", "1;32"
+	if lost > 0 || !same {
+		verdict, style = "SOMETHING WAS LOST", "1;31"
+	}
+	states := "equal on all three servers"
+	if !same {
+		states = "DIFFERENT"
+	}
+	v.section("what was found")
+	v.line("keys acknowledged      %s, each applied once", thousands(acked))
+	v.line("outcome unknown        %s, when the writers were stopped", thousands(unknown))
+	v.line("missing or wrong       %s", thousands(lost))
+	v.line("state                  %s", states)
+	v.line("leader killed          %d times; writes went on after %s", len(failovers), list(failovers))
+	v.line("dead servers           caught up after %s", list(catchUps))
+	v.line("time                   %s", v.clock())
+	v.print(style, "\n  %s\n", verdict)
+}
+
+func list(d []time.Duration) string {
+	sorted := slices.Sorted(slices.Values(d))
+	words := make([]string, 0, len(sorted))
+	for _, each := range sorted {
+		words = append(words, milliseconds(each))
+	}
+	return strings.Join(words, ", ")
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+}
+
+// thousands writes a number the way people read it.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oarlock/oarlock/config"
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/raft"
+)
+
+func newInit() *cobra.Command {
+	var members, port int
+	var only uint64
+	var data string
+	c := &cobra.Command{
+		Use:   "init CONFIG",
+		Short: "Write a config if there is none, and format data directories",
+		Long: "Writes CONFIG for a cluster on this machine if there is no such file, and formats the data directories of its\n" +
+			"members. Formatting makes a new, empty store, once: a directory that holds one already is left alone.\n" +
+			"On several machines, copy the file and run `oarlock init CONFIG --member ID` on each.",
+		Args: args("CONFIG"),
+		RunE: func(c *cobra.Command, a []string) error {
+			conf, err := loadOrGenerate(c, a[0], members, data, port)
+			if err != nil {
+				return err
+			}
+			chosen := conf.Members
+			if only != 0 {
+				m, err := conf.Member(raft.ServerID(only))
+				if err != nil {
+					return withCode(exitUsage, err)
+				}
+				chosen = []config.Member{m}
+			}
+			if err := formatMembers(conf, chosen); err != nil {
+				return err
+			}
+			for _, m := range chosen {
+				fmt.Printf("formatted server %d in %s\n", m.ID, conf.DataDir(m))
+			}
+			fmt.Printf("start it with: oarlock node %s %d\n", a[0], chosen[0].ID)
+			return nil
+		},
+	}
+	c.Flags().IntVar(&members, "members", 3, "servers in a new config")
+	c.Flags().IntVar(&port, "port", 4501, "first port in a new config")
+	c.Flags().StringVar(&data, "data", "data", "folder for data directories in a new config, relative to it")
+	c.Flags().Uint64Var(&only, "member", 0, "format only the member with this id")
+	return c
+}
+
+func loadOrGenerate(c *cobra.Command, path string, members int, data string, port int) (*config.Config, error) {
+	conf, err := config.Load(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return conf, withCode(exitUsage, err)
+	}
+	if c.Flags().Changed("member") {
+		return nil, withCode(exitUsage, fmt.Errorf("%s does not exist; --member formats one member of a config that does", path))
+	}
+	if conf, err = config.Generate(members, data, port); err != nil {
+		return nil, withCode(exitUsage, err)
+	}
+	if err := conf.Write(path); err != nil {
+		return nil, err
+	}
+	fmt.Printf("wrote %s: cluster %s, %d members on 127.0.0.1 from port %d\n", path, conf.Cluster, members, port)
+	return conf, nil
+}
+
+// formatMembers makes the stores of the given members. One that is there already is an error that changes nothing of it.
+func formatMembers(c *config.Config, members []config.Member) error {
+	for _, m := range members {
+		if err := os.MkdirAll(filepath.Dir(c.DataDir(m)), 0o700); err != nil {
+			return err
+		}
+		if err := c.Format(m.ID); err != nil {
+			if errors.Is(err, persistentlog.ErrFormatted) {
+				return fmt.Errorf("server %d: %w; nothing to do, unless you meant another member: `--member ID`", m.ID, err)
+			}
+			return fmt.Errorf("server %d: %w", m.ID, err)
+		}
+	}
+	return nil
+}
+
+// memberOf reads INDEX: which member of the file this server is, by its id.
+func memberOf(c *config.Config, word string) (config.Member, error) {
+	id, err := strconv.ParseUint(word, 10, 64)
+	if err != nil {
+		return config.Member{}, withCode(exitUsage, fmt.Errorf("INDEX %q is not a number; it is the id of a member in %s", word, c.Path()))
+	}
+	m, err := c.Member(raft.ServerID(id))
+	return m, withCode(exitUsage, err)
+}

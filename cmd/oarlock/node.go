@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oarlock/oarlock/config"
+	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/statemachine/kv"
+)
+
+func newNode() *cobra.Command {
+	var format bool
+	c := &cobra.Command{
+		Use:   "node CONFIG INDEX",
+		Short: "Run one member of a cluster as this process",
+		Long: "Runs the member of CONFIG whose id is INDEX, with the key-value store as its state machine, until SIGINT or\n" +
+			"SIGTERM. Exit status 3 means that its store or its state machine failed and it stopped itself.",
+		Args: args("CONFIG", "INDEX"),
+		RunE: func(c *cobra.Command, a []string) error {
+			conf, err := config.Load(a[0])
+			if err != nil {
+				return withCode(exitUsage, err)
+			}
+			m, err := memberOf(conf, a[1])
+			if err != nil {
+				return err
+			}
+			if format {
+				if err := formatMembers(conf, []config.Member{m}); err != nil {
+					return err
+				}
+			}
+			ctx, stop := signalContext(c.Context())
+			defer stop()
+			return runMembers(ctx, conf, []config.Member{m})
+		},
+	}
+	c.Flags().BoolVar(&format, "init", false, "format the data directory first, which must not hold a store")
+	return c
+}
+
+func newCluster() *cobra.Command {
+	var format bool
+	c := &cobra.Command{
+		Use:   "cluster CONFIG N",
+		Short: "Run the first N members of a cluster in this one process",
+		Long: "Runs the first N members of CONFIG in one process, each with its own data directory and listener: for trying\n" +
+			"things out. One process is one point of failure, so it is no way to keep data.",
+		Args: args("CONFIG", "N"),
+		RunE: func(c *cobra.Command, a []string) error {
+			conf, err := config.Load(a[0])
+			if err != nil {
+				return withCode(exitUsage, err)
+			}
+			n, err := strconv.Atoi(a[1])
+			if err != nil || n < 1 || n > len(conf.Members) {
+				return withCode(exitUsage, fmt.Errorf("N is %q; %s has %d members", a[1], a[0], len(conf.Members)))
+			}
+			if format {
+				if err := formatMembers(conf, conf.Members[:n]); err != nil {
+					return err
+				}
+			}
+			ctx, stop := signalContext(c.Context())
+			defer stop()
+			return runMembers(ctx, conf, conf.Members[:n])
+		},
+	}
+	c.Flags().BoolVar(&format, "init", false, "format the data directories first")
+	return c
+}
+
+// signalContext ends with SIGINT or SIGTERM. A second signal ends the process as if nobody had listened.
+func signalContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+func newLogger() (*slog.Logger, error) {
+	levels, err := config.LevelsFromEnvironment()
+	if err != nil {
+		return nil, withCode(exitUsage, err)
+	}
+	return slog.New(levels.Handler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))), nil
+}
+
+// runMembers runs servers until ctx ends or one of them stops itself.
+func runMembers(ctx context.Context, conf *config.Config, members []config.Member) (err error) {
+	logger, err := newLogger()
+	if err != nil {
+		return err
+	}
+	var servers []*config.Server
+	defer func() {
+		for _, s := range servers {
+			if e := s.Close(); e != nil && err == nil {
+				err = fmt.Errorf("closing server %d: %w", s.Member.ID, e)
+			}
+		}
+	}()
+	failed := make(chan error, len(members))
+	for _, m := range members {
+		named := logger
+		if len(members) > 1 {
+			named = logger.With("member", m.ID)
+		}
+		s, err := conf.OpenServer(m.ID, kv.New(), named)
+		if err != nil {
+			return withCode(openCode(err), fmt.Errorf("server %d: %w", m.ID, err))
+		}
+		servers = append(servers, s)
+		go func() {
+			<-s.Done()
+			if err := s.Err(); !errors.Is(err, server.ErrClosed) {
+				failed <- fmt.Errorf("server %d stopped itself: %w", m.ID, err)
+			}
+		}()
+		fmt.Printf("server %d of cluster %s at %s, data in %s\n", m.ID, conf.Cluster, m.Address, conf.DataDir(m))
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return withCode(exitStorage, err)
+	}
+}
