@@ -1,0 +1,132 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/pebblelog"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/statemachine"
+	"github.com/oarlock/oarlock/transport"
+	"github.com/oarlock/oarlock/transport/tcp"
+)
+
+// serverOptions are a member's, without its parts.
+func (c *Config) serverOptions(m Member, machine statemachine.StateMachine) server.Options {
+	z := c.Sizes
+	return server.Options{
+		Group: server.GroupOptions{
+			ID: raft.DefaultGroup, StateMachine: machine, Founders: c.Founders(m), Limits: c.Limits,
+			ElectionTimeoutMin: c.Timing.ElectionTimeoutMin, ElectionTimeoutMax: c.Timing.ElectionTimeoutMax,
+			HeartbeatInterval: c.Timing.HeartbeatInterval,
+			SnapshotLogBytes:  c.Snapshots.LogBytes, SnapshotKeepBytes: c.Snapshots.KeepBytes,
+		},
+		CommandBytesMax: z.CommandBytesMax, BlockBytesMax: z.BlockBytesMax, FrameBytesMax: z.FrameBytesMax,
+		InflightBytesMax: z.InflightBytesMax, InflightMessagesMax: z.InflightMessagesMax, TailBytesMax: z.TailBytesMax,
+		InboxBytesMax: z.InboxBytesMax, InboxServerBytesMax: z.InboxServerBytesMax,
+		UncommittedBytesMax: z.UncommittedBytesMax, UncommittedServerBytesMax: z.UncommittedServerBytesMax,
+		UnappliedBytesMax: z.UnappliedBytesMax, UnappliedServerBytesMax: z.UnappliedServerBytesMax,
+		CloseTimeout: c.Timing.CloseTimeout,
+	}
+}
+
+func (c *Config) pebbleOptions(logger *slog.Logger) pebblelog.Options {
+	return pebblelog.Options{
+		MemtableBytes: c.Log.MemtableBytes, CacheBytes: c.Log.CacheBytes, OpenFilesMax: c.Log.OpenFilesMax,
+		CloseTimeout: c.Timing.CloseTimeout, Logger: logger,
+	}
+}
+
+// tcpOptions are a member's, without listener and dialler.
+func (c *Config) tcpOptions(who persistentlog.Identity, logger *slog.Logger) tcp.Options {
+	return tcp.Options{
+		Local: transport.Local{
+			Cluster: who.Cluster, Server: who.Server, Store: who.Store,
+			FrameBytesMax: c.Sizes.FrameBytesMax, BlockBytesMax: c.Sizes.BlockBytesMax,
+		},
+		EntriesBytesMax: max(64<<20, c.Sizes.FrameBytesMax),
+		Logger:          logger,
+	}
+}
+
+// peersOf returns the other members as the file has them.
+func (c *Config) peersOf(m Member) []raft.Member {
+	var peers []raft.Member
+	for _, other := range c.Members {
+		if other.ID != m.ID {
+			peers = append(peers, raft.Member{ID: other.ID, Address: other.Address})
+		}
+	}
+	return sortedByID(peers)
+}
+
+// addressBook is a transport that knows the file's members beside those that the server names. A server that joins has
+// to answer its leader before it holds the entry that says who the members are.
+type addressBook struct {
+	transport.Transport
+	known []raft.Member
+}
+
+// Start implements transport.Transport.
+func (a *addressBook) Start(handler transport.Handler) error {
+	if err := a.Transport.Start(handler); err != nil {
+		return err
+	}
+	a.SetPeers(nil)
+	return nil
+}
+
+// SetPeers implements transport.Transport. What the group says of a member comes before what the file says.
+func (a *addressBook) SetPeers(peers []raft.Member) {
+	merged := append([]raft.Member(nil), peers...)
+	for _, k := range a.known {
+		if !containsMember(peers, k.ID) {
+			merged = append(merged, k)
+		}
+	}
+	a.Transport.SetPeers(sortedByID(merged))
+}
+
+func containsMember(members []raft.Member, id raft.ServerID) bool {
+	for _, m := range members {
+		if m.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// serveClient takes over a client's connection, once there is a server to serve it.
+func (s *Server) serveClient(conn net.Conn) {
+	<-s.ready
+	if s.Server == nil {
+		if err := conn.Close(); err != nil {
+			s.logger.Debug("client's connection", "error", err)
+		}
+		return
+	}
+	s.ServeConn(conn)
+}
+
+// acceptClients serves the clients' own listener until the server is closed.
+func (s *Server) acceptClients() {
+	if err := s.Serve(s.clients); !errors.Is(err, server.ErrClosed) {
+		s.logger.Error("no client can come in any more", "address", s.Member.ClientAddress, "error", err)
+	}
+}
+
+// Close stops the server and releases what OpenServer opened, within the file's timing.close_timeout. The error names
+// what is stuck.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Server) close() error {
+	err := s.Server.Close()
+	s.accepting.Wait()
+	return errors.Join(err, release(s.own))
+}
