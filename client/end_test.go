@@ -125,7 +125,9 @@ func (h *house) start(r *room) {
 		Transport: h.net.Transport(transport.Local{
 			Cluster: identity.Cluster, Server: r.id, Store: identity.Store, Run: raft.RunID(uint64(r.id)<<32 + r.runs),
 		}),
-		Group: server.GroupOptions{ID: raft.DefaultGroup, StateMachine: r.machine, Founders: founders},
+		Group: server.GroupOptions{
+			ID: raft.DefaultGroup, StateMachine: r.machine, Founders: founders, Limits: raft.GroupLimits{SessionExpiryNanos: int64(time.Minute)},
+		},
 	})
 	require.NoError(h.t, err)
 	listener, err := h.net.Listen(r.id)
@@ -249,7 +251,7 @@ func TestIdleSessionIsKeptAliveAndClosedAtTheEnd(t *testing.T) {
 		c := h.client(client.Options{})
 		_, err := c.Propose(t.Context(), []byte("a"))
 		require.NoError(t, err)
-		time.Sleep(5 * time.Hour)
+		time.Sleep(5 * time.Minute)
 		_, err = c.Propose(t.Context(), []byte("a"))
 		require.NoError(t, err)
 		sessions := func() int64 {
