@@ -28,7 +28,7 @@ var plan = []room{
 	{path: "transport/transporttest", floor: 3, may: []string{"raft", "transport"}, never: []string{"testing"}},
 	{path: "transport", floor: 3, may: []string{"raft"}},
 	{path: "transport/tcp", floor: 3, may: []string{"raft", "transport", "internal/wire"}},
-	{path: "transport/memnet", floor: 3, may: []string{"raft", "transport"}},
+	{path: "transport/memnet", floor: 3, may: []string{"raft", "transport", "internal/wire"}},
 	{path: "statemachine/smtest", floor: 3, may: []string{"statemachine"}, never: []string{"testing"}},
 	{path: "statemachine/kv", floor: 3, may: []string{"statemachine"}},
 	{path: "server", floor: 4, may: []string{"raft", "statemachine", "persistentlog", "transport", "internal/wire"}},
