@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/pebblelog"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/statemachine"
+	"github.com/oarlock/oarlock/transport"
+	"github.com/oarlock/oarlock/transport/tcp"
+)
+
+// oarlockSystem is three servers of oarlock with its default parts: pebblelog, snapshots in files, transport/tcp.
+type oarlockSystem struct {
+	retain  int64
+	members [3]*member
+	leader  *server.Server
+}
+
+type member struct {
+	log       *pebblelog.Log
+	files     *persistentlog.Files
+	transport *tcp.Transport
+	server    *server.Server
+}
+
+func (s *oarlockSystem) Name() string { return "oarlock" }
+
+// startTimeout is ample for three handshakes, a birth and an election.
+const startTimeout = 30 * time.Second
+
+func (s *oarlockSystem) Start(dir string) error {
+	cluster := raft.ClusterID{0xbe, 0x7c}
+	var founders []raft.Member
+	var listeners []net.Listener
+	for i := range s.members {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, l)
+		founders = append(founders, raft.Member{ID: raft.ServerID(i + 1), Address: l.Addr().String()})
+	}
+	for i, l := range listeners {
+		s.members[i] = &member{}
+		identity := persistentlog.Identity{Cluster: cluster, Server: raft.ServerID(i + 1)}
+		if err := s.members[i].open(filepath.Join(dir, fmt.Sprint("server-", i+1)), identity, l, founders, s.retain); err != nil {
+			return fmt.Errorf("server %d: %w", i+1, err)
+		}
+	}
+	return s.findLeader()
+}
+
+func (m *member) open(dir string, identity persistentlog.Identity, l net.Listener, founders []raft.Member, retain int64) (err error) {
+	if err = pebblelog.Format(dir, identity, pebblelog.Options{}); err != nil {
+		return err
+	}
+	if m.log, err = pebblelog.Open(dir, pebblelog.Options{}); err != nil {
+		return err
+	}
+	if m.files, err = persistentlog.OpenFiles(filepath.Join(dir, "snapshots"), persistentlog.FilesOptions{}); err != nil {
+		return err
+	}
+	if identity, err = m.log.Identity(); err != nil {
+		return err
+	}
+	local := transport.Local{Cluster: identity.Cluster, Server: identity.Server, Store: identity.Store, Run: raft.RunID(time.Now().UnixNano())}
+	if m.transport, err = tcp.New(tcp.Options{Local: local, Listener: l}); err != nil {
+		return err
+	}
+	m.server, err = server.Open(server.Options{
+		Log: m.log, Snapshots: m.files, Transport: m.transport,
+		Group: server.GroupOptions{
+			ID: raft.DefaultGroup, StateMachine: &tally{}, Founders: founders,
+			// The log is kept back to the older of two snapshots, so this keeps about as much as the others do.
+			SnapshotLogBytes: max(retain/2, 1),
+		},
+	})
+	return err
+}
+
+func (s *oarlockSystem) findLeader() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	pause := time.NewTicker(10 * time.Millisecond)
+	defer pause.Stop()
+	var last error
+	for {
+		for _, m := range s.members {
+			if last = attempt(ctx, m.server); last == nil {
+				s.leader = m.server
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no leader after %s: %w", startTimeout, last)
+		case <-pause.C:
+		}
+	}
+}
+
+// attempt proposes at one server, which may have been the leader a moment ago.
+func attempt(ctx context.Context, at *server.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err := at.Propose(ctx, raft.DefaultGroup, []byte("first"))
+	return err
+}
+
+func (s *oarlockSystem) Propose(command []byte) error {
+	_, err := s.leader.Propose(context.Background(), raft.DefaultGroup, command)
+	return err
+}
+
+func (s *oarlockSystem) Query() error {
+	_, err := s.leader.Query(context.Background(), raft.DefaultGroup, nil)
+	return err
+}
+
+func (s *oarlockSystem) Stats() (stats Stats) {
+	for _, m := range s.members {
+		stats.Syncs += m.log.Stats().Syncs
+	}
+	return stats
+}
+
+func (s *oarlockSystem) Close() error {
+	var errs []error
+	for _, m := range s.members {
+		switch {
+		case m == nil:
+		case m.server != nil:
+			errs = append(errs, m.server.Err(), m.server.Close(), m.files.Close())
+		default:
+			// Parts that never came to belong to a server.
+			if m.transport != nil {
+				errs = append(errs, m.transport.Close())
+			}
+			if m.files != nil {
+				errs = append(errs, m.files.Close())
+			}
+			if m.log != nil {
+				errs = append(errs, m.log.Close())
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tally is the application: it counts commands and folds their first bytes, as the limit's does.
+type tally struct {
+	count atomic.Uint64
+	fold  uint32
+}
+
+func (t *tally) Apply(e statemachine.Entry) []byte {
+	if len(e.Command) > 0 {
+		t.fold = t.fold*31 + uint32(e.Command[0])
+	}
+	t.count.Add(1)
+	return nil
+}
+
+func (t *tally) ApplyBatch(entries []statemachine.Entry, _ [][]byte) {
+	for _, e := range entries {
+		if len(e.Command) > 0 {
+			t.fold = t.fold*31 + uint32(e.Command[0])
+		}
+	}
+	t.count.Add(uint64(len(entries)))
+}
+
+// ConcurrentQuery marks Query as safe beside ApplyBatch.
+func (t *tally) ConcurrentQuery() {}
+
+func (t *tally) Query([]byte) ([]byte, error) {
+	if t.count.Load() == 0 {
+		return nil, errors.New("bench: nothing was applied")
+	}
+	return nil, nil
+}
+
+type tallyImage [12]byte
+
+func (t *tally) Snapshot() (statemachine.Snapshot, error) {
+	var image tallyImage
+	binary.BigEndian.PutUint64(image[:], t.count.Load())
+	binary.BigEndian.PutUint32(image[8:], t.fold)
+	return image, nil
+}
+
+func (i tallyImage) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(i[:])
+	return int64(n), err
+}
+
+func (tallyImage) Close() error { return nil }
+
+func (t *tally) Restore(r io.Reader) error {
+	var image tallyImage
+	if _, err := io.ReadFull(r, image[:]); err != nil {
+		return err
+	}
+	t.count.Store(binary.BigEndian.Uint64(image[:]))
+	t.fold = binary.BigEndian.Uint32(image[8:])
+	return nil
+}
