@@ -151,6 +151,7 @@ func (h *history) checkGroup(l *Log, id raft.GroupID) error {
 		return fmt.Errorf("the log begins at %d, and only what is before %d was dropped", got.first, want.first)
 	}
 	got.first, want.first, tried.first = 0, 0, 0
+	want.next, tried.next = max(want.next, 1), max(tried.next, 1) // a group that was never saved
 	if got != want && got != tried {
 		return fmt.Errorf("got %+v, want %+v or %+v", got, want, tried)
 	}
