@@ -70,6 +70,15 @@ func (p *progress) enter(state ProgressState, next Index) {
 	}
 }
 
+// retryFrom is where to go on after something that was sent was lost: in Probe at the same place, because match may be
+// zero for no other reason than that nothing was answered yet, and the log may begin far above it.
+func (p *progress) retryFrom() Index {
+	if p.state == ProgressProbe {
+		return p.next
+	}
+	return p.match + 1
+}
+
 // full reports whether the window is closed.
 func (p *progress) full(c *Config) bool {
 	return len(p.inflight) >= c.InflightMessagesMax || p.inflightBytes >= c.InflightBytesMax

@@ -107,3 +107,29 @@ func TestFollowerThatCannotRestoreIsSentLostAppendsAgain(t *testing.T) {
 	}
 	require.NotEmpty(t, p.sentTo(2, MessageAppendRequest))
 }
+
+// A follower that was down when its leader was elected missed the first probe. It is asked again at the same place: going
+// back to what it has acknowledged in this term, nothing, would send it the whole log or a snapshot for no reason.
+func TestLostProbeIsSentAgainFromWhereItWas(t *testing.T) {
+	entries := logOf(1, 1, 1, 1, 1, 1)
+	compacted := func(d *disk) {
+		d.hard = HardState{Term: 1}
+		d.log.put(1, entries)
+		d.log.compact(4)
+		d.snapshot = SnapshotMeta{Group: DefaultGroup, Index: 4, Term: 1, Chain: entries[3].chain, Membership: d.birth.Membership}
+	}
+	for _, fillLost := range []bool{false, true} {
+		p := playAlone(t, 3, nil, compacted)
+		if fillLost {
+			p.pace.cacheLag, p.pace.fillLost = 0, 1 // every block is read from the disk, and no read succeeds
+		}
+		term := p.lead(3)
+		p.sentTo(2)
+		for range stallHeartbeats + 2 {
+			p.runFor(p.h.node.config.HeartbeatInterval)
+			p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round})
+		}
+		require.Empty(t, p.sentTo(2, MessageSnapshotOffer))
+		require.EqualValues(t, 7, p.h.node.lead.of(2).next)
+	}
+}

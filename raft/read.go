@@ -106,7 +106,7 @@ func (n *Node) handleHeartbeatResponse(now time.Duration, m *Message) {
 			n.offerSnapshot(p, p.offered)
 		}
 	case p.stalled(now, &n.config):
-		n.probe(p, p.match+1)
+		n.probe(p, p.retryFrom())
 		p.movedAt = now
 	}
 }

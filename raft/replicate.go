@@ -176,7 +176,7 @@ func (n *Node) Filled(now time.Duration, to ServerID, seq uint64, result FillRes
 		n.needsSnapshot(p)
 		return m, false
 	case result != FillRead || next <= first || next > n.trail.next || p.next != first:
-		p.enter(ProgressProbe, p.match+1)
+		p.enter(ProgressProbe, p.retryFrom())
 		p.probed, p.movedAt = true, now // paced by the next heartbeats, not at once again
 		return m, false
 	}
