@@ -33,11 +33,12 @@ type pace struct {
 	network     [2]time.Duration // shortest and longest
 	disk        [2]time.Duration
 	apply       time.Duration
-	lose, twice float64 // share of messages
-	fillLost    float64 // share of fills
-	split       float64 // chance that a turn ends after one input although more have come
-	cacheLag    int     // blocks further back than this many entries are read from the disk
-	compactLost float64 // share of compactions that the disk forgets in a crash
+	fill        time.Duration // in addition to the disk's
+	lose, twice float64       // share of messages
+	fillLost    float64       // share of fills
+	split       float64       // chance that a turn ends after one input although more have come
+	cacheLag    int           // blocks further back than this many entries are read from the disk
+	compactLost float64       // share of compactions that the disk forgets in a crash
 }
 
 func steadyPace() pace {

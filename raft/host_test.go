@@ -148,7 +148,7 @@ func (h *host) endTurn() {
 	}
 	for _, f := range a.Fills {
 		c.history.totals.fills++
-		c.schedule(c.now+c.between(c.pace.disk), h.id, h.run, func(h *host) { h.fill(f) })
+		c.schedule(c.now+c.pace.fill+c.between(c.pace.disk), h.id, h.run, func(h *host) { h.fill(f) })
 	}
 	for _, r := range a.Reads {
 		h.reads = append(h.reads, r)
@@ -161,6 +161,9 @@ func (h *host) endTurn() {
 	}
 	if !a.Install.Snapshot.IsZero() {
 		h.fetch(a.Install)
+	}
+	if a.Commit > h.seen.commit {
+		c.logf("%d: commit %d", h.id, a.Commit)
 	}
 	h.apply(a.Commit)
 	c.checkInvariants(h)

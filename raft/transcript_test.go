@@ -8,7 +8,8 @@ import (
 // What a transcript says, in lines that a stranger can read.
 
 func (c *cluster) logTrace(h *host, t Trace) {
-	if c.transcript == nil {
+	refusal := t.Kind == TraceRefused || t.Kind == TraceRefusedByPeer
+	if c.transcript == nil || refusal && c.hide["Refusal"] {
 		return
 	}
 	c.logf("%d: %s", h.id, describeTrace(t))
