@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -163,6 +164,15 @@ func (c *Config) Member(id raft.ServerID) (Member, error) {
 		known = append(known, strconv.FormatUint(uint64(m.ID), 10))
 	}
 	return Member{}, &Error{File: c.path, Key: "member", Text: fmt.Sprintf("there is no member %d; the file has: %s", id, strings.Join(known, ", "))}
+}
+
+// ClientAddresses says where clients reach each member: client.Options.Addresses.
+func (c *Config) ClientAddresses() map[raft.ServerID]string {
+	addresses := make(map[raft.ServerID]string, len(c.Members))
+	for _, m := range c.Members {
+		addresses[m.ID] = cmp.Or(m.ClientAddress, m.Address)
+	}
+	return addresses
 }
 
 // DataDir returns the member's data directory; a relative one begins at the file's folder.

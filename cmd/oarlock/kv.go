@@ -139,9 +139,5 @@ func newClient(conf *config.Config) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	var addresses []string
-	for _, m := range conf.Members {
-		addresses = append(addresses, clientAddress(m))
-	}
-	return client.New(client.Options{Servers: addresses, Cluster: conf.Cluster, Dial: dial})
+	return client.New(client.Options{Addresses: conf.ClientAddresses(), Cluster: conf.Cluster, Dial: dial})
 }

@@ -48,17 +48,18 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 		}()
 	}
 	wg.Wait()
+	addresses := conf.ClientAddresses()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SERVER\tADDRESS\tGROUP\tROLE\tTERM\tLEADER\tFIRST\tNEXT\tCOMMIT\tAPPLIED\tNOTE")
 	silent := 0
 	for i, m := range conf.Members {
 		if answers[i].err != nil {
 			silent++
-			fmt.Fprintf(w, "%d\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%v\n", m.ID, clientAddress(m), answers[i].err)
+			fmt.Fprintf(w, "%d\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%v\n", m.ID, addresses[m.ID], answers[i].err)
 			continue
 		}
 		for _, g := range answers[i].status.Groups {
-			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m.ID, clientAddress(m), g.Group, g.Role, g.Term,
+			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m.ID, addresses[m.ID], g.Group, g.Role, g.Term,
 				g.Leader, g.First, g.Next, g.Commit, g.Applied, note(g))
 		}
 	}
@@ -76,7 +77,7 @@ func askStatus(conf *config.Config, m config.Member, timeout time.Duration) (cli
 	if err != nil {
 		return client.Status{}, err
 	}
-	c, err := client.New(client.Options{Servers: []string{clientAddress(m)}, Cluster: conf.Cluster, Dial: dial, Sessionless: true})
+	c, err := client.New(client.Options{Servers: []string{conf.ClientAddresses()[m.ID]}, Cluster: conf.Cluster, Dial: dial, Sessionless: true})
 	if err != nil {
 		return client.Status{}, err
 	}
@@ -99,11 +100,4 @@ func note(g client.GroupStatus) string {
 		notes = append(notes, g.Refusal)
 	}
 	return strings.Join(notes, "; ")
-}
-
-func clientAddress(m config.Member) string {
-	if m.ClientAddress != "" {
-		return m.ClientAddress
-	}
-	return m.Address
 }

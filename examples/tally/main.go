@@ -68,11 +68,7 @@ func main() {
 }
 
 func say(conf *config.Config, word string) {
-	var servers []string
-	for _, m := range conf.Members {
-		servers = append(servers, m.Address)
-	}
-	c, err := client.New(client.Options{Servers: servers})
+	c, err := client.New(client.Options{Addresses: conf.ClientAddresses()})
 	if err != nil {
 		log.Fatal(err)
 	}
