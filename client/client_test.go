@@ -110,6 +110,7 @@ func TestContextThatEndsBeforeAnythingWasSentIsARefusal(t *testing.T) {
 		_, err := c.Propose(ctx, []byte("a"))
 		require.ErrorIs(t, err, client.ErrNotSent)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "connection to down: nobody there")
 		require.NotErrorIs(t, err, client.ErrUnknown)
 		_, err = c.Propose(ctx, []byte("b"))
 		require.ErrorIs(t, err, client.ErrNotSent)

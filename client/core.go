@@ -50,9 +50,10 @@ type Core struct {
 	active    *link   // where requests go; nil while there is none
 	retryAt   time.Duration
 	holdUntil time.Duration
-	stumbles  int // failures since the last success, which space out the attempts
-	redirects int // redirects since the last success
-	verdicts  int // servers in a row that can never serve this client
+	stumbles  int   // failures since the last success, which space out the attempts
+	redirects int   // redirects since the last success
+	verdicts  int   // servers in a row that can never serve this client
+	trouble   error // what kept the last attempt from success; nil after one. For its words alone: its class is another request's
 
 	actions Actions
 	done    bool // actions were taken: the next event clears them
@@ -216,6 +217,8 @@ func (c *Core) Cancel(now time.Duration, h Handle, cause error) {
 		c.finish(k, nil, unknown(cause))
 	case k.last != nil && wire.ClassOf(k.last) == wire.ClassRefused:
 		c.finish(k, nil, fmt.Errorf("%w: %w (%w)", ErrNotSent, cause, k.last))
+	case c.trouble != nil:
+		c.finish(k, nil, fmt.Errorf("%w: %w (%s)", ErrNotSent, cause, c.trouble.Error()))
 	case c.active == nil || !c.active.up:
 		c.finish(k, nil, fmt.Errorf("%w: %w (no server has answered)", ErrNotSent, cause))
 	default:

@@ -65,7 +65,7 @@ func (c *Core) answer(l *link, k *call, r *wire.ClientResponse) {
 
 // succeeded forgets the failures before it.
 func (c *Core) succeeded(k *call) {
-	c.stumbles, c.redirects, c.verdicts = 0, 0, 0
+	c.stumbles, c.redirects, c.verdicts, c.trouble = 0, 0, 0, nil
 	if k.session != 0 && k.session == c.session {
 		c.sessionUsed = max(c.sessionUsed, k.sent)
 	}
@@ -174,6 +174,7 @@ func (c *Core) react(l *link, err error) {
 	if l != c.active {
 		return
 	}
+	c.trouble = err
 	switch wire.CodeOf(err) {
 	case wire.CodeNotLeader:
 		var hint *wire.NotLeaderError
@@ -272,7 +273,7 @@ func (c *Core) sessionOpened(l *link, r *wire.ClientResponse, sent time.Duration
 		c.broken(l, err)
 		return
 	}
-	c.stumbles, c.redirects, c.verdicts = 0, 0, 0
+	c.stumbles, c.redirects, c.verdicts, c.trouble = 0, 0, 0, nil
 	if c.session == 0 {
 		c.session, c.sessionExpiry, c.sessionUsed = session.Session, time.Duration(session.ExpiryNanos), sent
 		if session.Window > 0 {

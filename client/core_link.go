@@ -104,6 +104,9 @@ func (c *Core) lost(l *link, why error) {
 		return
 	}
 	why = fmt.Errorf("connection to %s: %w", l.address, why)
+	if wasActive {
+		c.trouble = why
+	}
 	for k := l.flight.first; k != nil; k = l.flight.first {
 		switch {
 		case k.op.own():
@@ -257,6 +260,7 @@ func (c *Core) know(id raft.ServerID, address string) {
 // judge leaves a server that can never serve this client. When every server has said so, in a row, waiting is no use.
 func (c *Core) judge(l *link, why error) {
 	c.leave(l)
+	c.trouble = why
 	c.verdicts++
 	if c.verdicts < len(c.addresses) {
 		return

@@ -380,6 +380,18 @@ func TestCancelSaysWhatIsKnown(t *testing.T) {
 	require.Len(t, s.ended, 3)
 }
 
+func TestGivenUpCallSaysWhyNoSessionCouldBeOpened(t *testing.T) {
+	s := newStory(t, CoreOptions{})
+	h := s.start(OpPropose, "a")
+	id := s.connect("one")
+	s.fail(id, s.next(id, wire.MethodSessionOpen), fmt.Errorf("%w: servers 2 and 3 are missing", wire.ErrNotReady))
+	s.core.Cancel(s.now, h, context.DeadlineExceeded)
+	s.act()
+	require.ErrorIs(t, s.ended["a"].Err, ErrNotSent)
+	require.ErrorContains(t, s.ended["a"].Err, "servers 2 and 3 are missing")
+	require.NotErrorIs(t, s.ended["a"].Err, wire.ErrNotReady) // that was said to another request
+}
+
 func TestTooLongCommandIsRefusedAndNotSent(t *testing.T) {
 	s := newStory(t, CoreOptions{})
 	s.core.Start(s.now, OpPropose, make([]byte, 1001), "long")
