@@ -21,7 +21,7 @@ func newStatus() *cobra.Command {
 		Use:   "status CONFIG",
 		Short: "Ask every member what it knows",
 		Args:  args("CONFIG"),
-		RunE: func(c *cobra.Command, a []string) error {
+		RunE: func(_ *cobra.Command, a []string) error {
 			conf, err := config.Load(a[0])
 			if err != nil {
 				return withCode(exitUsage, err)

@@ -31,7 +31,9 @@ func (r *register) Apply(e statemachine.Entry) []byte {
 func (r *register) Query([]byte) ([]byte, error) { return r.value, nil }
 
 // Snapshot captures the value. Apply never changes its bytes in place, so they need no copy.
-func (r *register) Snapshot() (statemachine.Snapshot, error) { return statemachine.Encoded(r.value), nil }
+func (r *register) Snapshot() (statemachine.Snapshot, error) {
+	return statemachine.Encoded(r.value), nil
+}
 
 func (r *register) Restore(from io.Reader) (err error) {
 	r.value, err = io.ReadAll(from)

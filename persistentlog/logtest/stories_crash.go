@@ -10,8 +10,8 @@ import (
 
 // life is a short history of two groups with every kind of call; each step stands on those before it.
 func life() []func(*script) error {
-	save := func(make func(*script) persistentlog.Update) func(*script) error {
-		return func(s *script) error { return s.save(make(s)) }
+	save := func(update func(*script) persistentlog.Update) func(*script) error {
+		return func(s *script) error { return s.save(update(s)) }
 	}
 	return []func(*script) error{
 		save(func(*script) persistentlog.Update {

@@ -166,8 +166,8 @@ func (s *source) item() item {
 	return newItem(string(both), len(key), due)
 }
 
-// bin reads a bin value behind what is in b. Its length is checked against max before memory is made for it.
-func (s *source) bin(b []byte, max uint64) []byte {
+// bin reads a bin value behind what is in b. Its length is checked against sizeMax before memory is made for it.
+func (s *source) bin(b []byte, sizeMax uint64) []byte {
 	if b == nil {
 		b = s.scratch[:0]
 	}
@@ -183,8 +183,8 @@ func (s *source) bin(b []byte, max uint64) []byte {
 	default:
 		s.bad("%#x where bytes begin", tag)
 	}
-	if size > max {
-		s.bad("%d bytes where at most %d can be", size, max)
+	if size > sizeMax {
+		s.bad("%d bytes where at most %d can be", size, sizeMax)
 	}
 	if s.err != nil {
 		return b

@@ -121,7 +121,7 @@ func TestDiallingNeverBecomesABusyLoop(t *testing.T) {
 		return dials.Load()
 	}
 	most := int64(3 * 20 * 2) // three lanes, no pause shorter than half of the smallest
-	real := func(ctx context.Context, address string) (net.Conn, error) {
+	plain := func(ctx context.Context, address string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	}
 	t.Run("refused", func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestDiallingNeverBecomesABusyLoop(t *testing.T) {
 	})
 	t.Run("closed after the handshake", func(t *testing.T) {
 		address, _ := impostor(t, 2, func(net.Conn, *wire.FrameReader, wire.Lane) {})
-		n := attempts(t, real, address)
+		n := attempts(t, plain, address)
 		require.Greater(t, n, int64(6))
 		require.LessOrEqual(t, n, most)
 	})
