@@ -8,17 +8,20 @@ run of a [Node] is a pure function of its inputs.
 What happens to a server is told to its Node by a method call, and each takes now, a monotonic time that never goes
 back within a run:
 
-	Step         a message came from a peer
-	Tick         time has passed (wanted at Deadline)
-	Propose      entries of the application, the sessions or the clock are to be appended
-	ReadIndex    a linearizable read is wanted
-	Saved        a save is durable
-	Applied      the state machine has come to an index
-	Filled       a read of old entries for a follower has ended
-	Snapshotted  the server's own snapshot and its pointer are durable
-	Compacted    the front of the log was dropped
-	Installed    a fetched snapshot is durable as a file
-	Unreachable  the transport lost messages to a peer
+	Step           a message came from a peer
+	Tick           time has passed (wanted at Deadline)
+	Propose        entries of the application or of a session are to be appended
+	ReadIndex      a linearizable read is wanted
+	Saved          a save is durable
+	Applied        the state machine has come to an index
+	Filled         a read of old entries for a follower has ended
+	Snapshotted    the file of the server's own snapshot is durable
+	Compacted      the front of the log was dropped
+	Installed      the file of a fetched snapshot is durable
+	InstallFailed  a snapshot could not be fetched
+	NeedSnapshot   the state machine cannot be restored from what is here, or can again
+	CacheFrom      from which index on the server has the log in memory
+	Unreachable    the transport lost messages to a peer
 
 # One door out
 
