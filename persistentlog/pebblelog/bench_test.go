@@ -113,3 +113,67 @@ func BenchmarkAppendAndSync(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkReopen opens a store of a million entries and loads its group; load-ms is the loading alone.
+func BenchmarkReopen(b *testing.B) {
+	for _, count := range []int{1, 64} {
+		b.Run(fmt.Sprintf("entries-a-block=%d", count), func(b *testing.B) {
+			const entries = 1 << 20
+			options := Options{WALPrepareBytes: -1}
+			l, dir := benchStore(b, options)
+			w := newWriter(1)
+			for w.next <= entries {
+				u := persistentlog.Update{Group: 1, Hard: &raft.HardState{Term: 1}}
+				for range 1024 / count * 4 {
+					u.Blocks = append(u.Blocks, w.block(count, 128))
+				}
+				require.NoError(b, l.Save([]persistentlog.Update{u}))
+			}
+			require.NoError(b, l.Close())
+			var loading time.Duration
+			for b.Loop() {
+				again, err := Open(dir, options)
+				require.NoError(b, err)
+				start := time.Now()
+				state, err := again.Load(1)
+				loading += time.Since(start)
+				require.NoError(b, err)
+				require.Equal(b, w.next, state.Next)
+				require.NoError(b, again.Close())
+			}
+			b.ReportMetric(float64(loading.Microseconds())/1e3/float64(b.N), "load-ms")
+		})
+	}
+}
+
+// BenchmarkBlocks reads 10,000 entries in calls of at most 1 MiB.
+func BenchmarkBlocks(b *testing.B) {
+	for _, flushed := range []bool{false, true} {
+		for _, count := range []int{1, 64} {
+			b.Run(fmt.Sprintf("flushed=%t/entries-a-block=%d", flushed, count), func(b *testing.B) {
+				const entries, size = 10_000, 128
+				l, _ := benchStore(b, Options{WALPrepareBytes: -1})
+				w := newWriter(1)
+				u := persistentlog.Update{Group: 1}
+				for w.next <= entries {
+					u.Blocks = append(u.Blocks, w.block(count, size))
+				}
+				require.NoError(b, l.Save([]persistentlog.Update{u}))
+				if flushed {
+					require.NoError(b, l.db.Flush())
+				}
+				b.SetBytes(entries * size)
+				b.ReportAllocs()
+				for b.Loop() {
+					for from := raft.Index(1); from < w.next; {
+						blocks, err := l.Blocks(1, from, w.next, 1<<20)
+						if err != nil {
+							b.Fatal(err)
+						}
+						from = blocks[len(blocks)-1].Next()
+					}
+				}
+			})
+		}
+	}
+}

@@ -205,6 +205,9 @@ func openPebble(path string, options *pebble.Options) (db *pebble.DB, err error)
 	if err != nil {
 		return nil, fmt.Errorf("pebblelog: %s: %w%s", path, mapPebbleError(err), wayOut(err))
 	}
+	if s, ok := options.Experimental.CompactionScheduler.(*scheduler); ok {
+		s.open()
+	}
 	return db, nil
 }
 

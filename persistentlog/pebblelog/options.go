@@ -109,10 +109,7 @@ func (o Options) pebbleOptions(fs vfs.FS, f *fence) *pebble.Options {
 		Logger:                      &pebbleLogger{fence: f, logger: o.Logger},
 		EventListener:               &pebble.EventListener{BackgroundError: f.background},
 	}
-	// The scheduler that Pebble takes by itself wakes ten times a second in an idle store, and leaks that goroutine when
-	// Open fails. This one is the same without it: it grants when a compaction is asked for and when one ends, which is
-	// enough for a limit that does not change. Its name says what Pebble needed it for.
-	p.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
+	p.Experimental.CompactionScheduler = &scheduler{fence: f}
 	for i := range p.TargetFileSizes {
 		p.TargetFileSizes[i] = 16 << 20
 	}
