@@ -1,4 +1,4 @@
-// Command bench measures replicated logs side by side: oarlock, and the limit of what this machine can do.
+// Command bench measures replicated logs side by side: oarlock, and the limit of what this machine can do. It runs on Linux.
 //
 //	go run . -rounds 7 -seconds 2 -bytes 128 -clients 1,16,256 -reads 1,256 -markdown ../docs/benchmarks.md
 package main

@@ -33,6 +33,7 @@ type sample struct {
 	syncs     float64 // per operation
 	cpu       float64 // microseconds per operation, user and system, all members and clients
 	allocs    float64 // per operation
+	retries   uint64
 }
 
 // outcome is all rounds of a load.
@@ -110,20 +111,21 @@ func (p plan) turnOf(s System, l load) (sample, error) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	syncs, cpu, start := s.Stats().Syncs, cpuTime(), time.Now()
+	stats, cpu, start := s.Stats(), cpuTime(), time.Now()
 	n, err := drive(s, l, p.turn)
 	if err != nil {
 		return sample{}, err
 	}
 	elapsed, used := time.Since(start), cpuTime()-cpu
-	syncs = s.Stats().Syncs - syncs
+	since := s.Stats()
 	runtime.ReadMemStats(&after)
 	ops := float64(max(n, 1))
 	return sample{
 		perSecond: float64(n) / elapsed.Seconds(),
-		syncs:     float64(syncs) / ops,
+		syncs:     float64(since.Syncs-stats.Syncs) / ops,
 		cpu:       float64(used.Microseconds()) / ops,
 		allocs:    float64(after.Mallocs-before.Mallocs) / ops,
+		retries:   since.Retries - stats.Retries,
 	}, nil
 }
 

@@ -25,7 +25,8 @@ type System interface {
 
 // Stats are a system's own counters, all members together.
 type Stats struct {
-	Syncs uint64 // of the logs
+	Syncs   uint64 // of the logs
+	Retries uint64 // operations tried again, because the leader had changed
 }
 
 // kinds are the systems that can be measured, in the order of the tables; the first one is what ratios refer to. retain is how many

