@@ -438,3 +438,52 @@ func TestCallsAllocateNothingOnceTheyFlow(t *testing.T) {
 		}
 	}))
 }
+
+// What waits to be sent again when its session ends cannot be sent in another: there its number means nothing.
+func TestExpiryEndsWhatWaitsToBeSentAgain(t *testing.T) {
+	s := newStory(t, CoreOptions{})
+	s.start(OpPropose, "lost")
+	id := s.open("one")
+	s.next(id, wire.MethodPropose)
+	s.core.Disconnected(s.now, id, errors.New("reset"))
+	s.act()
+	s.start(OpPropose, "fresh")
+	s.wake()
+	id = s.connect("one")
+	lost, fresh := s.next(id, wire.MethodPropose), s.next(id, wire.MethodPropose)
+	s.fail(id, lost, ErrBusy)
+	s.fail(id, fresh, ErrSessionExpired)
+	require.ErrorIs(t, s.ended["lost"].Err, ErrUnknown)
+	s.wake()
+	r := s.next(id, wire.MethodSessionOpen)
+	s.answer(id, wire.AppendClientSession(nil, r.ID, wire.ClientSession{Session: 99}))
+	require.Equal(t, "fresh", string(s.next(id, wire.MethodPropose).Body))
+	require.Empty(t, s.sent[id])
+}
+
+func TestNumberRefusedForTheResultsThatAreKeptIsTriedAgainWhileTheFloorCanRise(t *testing.T) {
+	s := newStory(t, CoreOptions{})
+	s.start(OpPropose, "a")
+	s.start(OpPropose, "b")
+	id := s.open("one")
+	s.core.Disconnected(s.now, id, errors.New("reset"))
+	s.act()
+	s.sent[id] = nil
+	s.wake()
+	id = s.connect("one")
+	a, b := s.next(id, wire.MethodPropose), s.next(id, wire.MethodPropose)
+	s.fail(id, b, ErrSequence)
+	s.succeed(id, a)
+	s.wake()
+	again := s.next(id, wire.MethodPropose)
+	require.Equal(t, [2]uint64{2, 2}, [2]uint64{again.Sequence, again.Floor})
+	s.succeed(id, again)
+	require.NoError(t, s.ended["b"].Err)
+
+	// One that was certainly not applied takes another number, so that the floor can rise.
+	s.start(OpPropose, "c")
+	s.fail(id, s.next(id, wire.MethodPropose), ErrSequence)
+	s.wake()
+	again = s.next(id, wire.MethodPropose)
+	require.Equal(t, [2]uint64{4, 4}, [2]uint64{again.Sequence, again.Floor})
+}
