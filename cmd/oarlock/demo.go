@@ -130,7 +130,7 @@ func (d *demo) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := formatMembers(c, c.Members); err != nil {
+	if err := formatMembers(c, c.Members, "name another folder with --dir"); err != nil {
 		return err
 	}
 	v.section("three servers: a process each, Pebble on disk, TCP between them")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -244,29 +245,34 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// freePorts finds n ports in a row that nobody listens on. Another process may take one before they are used; then a
-// server says so and the demo ends.
+// freePorts finds n ports in a row that nobody listens on, below those from which systems draw the ports of outgoing
+// connections: one of these could take a server's port while the server is down. Another process may still take one before
+// they are used; then a server says so and the demo ends.
 func freePorts(n int) (first int, err error) {
+	const low, high = 10_000, 30_000
 	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		first = l.Addr().(*net.TCPAddr).Port
-		ok := first+n < 1<<16
-		held := []net.Listener{l}
-		for i := 1; i < n && ok; i++ {
-			next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(first+i))
-			if ok = err == nil; ok {
-				held = append(held, next)
+		first = low + rand.IntN(high-low-n)
+		held, taken := listenInRow(first, n)
+		for _, h := range held {
+			if err := h.Close(); err != nil {
+				return 0, err
 			}
 		}
-		for _, h := range held {
-			err = errors.Join(err, h.Close())
-		}
-		if ok && err == nil {
+		if taken == nil {
 			return first, nil
 		}
+		err = taken
 	}
-	return 0, fmt.Errorf("no %d free ports in a row on 127.0.0.1", n)
+	return 0, fmt.Errorf("no %d free ports in a row on 127.0.0.1: %w", n, err)
+}
+
+func listenInRow(first, n int) (held []net.Listener, err error) {
+	for port := first; port < first+n; port++ {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			return held, err
+		}
+		held = append(held, l)
+	}
+	return held, nil
 }

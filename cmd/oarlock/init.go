@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -38,7 +40,7 @@ func newInit() *cobra.Command {
 				}
 				chosen = []config.Member{m}
 			}
-			if err := formatMembers(conf, chosen); err != nil {
+			if err := formatMembers(conf, chosen, "nothing was changed; to format another member alone: --member ID"); err != nil {
 				return err
 			}
 			for _, m := range chosen {
@@ -58,6 +60,11 @@ func newInit() *cobra.Command {
 func loadOrGenerate(c *cobra.Command, path string, members int, data string, port int) (*config.Config, error) {
 	conf, err := config.Load(path)
 	if !errors.Is(err, os.ErrNotExist) {
+		for _, name := range []string{"members", "port", "data"} {
+			if err == nil && c.Flags().Changed(name) {
+				err = fmt.Errorf("%s is there already and says where its members are; --%s is for a new one", path, name)
+			}
+		}
 		return conf, withCode(exitUsage, err)
 	}
 	if c.Flags().Changed("member") {
@@ -73,20 +80,31 @@ func loadOrGenerate(c *cobra.Command, path string, members int, data string, por
 	return conf, nil
 }
 
-// formatMembers makes the stores of the given members. One that is there already is an error that changes nothing of it.
-func formatMembers(c *config.Config, members []config.Member) error {
-	for _, m := range members {
+// formatMembers makes the stores of the given members. If one is there already, that is an error and no store is made.
+func formatMembers(c *config.Config, members []config.Member, wayOut string) error {
+	// Those that have something are asked first: the refusal then comes before anything was changed.
+	order := slices.Clone(members)
+	slices.SortStableFunc(order, func(a, b config.Member) int { return cmp.Compare(emptiness(c, a), emptiness(c, b)) })
+	for _, m := range order {
 		if err := os.MkdirAll(filepath.Dir(c.DataDir(m)), 0o700); err != nil {
 			return err
 		}
 		if err := c.Format(m.ID); err != nil {
 			if errors.Is(err, persistentlog.ErrFormatted) {
-				return fmt.Errorf("server %d: %w; nothing to do, unless you meant another member: `--member ID`", m.ID, err)
+				return fmt.Errorf("server %d: %w; %s", m.ID, err, wayOut)
 			}
 			return fmt.Errorf("server %d: %w", m.ID, err)
 		}
 	}
 	return nil
+}
+
+// emptiness is 1 for a member without a data directory, or with an empty one.
+func emptiness(c *config.Config, m config.Member) int {
+	if entries, err := os.ReadDir(c.DataDir(m)); err != nil || len(entries) == 0 {
+		return 1
+	}
+	return 0
 }
 
 // memberOf reads INDEX: which member of the file this server is, by its id.

@@ -28,6 +28,7 @@ func newKV() *cobra.Command {
 		Short: "Read and write the cluster's key-value store",
 		Long: "Reads are linearizable; writes are applied exactly once, whatever happens to servers meanwhile. Exit status 1\n" +
 			"of get and cas also means: no such key, or the value was another.",
+		Args: subcommand, RunE: showHelp,
 	}
 	c.PersistentFlags().StringVarP(&f.config, "config", "c", "cluster.toml", "the cluster's config")
 	c.PersistentFlags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to try")
@@ -117,9 +118,9 @@ func newCompareAndSet(f *kvFlags) *cobra.Command {
 // run makes a command of a call through a client.
 func (f *kvFlags) run(call func(context.Context, *client.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, a []string) (err error) {
-		conf, err := config.Load(f.config)
+		conf, err := loadConfig(f.config)
 		if err != nil {
-			return withCode(exitUsage, err)
+			return err
 		}
 		c, err := newClient(conf)
 		if err != nil {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/oarlock/oarlock/config"
 )
 
 // The exit codes. docs/operations.md lists them; scripts may rely on them.
@@ -37,7 +40,8 @@ func withCode(code int, err error) error {
 func main() {
 	root := newRoot()
 	if err := root.Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "oarlock:", err)
+		// An error of the library begins with the same word.
+		fmt.Fprintln(os.Stderr, "oarlock:", strings.TrimPrefix(err.Error(), "oarlock: "))
 		code := exitFailed
 		var coded *exitError
 		if errors.As(err, &coded) {
@@ -55,6 +59,7 @@ func newRoot() *cobra.Command {
 			"members of a cluster; `oarlock init` writes one, and formats their data directories.\n\n" +
 			"OARLOCK_LOG sets what is logged, part by part: OARLOCK_LOG=raft=debug,info",
 		SilenceUsage: true, SilenceErrors: true,
+		Args: subcommand, RunE: showHelp,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	addTLSFlags(root)
@@ -73,4 +78,30 @@ func args(names ...string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// subcommand is the Args of a command that only has others below it.
+func subcommand(c *cobra.Command, given []string) error {
+	if len(given) == 0 {
+		return nil
+	}
+	hint := fmt.Sprintf("`%s --help` lists what there is", c.CommandPath())
+	if c.SuggestionsMinimumDistance == 0 {
+		c.SuggestionsMinimumDistance = 2
+	}
+	if near := c.SuggestionsFor(given[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return withCode(exitUsage, fmt.Errorf("%s has no command %q; %s", c.CommandPath(), given[0], hint))
+}
+
+func showHelp(c *cobra.Command, _ []string) error { return c.Help() }
+
+// loadConfig reads the config that a command was given.
+func loadConfig(path string) (*config.Config, error) {
+	c, err := config.Load(path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w (`oarlock init %s` writes a new cluster's config)", err, path)
+	}
+	return c, withCode(exitUsage, err)
 }

@@ -13,9 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oarlock/oarlock/config"
+	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/server"
 	"github.com/oarlock/oarlock/statemachine/kv"
 )
+
+// leaveOutInit is the way out for one who formats what is formatted.
+const leaveOutInit = "nothing was changed; leave out --init to start what is there"
 
 func newNode() *cobra.Command {
 	var format bool
@@ -26,16 +30,16 @@ func newNode() *cobra.Command {
 			"SIGTERM. Exit status 3 means that its store or its state machine failed and it stopped itself.",
 		Args: args("CONFIG", "INDEX"),
 		RunE: func(c *cobra.Command, a []string) error {
-			conf, err := config.Load(a[0])
+			conf, err := loadConfig(a[0])
 			if err != nil {
-				return withCode(exitUsage, err)
+				return err
 			}
 			m, err := memberOf(conf, a[1])
 			if err != nil {
 				return err
 			}
 			if format {
-				if err := formatMembers(conf, []config.Member{m}); err != nil {
+				if err := formatMembers(conf, []config.Member{m}, leaveOutInit); err != nil {
 					return err
 				}
 			}
@@ -57,16 +61,16 @@ func newCluster() *cobra.Command {
 			"things out. One process is one point of failure, so it is no way to keep data.",
 		Args: args("CONFIG", "N"),
 		RunE: func(c *cobra.Command, a []string) error {
-			conf, err := config.Load(a[0])
+			conf, err := loadConfig(a[0])
 			if err != nil {
-				return withCode(exitUsage, err)
+				return err
 			}
 			n, err := strconv.Atoi(a[1])
 			if err != nil || n < 1 || n > len(conf.Members) {
 				return withCode(exitUsage, fmt.Errorf("N is %q; %s has %d members", a[1], a[0], len(conf.Members)))
 			}
 			if format {
-				if err := formatMembers(conf, conf.Members[:n]); err != nil {
+				if err := formatMembers(conf, conf.Members[:n], leaveOutInit); err != nil {
 					return err
 				}
 			}
@@ -118,6 +122,9 @@ func runMembers(ctx context.Context, conf *config.Config, members []config.Membe
 			named = logger.With("member", m.ID)
 		}
 		s, err := conf.OpenServer(m.ID, kv.New(), named)
+		if errors.Is(err, persistentlog.ErrNotFormatted) {
+			err = fmt.Errorf("%w; `oarlock init %s --member %d` makes a new, empty store", err, conf.Path(), m.ID)
+		}
 		if err != nil {
 			return withCode(openCode(err), fmt.Errorf("server %d: %w", m.ID, err))
 		}

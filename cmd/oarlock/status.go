@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -20,11 +22,13 @@ func newStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status CONFIG",
 		Short: "Ask every member what it knows",
+		Long: "Asks every member for its replicas and prints a line for each. Exit status 1 means that nobody knows a leader,\n" +
+			"so that nothing can be written.",
 		Args:  args("CONFIG"),
 		RunE: func(_ *cobra.Command, a []string) error {
-			conf, err := config.Load(a[0])
+			conf, err := loadConfig(a[0])
 			if err != nil {
-				return withCode(exitUsage, err)
+				return err
 			}
 			return printStatus(conf, timeout)
 		},
@@ -51,7 +55,7 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 	addresses := conf.ClientAddresses()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SERVER\tADDRESS\tGROUP\tROLE\tTERM\tLEADER\tFIRST\tNEXT\tCOMMIT\tAPPLIED\tNOTE")
-	silent := 0
+	silent, led := 0, false
 	for i, m := range conf.Members {
 		if answers[i].err != nil {
 			silent++
@@ -59,6 +63,7 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 			continue
 		}
 		for _, g := range answers[i].status.Groups {
+			led = led || g.Leader != 0
 			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m.ID, addresses[m.ID], g.Group, g.Role, g.Term,
 				g.Leader, g.First, g.Next, g.Commit, g.Applied, note(g))
 		}
@@ -69,6 +74,9 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 	if silent == len(conf.Members) {
 		return fmt.Errorf("no member of %s answers", conf.Path())
 	}
+	if !led {
+		return fmt.Errorf("no member of %s knows a leader: nothing can be written, and read only what one server has", conf.Path())
+	}
 	return nil
 }
 
@@ -77,14 +85,28 @@ func askStatus(conf *config.Config, m config.Member, timeout time.Duration) (cli
 	if err != nil {
 		return client.Status{}, err
 	}
-	c, err := client.New(client.Options{Servers: []string{conf.ClientAddresses()[m.ID]}, Cluster: conf.Cluster, Dial: dial, Sessionless: true})
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	// A client would go on trying. Here one refusal is the answer: nobody is there.
+	once := func(ctx context.Context, address string) (net.Conn, error) {
+		conn, err := dial(ctx, address)
+		if err != nil {
+			end(err)
+		}
+		return conn, err
+	}
+	c, err := client.New(client.Options{Servers: []string{conf.ClientAddresses()[m.ID]}, Cluster: conf.Cluster, Dial: once, Sessionless: true})
 	if err != nil {
 		return client.Status{}, err
 	}
 	defer c.Close() //nolint:errcheck // it has no session to end
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return c.Status(ctx)
+	status, err := c.Status(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
+		err = cause
+	}
+	return status, err
 }
 
 // note says what an operator should know of a group beyond its numbers.
@@ -98,6 +120,9 @@ func note(g client.GroupStatus) string {
 	}
 	if g.Refusal != "" {
 		notes = append(notes, g.Refusal)
+	}
+	if g.Born && g.Fenced == "" && g.Leader == 0 {
+		notes = append(notes, "knows no leader")
 	}
 	return strings.Join(notes, "; ")
 }

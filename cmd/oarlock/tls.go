@@ -23,7 +23,7 @@ func addTLSFlags(c *cobra.Command) {
 	f.StringVar(&clientTLS.Authorities, "tls-authorities", "", "the authorities that signed the servers' certificates")
 }
 
-// dialer returns how a client reaches the servers of conf: plain TCP (nil), or TLS with the files of the flags.
+// dialer returns how a client reaches the servers of conf: plain TCP, or TLS with the files of the flags.
 func dialer(conf *config.Config) (func(context.Context, string) (net.Conn, error), error) {
 	t, err := config.ClientTLS(clientTLS)
 	switch {
@@ -32,7 +32,9 @@ func dialer(conf *config.Config) (func(context.Context, string) (net.Conn, error
 	case t == nil && conf.TLS.Enabled():
 		return nil, withCode(exitUsage, fmt.Errorf("%s has TLS: name a client's files with --tls-certificate, --tls-key and --tls-authorities", conf.Path()))
 	case t == nil:
-		return nil, nil
+		return func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}, nil
 	}
 	d := &tls.Dialer{Config: t}
 	return func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }, nil
