@@ -14,6 +14,7 @@ import (
 func (s *Server) Submit(p Proposal, done Completion) {
 	g := s.group(p.Group)
 	var err error
+	var wake bool
 	switch {
 	case g == nil:
 		err = fmt.Errorf("%w: %d", ErrNoGroup, p.Group)
@@ -22,13 +23,15 @@ func (s *Server) Submit(p Proposal, done Completion) {
 	case len(p.Command) > s.options.CommandBytesMax:
 		err = fmt.Errorf("%w: %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(p.Command), s.options.CommandBytesMax)
 	default:
-		err = g.inbox.propose(p, done)
+		wake, err = g.inbox.propose(p, done)
 	}
 	if err != nil {
 		done.Complete(nil, err)
 		return
 	}
-	g.wake()
+	if wake {
+		g.wake()
+	}
 }
 
 // SubmitQuery asks for a linearizable read at the leader and returns at once. query must not change until done was called.

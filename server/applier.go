@@ -260,6 +260,14 @@ func (a *applier) clearBatch(calls []call) {
 	a.calls, a.entries, a.results = calls[:0], a.entries[:0], a.results[:0]
 }
 
+// giveUp answers those whose commands were in a batch that failed.
+func (a *applier) giveUp(why error) {
+	for _, c := range a.calls {
+		answerUnknown(c.done, why)
+	}
+	a.calls = nil
+}
+
 func (a *applier) came() {
 	a.through = a.index
 	a.progress.Store(uint64(a.index))

@@ -12,6 +12,7 @@ import (
 func (r *Replica) carry(now time.Duration, a *raft.Actions) {
 	for i := range a.Traces {
 		r.event(Event{Kind: EventTrace, Trace: a.Traces[i], Server: a.Traces[i].Server})
+		r.tellRefusal(&a.Traces[i])
 	}
 	if a.Fault != nil {
 		r.fail(a.Fault)

@@ -88,6 +88,9 @@ func (g *group) turn() {
 	g.turning.Lock()
 	defer g.turning.Unlock()
 	work := g.guarded(in)
+	if g.inbox.hold(g.replica.Holds(), in) {
+		g.wake()
+	}
 	for _, j := range work.Jobs {
 		if save, ok := j.(*SaveJob); ok {
 			g.s.writer.push(g, save)
@@ -153,16 +156,17 @@ func (g *group) finished(j Job) {
 
 // stopped ends what still runs for a replica that has stopped.
 func (g *group) stopped(work *Work) {
-	why := fenced(work.Fenced)
+	cause := work.Fenced // work is used again in the next turn
+	why := fenced(cause)
 	g.inbox.mu.Lock()
 	g.inbox.shut(why)
 	g.inbox.mu.Unlock()
-	g.fence.Store(&work.Fenced)
+	g.fence.Store(&cause)
 	g.apply.close(why)
 	g.files.close(why)
 	close(g.ended)
 	if work.StoreFailed {
-		g.s.storeFailed(work.Fenced)
+		g.s.storeFailed(cause)
 	}
 	g.s.groupEnded()
 }

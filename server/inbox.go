@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/oarlock/oarlock/raft"
@@ -40,16 +41,18 @@ type Inputs struct {
 	stop        error        // the replica is to end with this reason
 	bytes       int64        // of proposals, queries and blocks
 
+	mayWait  bool // proposals may be left for a later turn, if the replica has a use for that
 	proposed int  // how many proposals the turn has taken care of
 	asked    bool // the turn has taken care of the queries
 }
 
 // giveUp answers what a turn that ended half way did not take care of.
 func (in *Inputs) giveUp(why error) {
-	for i := range in.proposals[in.proposed:] {
-		in.proposals[in.proposed+i].done.Complete(nil, why)
+	for ; in.proposed < len(in.proposals); in.proposed++ {
+		in.proposals[in.proposed].done.Complete(nil, why)
 	}
 	if !in.asked {
+		in.asked = true
 		for i := range in.queries {
 			in.queries[i].done.Complete(nil, why)
 		}
@@ -103,6 +106,10 @@ type inbox struct {
 	all     *bounds // the server's
 	room    *sync.Cond
 	waiting int // goroutines in room.Wait, guarded by mu
+
+	// holds: proposals wait for a turn that something else brings about (Replica.Holds).
+	holds bool
+	held  int64 // bytes of proposals among in
 }
 
 func newInbox(own, all *bounds) *inbox {
@@ -139,15 +146,38 @@ func (b *inbox) admit(bytes int64, proposal bool) error {
 	return nil
 }
 
-func (b *inbox) propose(p Proposal, done Completion) error {
+// propose takes a proposal; wake says whether a turn should follow for its sake.
+func (b *inbox) propose(p Proposal, done Completion) (wake bool, err error) {
 	bytes := int64(len(p.Command)) + entryOverhead
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.admit(bytes, true); err != nil {
-		return err
+		return false, err
 	}
 	b.in.proposals = append(b.in.proposals, proposal{Proposal: p, done: done, bytes: bytes})
-	return nil
+	b.held += bytes
+	return !b.holds || b.held >= holdBytesMax, nil
+}
+
+// hold says whether proposals wait from now on, and puts those back in front that the turn left for a later one. wake
+// says whether some are there that should not wait.
+func (b *inbox) hold(holds bool, in *Inputs) (wake bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holds = holds
+	if rest := in.proposals[in.proposed:]; len(rest) > 0 {
+		var bytes int64
+		for i := range rest {
+			bytes += rest[i].bytes
+		}
+		b.own.inbox.add(bytes)
+		b.all.inbox.add(bytes)
+		b.in.bytes += bytes
+		b.held += bytes
+		b.in.proposals = slices.Insert(b.in.proposals, 0, rest...)
+		in.proposed = len(in.proposals)
+	}
+	return len(b.in.proposals) > 0 && (!holds || b.held >= holdBytesMax)
 }
 
 func (b *inbox) query(q query) error {
@@ -222,7 +252,7 @@ func (b *inbox) unreachable(peer raft.ServerID) {
 func (b *inbox) stop(why error) {
 	b.mu.Lock()
 	b.in.stop = why
-	b.shut(why)
+	b.shut(fenced(why))
 	b.mu.Unlock()
 }
 
@@ -245,7 +275,8 @@ func (b *inbox) drain() *Inputs {
 	in := b.in
 	b.spare.Reset()
 	b.in, b.spare = b.spare, in
-	b.reserve = 0
+	in.mayWait = b.held < holdBytesMax
+	b.held, b.reserve = 0, 0
 	b.own.inbox.add(-in.bytes)
 	b.all.inbox.add(-in.bytes)
 	if b.waiting > 0 {

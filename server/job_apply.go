@@ -41,6 +41,7 @@ func (j *ApplyJob) Step() (done bool) {
 	done = true
 	defer func() {
 		if j.err != nil {
+			j.a.giveUp(j.err) // a batch is never left under way between steps
 			j.giveUp(j.err)
 		}
 	}()
@@ -106,13 +107,9 @@ func (j *ApplyJob) Drop(why error) {
 	j.giveUp(why)
 }
 
-// giveUp answers everybody who still waits, those of a batch under way included: their commands are committed, and
-// whether this machine has executed them does not matter any more.
+// giveUp answers everybody who still waits: their commands are committed, and whether this machine will have executed
+// them does not matter any more.
 func (j *ApplyJob) giveUp(why error) {
-	for _, c := range j.a.calls {
-		answerUnknown(c.done, why)
-	}
-	j.a.calls = nil
 	for _, w := range j.waiters {
 		w.done.Complete(nil, unknown(why))
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -75,6 +76,13 @@ func (l *ledger) all() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.entries, "\n")
+}
+
+// expiries returns the entries at which something expired.
+func (l *ledger) expiries() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.expired)
 }
 
 func (l *ledger) NextDue() (int64, bool) {

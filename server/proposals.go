@@ -30,9 +30,21 @@ func (r *Replica) countOwn(bytes int64) {
 }
 
 func (r *Replica) ownAppended(meta raft.BlockMeta, bytes int) {
-	r.own = append(r.own, ownBlock{next: meta.First + raft.Index(meta.Count), bytes: int64(bytes)})
+	r.ownNext = meta.First + raft.Index(meta.Count)
+	r.own = append(r.own, ownBlock{next: r.ownNext, bytes: int64(bytes)})
 	r.countOwn(int64(bytes))
 }
+
+// Holds reports whether proposals do better to wait for the next turn that something else brings about: the latest own
+// block is still on its way to this disk, so a new one could not be durable before the next sync anyway, and until that
+// begins more may arrive to share it. It is paced by this disk and not by the answers of the followers, so that a long
+// way to them costs nothing; and a block that is committed holds nobody up, so that a slow disk costs nothing either.
+func (r *Replica) Holds() bool {
+	return r.role == raft.RoleLeader && r.fence == nil && r.ownNext > r.tail.saved && r.ownNext > r.commit+1
+}
+
+// holdBytesMax is how much may wait: beyond it a sync is busy for longer than a turn costs.
+const holdBytesMax = 1 << 20
 
 // entrySize is what an entry of size bytes takes in a block.
 func entrySize(size int) int {

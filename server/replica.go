@@ -73,6 +73,7 @@ type Replica struct {
 	waitersHead int
 	own         []ownBlock // appended as leader and not committed
 	ownBytes    int64
+	ownNext     raft.Index // the end of the latest of them
 
 	// Applies.
 	restored  bool              // the state machine stands at next-1
@@ -92,6 +93,8 @@ type Replica struct {
 	idle     [][]query   // memory of batches that were answered
 	snapshot snapshotState
 	fetch    *FetchJob
+
+	refusals map[raft.ServerID]raft.Refusal // told as events already: what each peer said last
 
 	work Work
 }

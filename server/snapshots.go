@@ -18,7 +18,7 @@ type snapshotState struct {
 	pending  raft.Index         // handed to the Node in this turn
 	now      []Completion       // who asked before the capture under way
 	then     []Completion       // who asked after it
-	helpedAt time.Duration // when a snapshot was last taken for a follower's sake
+	helpedAt time.Duration      // when a snapshot was last taken for a follower's sake
 	marks    []logMark
 	total    int64
 }

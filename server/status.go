@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 
@@ -104,6 +105,20 @@ func refusalText(self, by raft.ServerID, why raft.Refusal) string {
 	return id(by) + " says: " + why.String()
 }
 
+// tellRefusal makes trouble known that only an operator can end. A refused server goes on asking, so that each peer's word
+// is told once, and again when it changes.
+func (r *Replica) tellRefusal(t *raft.Trace) {
+	if t.Kind != raft.TraceRefusedByPeer || r.refusals[t.Server] == t.Refusal {
+		return
+	}
+	if r.refusals == nil {
+		r.refusals = make(map[raft.ServerID]raft.Refusal)
+	}
+	r.refusals[t.Server] = t.Refusal
+	text := refusalText(r.shared.identity.Server, t.Server, t.Refusal)
+	r.event(Event{Kind: EventTrouble, Server: t.Server, Err: errors.New(text)})
+}
+
 // Events subscribes to what happens on this server, with room for size events.
 func (s *Server) Events(size int) *Subscription { return s.hub.subscribe(size) }
 
@@ -128,7 +143,7 @@ func (s *Server) startLogger() {
 // logEvent writes one event. A logger that panics loses the line, not the process.
 func logEvent(log *slog.Logger, e Event) {
 	defer func() { _ = recover() }()
-	level := slog.LevelInfo
+	level, message := slog.LevelInfo, e.Kind.String()
 	attrs := []slog.Attr{slog.Uint64("group", uint64(e.Group)), slog.Uint64("term", uint64(e.Term))}
 	if e.Index != 0 {
 		attrs = append(attrs, slog.Uint64("index", uint64(e.Index)))
@@ -146,11 +161,14 @@ func logEvent(log *slog.Logger, e Event) {
 		level = slog.LevelWarn
 	case EventFenced:
 		level = slog.LevelError
+		if errors.Is(e.Err, ErrClosed) { // nothing has failed: somebody closed the server
+			level, message, e.Err = slog.LevelInfo, "closed", nil
+		}
 	case EventDroppedEvents:
 		attrs = append(attrs, slog.Uint64("dropped", e.Dropped))
 	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	log.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	log.LogAttrs(context.Background(), level, message, attrs...)
 }

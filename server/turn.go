@@ -37,7 +37,9 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	if now >= r.node.Deadline() {
 		r.node.Tick(now)
 	}
-	r.propose(now, in)
+	if !in.mayWait || !r.Holds() {
+		r.propose(now, in)
+	}
 	in.asked = true
 	r.read(now, in.queries)
 	r.wantSnapshots(in.snapshots)
