@@ -48,7 +48,9 @@ type PersistentLog interface {
 	// Blocks returns blocks that hold the entries from index from up to, not including, index to: contiguous, the first
 	// one beginning exactly at from and none reaching past to (Block.Clip). It stops after the block with which it has
 	// collected maxBytes bytes, and returns at least one. The error matches ErrCompacted when from is below the log's
-	// first index, ErrUnavailable when it is at or past its end, and ErrDamaged when a record does not pass its checks.
+	// first index, ErrUnavailable when it is at or past its end or the range is empty, and ErrDamaged when a record does
+	// not pass its checks. A to past the end is cut to it. One call answers from one moment: the blocks are linked by
+	// their chain hashes, whatever is saved meanwhile.
 	Blocks(group raft.GroupID, from, to raft.Index, maxBytes int) ([]raft.Block, error)
 
 	// Compact drops the group's entries up to and including through. It need not be durable on return, and it may keep
@@ -70,7 +72,11 @@ type Identity struct {
 	Store   raft.StoreID
 }
 
-// Update is one atomic change of one group. What is nil or empty stays as it was.
+// Update is one atomic change of one group. What is nil or empty stays as it was. An update that breaks one of these rules
+// is a bug of the caller, refused with ErrBadUpdate before anything of the call is written (Validate checks them): a term,
+// a commit or a snapshot pointer that goes back; a second vote in a term; another birth than the one saved, except that
+// one may become complete; blocks that are not contiguous, leave a gap, go back in term, or replace what is committed or
+// covered by the snapshot; a taken snapshot past the end of the log or of another term than the log has there.
 type Update struct {
 	Group raft.GroupID
 	// Hard replaces term and vote.
@@ -94,7 +100,7 @@ type Update struct {
 type State struct {
 	Birth raft.Birth // zero (no voters): none saved
 	Hard  raft.HardState
-	// Commit is the last commit hint saved.
+	// Commit is the last commit hint saved; an installed snapshot cuts it to its index.
 	Commit raft.Index
 	// First and Next bound the entries in the log, half open. Both are 1 for a new group, and Snapshot.Index+1 after an
 	// installed snapshot.
@@ -145,10 +151,11 @@ var (
 type Snapshots interface {
 	// Create begins a snapshot, or resumes a transfer: with meta.Size and meta.Checksum known (a transfer) it finds
 	// what an earlier attempt at the same bytes (SnapshotMeta.Same) left behind. With both zero (a snapshot being
-	// taken) it begins anew, and Commit fills them in. One writer at a time for a group's index.
+	// taken) it begins anew, and Commit fills them in. One writer at a time for a group's index. A transfer replaces the
+	// group's other unfinished transfers.
 	Create(meta raft.SnapshotMeta) (SnapshotWriter, error)
 
-	// Open reads a committed snapshot from offset on. The whole file's checksum has been verified when the last byte
+	// Open reads a committed snapshot from offset on; one that is not there is ErrNoSnapshot. The whole file's checksum has been verified when the last byte
 	// was read from offset 0; a mismatch is an error of Read that matches ErrDamaged. What is open is not removed.
 	Open(meta raft.SnapshotMeta, offset int64) (io.ReadCloser, error)
 

@@ -101,9 +101,11 @@ type Durable interface {
 	Load() (index uint64, records []Record, err error)
 	// ApplyDurable executes the entries (possibly none), brings the machine to index through, and keeps the changed
 	// records, in one transaction. It may be durable later than its return, but never in part and never out of order.
-	// An error stops the replica.
+	// What Expire did since the last call belongs to the same transaction. entries, results and changes are valid until
+	// it returns. An error stops the replica.
 	ApplyDurable(entries []Entry, results [][]byte, through uint64, changes []Record) error
-	// RestoreDurable replaces state and records, and sets the index, in one transaction.
+	// RestoreDurable replaces state and records, and sets the index, in one transaction, which may be durable later than
+	// its return: after a crash the machine has the old state or the new one, whole.
 	RestoreDurable(snapshot io.Reader, index uint64, records []Record) error
 }
 

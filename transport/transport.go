@@ -26,14 +26,15 @@ type Transport interface {
 	SetPeers(peers []raft.Member)
 
 	// FetchChunk asks a peer for part of one of its snapshots and waits. It uses a lane of its own, so that snapshots
-	// never hold up entries, votes or heartbeats. Dropped connections are errors; the caller tries again, from where it
-	// stands. It may be called from any goroutine, several at a time.
+	// never hold up entries, votes or heartbeats. A peer that is not connected is an error at once, and so is a dropped
+	// connection; the caller pauses and tries again, from where it stands. It may be called from any goroutine, several at a time.
 	FetchChunk(ctx context.Context, from raft.ServerID, request ChunkRequest) (Chunk, error)
 
 	// Status returns counters and the state of each peer's connections.
 	Status() Status
 
-	// Close ends all connections and goroutines. No method of the handler is running or will run after it returned.
+	// Close ends all connections and goroutines. No method of the handler is running or will run after it returned; so it
+	// waits for those that run, and the handler sees to it that a blocked Receive returns first.
 	Close() error
 }
 
@@ -45,7 +46,8 @@ type Handler interface {
 	// nobody but its sender. Several lanes call it at once.
 	Receive(messages []raft.Message)
 
-	// Unreachable says that messages to a peer were dropped, or its connection was lost. It does not block.
+	// Unreachable says that messages to a peer were dropped, or its connection was lost; one call may stand for several
+	// such losses. It does not block.
 	Unreachable(peer raft.ServerID)
 
 	// ServeChunk answers a peer's FetchChunk. It may block on the disk; a lane has one at a time. An error goes back as text
