@@ -133,3 +133,31 @@ func TestLostProbeIsSentAgainFromWhereItWas(t *testing.T) {
 		require.EqualValues(t, 7, p.h.node.lead.of(2).next)
 	}
 }
+
+// While old entries are read for a follower, its late answers may show that it has them. What the read found, or did not
+// find, is of no interest any more; taken for news it offered a snapshot below the match, and the leader fenced itself
+// (seed 45496 of the random runs).
+func TestReadThatAnswersOvertookChangesNothing(t *testing.T) {
+	for _, result := range []FillResult{FillRead, FillDropped, FillCompacted} {
+		p := playAlone(t, 3, nil, nil)
+		p.lead(2, 3)
+		p.runFor(2 * time.Millisecond)
+		meta, ok := p.h.takeSnapshot()
+		require.True(t, ok)
+		p.h.snapshotted(meta)
+		p.pace.cacheLag, p.pace.fill = 0, time.Hour
+		_, err := p.h.propose(3)
+		require.NoError(t, err)
+		p.h.endTurn()
+		of := p.h.node.lead.of(2)
+		seq := of.fill
+		require.NotZero(t, seq)
+		p.acks(2, 3)
+		_, send := p.h.node.Filled(p.now, 2, seq, result, 3, 80)
+		require.False(t, send)
+		p.h.endTurn()
+		require.Equal(t, ProgressStream, of.state)
+		require.EqualValues(t, 4, of.next)
+		require.NotZero(t, of.fill, "what is still missing is read at once")
+	}
+}

@@ -172,10 +172,12 @@ func (n *Node) Filled(now time.Duration, to ServerID, seq uint64, result FillRes
 	p.fill = 0
 	prevTerm, ok := n.trail.termAt(first - 1)
 	switch {
+	case p.next != first:
+		return m, false // answers overtook the read: what it found, or did not find, is there already
 	case result == FillCompacted || !ok:
 		n.needsSnapshot(p)
 		return m, false
-	case result != FillRead || next <= first || next > n.trail.next || p.next != first:
+	case result != FillRead || next <= first || next > n.trail.next:
 		p.enter(ProgressProbe, p.retryFrom())
 		p.probed, p.movedAt = true, now // paced by the next heartbeats, not at once again
 		return m, false
