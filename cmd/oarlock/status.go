@@ -24,7 +24,7 @@ func newStatus() *cobra.Command {
 		Short: "Ask every member what it knows",
 		Long: "Asks every member for its replicas and prints a line for each. Exit status 1 means that nobody knows a leader,\n" +
 			"so that nothing can be written.",
-		Args:  args("CONFIG"),
+		Args: args("CONFIG"),
 		RunE: func(_ *cobra.Command, a []string) error {
 			conf, err := loadConfig(a[0])
 			if err != nil {
