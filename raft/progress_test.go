@@ -161,3 +161,30 @@ func TestReadThatAnswersOvertookChangesNothing(t *testing.T) {
 		require.NotZero(t, of.fill, "what is still missing is read at once")
 	}
 }
+
+// A read that failed is not tried again at once, round and round, but with the heartbeats.
+func TestReadThatFailedIsTriedAgainWithTheHeartbeats(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	p.pace.cacheLag, p.pace.fill = 0, time.Hour
+	_, err := p.h.propose(3)
+	require.NoError(t, err)
+	p.h.endTurn()
+	of := p.h.node.lead.of(2)
+	fills := 0
+	for seq := of.fill; ; seq = of.fill {
+		require.NotZero(t, seq)
+		fills++
+		_, send := p.h.node.Filled(p.now, 2, seq, FillDropped, 0, 0)
+		require.False(t, send)
+		p.h.endTurn()
+		require.Zero(t, of.fill)
+		if fills == 3 {
+			return
+		}
+		for range stallHeartbeats + 1 {
+			p.runFor(p.h.node.config.HeartbeatInterval)
+			p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round})
+		}
+	}
+}

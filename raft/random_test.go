@@ -17,7 +17,7 @@ import (
 //	OARLOCK_SEEDS=5000 go test ./raft -run TestRandomRuns   more seeds, from OARLOCK_SEED on
 //	OARLOCK_SEED=17    go test ./raft -run TestRandomRuns   one of them, with its transcript when it fails
 
-const seedsByDefault = 250
+const seedsByDefault = 800
 
 func TestRandomRunsKeepEveryInvariantAndHeal(t *testing.T) {
 	first, count := uint64(1), uint64(seedsByDefault)

@@ -365,6 +365,16 @@ func TestReadIsNotDecidedByARoundThatBeganBeforeIt(t *testing.T) {
 	require.Len(t, p.h.reads, 2)
 }
 
+// 6.4: a round counts when it was sent in this term: an answer to one that is yet to come proves nothing.
+func TestAnswerToARoundThatWasNotSentProvesNothing(t *testing.T) {
+	p := follower(t, 1)
+	term := p.lead(2, 3)
+	p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round + 1})
+	require.NoError(t, p.h.read(1))
+	p.h.endTurn()
+	require.Empty(t, p.h.reads)
+}
+
 // 6.4: a leader serves no read before an entry of its own term is committed.
 func TestReadWaitsForAnEntryOfTheLeadersOwnTerm(t *testing.T) {
 	p := follower(t, 1, 1)
@@ -435,4 +445,54 @@ func TestLeaderSendsBesideItsDiskAndCountsItselfAfterIt(t *testing.T) {
 	require.EqualValues(t, 1, p.h.node.commit)
 	p.acks(3, 2)
 	require.EqualValues(t, 2, p.h.node.commit, "the two others are a majority")
+}
+
+// 3.8: a candidate's own vote counts when it is durable, not when an earlier save is.
+func TestOwnVoteCountsWhenItIsSavedAndNotSooner(t *testing.T) {
+	p := follower(t, 3)
+	p.h.diskStalled = true
+	p.appends(3, 3, 0, 0, 0, command(3, "x"))
+	p.h.timeout()
+	p.says(2, Message{Type: MessagePreVoteResponse, Term: 4})
+	require.Equal(t, RoleCandidate, p.h.node.role)
+	p.h.saved() // the entry
+	p.h.endTurn()
+	require.Empty(t, p.h.node.election.votes)
+	p.h.saved() // the vote
+	p.h.endTurn()
+	require.True(t, p.h.node.election.said(1, true))
+}
+
+// A store is born into a group once: another membership, other stores or other limits are refused, before and after.
+func TestSecondBirthIsRefused(t *testing.T) {
+	for _, complete := range []bool{false, true} {
+		p := playAlone(t, 3, nil, func(d *disk) { d.birth.Complete = complete })
+		p.sentTo(2)
+		other := p.h.disk.birth
+		other.Limits.SessionsMax = 7
+		p.says(2, Message{Type: MessageBirthRequest, Birth: other})
+		refusals := p.sentTo(2)
+		require.Len(t, refusals, 1)
+		require.Equal(t, MessageRefusal, refusals[0].Type)
+		require.Equal(t, RefusalBorn, refusals[0].Refusal)
+		require.Zero(t, p.h.node.birth.value.Limits)
+		other.Limits = GroupLimits{}
+		p.says(2, Message{Type: MessageBirthRequest, Birth: other})
+		answers := p.sentTo(2)
+		require.NotEmpty(t, answers)
+		require.Equal(t, MessageBirthResponse, answers[0].Type)
+	}
+}
+
+// A group is born when every founder has answered, not a majority; then the answers to anyone complete it.
+func TestGroupIsBornWhenEveryFounderHasAnswered(t *testing.T) {
+	p := playAlone(t, 3, nil, func(d *disk) { d.birth.Complete = false })
+	birth := p.h.disk.birth
+	p.says(2, Message{Type: MessageBirthResponse, Birth: birth})
+	require.False(t, p.h.node.born)
+	p.says(2, Message{Type: MessageBirthResponse, Birth: birth})
+	p.h.timeout()
+	require.Equal(t, RoleFollower, p.h.node.role)
+	p.says(3, Message{Type: MessageBirthResponse, Birth: birth})
+	require.True(t, p.h.node.born)
 }

@@ -40,3 +40,20 @@ func TestUselessOfferToAFollowerThatCannotRestoreIsAnsweredAsMatched(t *testing.
 	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: same})
 	require.EqualValues(t, 4, p.h.node.install.Snapshot.Index, "one as new as its own is")
 }
+
+// While a snapshot was fetched the log came past it: nothing is installed, and the log stays whole.
+func TestFetchedSnapshotThatTheLogOvertookIsNotInstalled(t *testing.T) {
+	p := follower(t, 1, 1)
+	entries := logOf(1, 1, 1, 1)
+	meta := SnapshotMeta{Group: DefaultGroup, Index: 3, Term: 1, Chain: entries[2].chain, Membership: p.h.disk.birth.Membership}
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: meta})
+	require.EqualValues(t, 3, p.h.node.install.Snapshot.Index)
+	p.appends(2, 1, 1, 1, 4, entries[1:]...)
+	require.EqualValues(t, 4, p.h.node.commit)
+	require.False(t, p.h.node.Installed(p.now, meta))
+	p.h.endTurn()
+	require.Zero(t, p.h.node.snapshot.Index)
+	require.EqualValues(t, 1, p.h.node.trail.first)
+	require.EqualValues(t, 5, p.h.node.trail.next)
+	require.True(t, p.h.node.install.Snapshot.IsZero())
+}

@@ -49,3 +49,14 @@ func TestPausedLeaderGoesOnOnceAQuorumAnswers(t *testing.T) {
 	require.True(t, p.h.node.hasAuthority(p.now))
 	require.Equal(t, term, p.h.node.hard.Term)
 }
+
+// A follower that slept has not listened: it gives its leader an election timeout to be heard before it asks for votes.
+func TestPausedFollowerListensBeforeItCampaigns(t *testing.T) {
+	p := follower(t, 1)
+	p.h.pausedUntil = p.now + 10*electionTimeout
+	p.run(p.h.pausedUntil)
+	require.Equal(t, RoleFollower, p.h.node.role)
+	require.GreaterOrEqual(t, p.h.node.Deadline(), p.now+p.h.node.config.ElectionTimeoutMin)
+	p.runFor(electionTimeout)
+	require.Equal(t, RolePreCandidate, p.h.node.role)
+}

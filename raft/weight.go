@@ -4,7 +4,8 @@ import "sort"
 
 // weights knows about how many bytes a range of recent entries takes, so that the Node can keep its windows without
 // holding a byte of them. It keeps a point at every block that is large and else at every few KiB, and interpolates
-// between points: a range is off by less than granule at either end, and a large block is never split.
+// between points: a range is off by less than granule at either end, and where the log was cut inside it, and a large
+// block is never split.
 type weights struct {
 	points []point
 	next   Index
