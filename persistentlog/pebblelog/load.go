@@ -286,6 +286,7 @@ func (r *groupReader) block(index raft.Index, room func(size int) []byte) (raft.
 	if err != nil {
 		return raft.Block{}, r.log.readError(r.id, index, err)
 	}
+	r.log.readBytes.Add(uint64(len(value)))
 	var record []byte
 	if room == nil {
 		record = bytes.Clone(value)

@@ -30,6 +30,7 @@ type Log struct {
 	number     atomic.Uint64 // of the newest durable save
 	saves      atomic.Uint64
 	savedBytes atomic.Uint64
+	readBytes  atomic.Uint64
 	closed     atomic.Bool
 	ready      bool // Open succeeded
 

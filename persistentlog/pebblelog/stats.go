@@ -6,6 +6,7 @@ type Stats struct {
 	Syncs      uint64 // syncs of the write-ahead log
 	SaveNumber uint64 // the newest durable one
 	BytesSaved uint64 // of blocks, as they were given to Save
+	BytesRead  uint64 // of blocks and memberships that Load and Blocks have read, whole ones, however little of each was wanted
 
 	MemtableBytes    int64 // memory of memtables, those included that readers still hold
 	CacheBytes       int64 // memory of the block cache
@@ -20,7 +21,7 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	s := Stats{
 		Saves: l.saves.Load(), Syncs: l.fs.syncs.Load(), SaveNumber: l.number.Load(), BytesSaved: l.savedBytes.Load(),
-		Fenced: l.fence.check(),
+		BytesRead: l.readBytes.Load(), Fenced: l.fence.check(),
 	}
 	if l.closed.Load() {
 		return s
