@@ -192,19 +192,24 @@ func (s *Server) GroupErr(id raft.GroupID) error {
 	return g.fenced()
 }
 
-// setPeers connects the transport with the members of all groups.
+// setPeers notes another membership of a group, and connects beside the loop, which waits for no network.
 func (s *Server) setPeers(g *group, members []raft.Member) {
 	s.peersMu.Lock()
-	defer s.peersMu.Unlock()
 	g.peers = members
+	s.peersMu.Unlock()
+	s.elastic.run(s.connect)
+}
+
+// connect connects the transport with the members of all groups. Of two addresses for one server that of the group with
+// the higher id counts.
+func (s *Server) connect() {
+	s.peersMu.Lock()
+	defer s.peersMu.Unlock()
 	byID := make(map[raft.ServerID]raft.Member)
 	for _, other := range s.sorted() {
 		for _, m := range other.peers {
 			byID[m.ID] = m
 		}
-	}
-	for _, m := range members {
-		byID[m.ID] = m // the newest word on an address
 	}
 	delete(byID, s.shared.identity.Server)
 	peers := slices.Collect(maps.Values(byID))
