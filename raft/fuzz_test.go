@@ -126,7 +126,22 @@ func (h *hostile) play() {
 
 func (h *hostile) input() {
 	n := h.n
-	switch h.byte() % 16 {
+	switch h.byte() % 20 {
+	case 16:
+		h.snapshot()
+	case 17:
+		// A server compacts what the durable pointer covers.
+		if through := Index(h.byte() % 8); through <= h.disk.Snapshot.Index && len(h.saves) == 0 && through >= h.first {
+			h.terms = h.terms[min(int(through+1-h.first), len(h.terms)):]
+			h.first = through + 1
+			n.Compacted(h.now, through)
+		}
+	case 18:
+		n.NeedSnapshot(h.now, h.byte()%2 == 0)
+	case 19:
+		if len(h.wanted) > 0 {
+			n.InstallFailed(h.now, h.wanted[0].Snapshot)
+		}
 	case 0:
 		h.now += time.Duration(h.byte()) * time.Millisecond * 5
 		n.Tick(h.now)
@@ -168,6 +183,25 @@ func (h *hostile) input() {
 		m := h.message()
 		n.Step(h.now, &m)
 	}
+}
+
+// snapshot is one that the server took of what it has applied and saved.
+func (h *hostile) snapshot() {
+	n := h.n
+	if n.applied <= n.snapshot.Index || n.applied >= n.saves.durable {
+		return
+	}
+	term, ok := n.trail.termAt(n.applied)
+	require.True(h.t, ok)
+	at := n.memberships[0]
+	for _, m := range n.memberships {
+		if m.Index <= n.applied {
+			at = m
+		}
+	}
+	n.Snapshotted(h.now, SnapshotMeta{
+		Group: DefaultGroup, Index: n.applied, Term: term, Membership: at.Membership, MembershipIndex: at.Index,
+	})
 }
 
 // number draws a value near what matters, or at the edge of its type.
@@ -288,8 +322,10 @@ func (h *hostile) save(s *Save) {
 	}
 	h.disk.Commit = max(h.disk.Commit, s.Commit)
 	h.disk.Memberships = nil
-	for _, at := range h.n.memberships[1:] {
-		h.disk.Memberships = append(h.disk.Memberships, at)
+	for _, at := range h.n.memberships {
+		if at.Index >= h.first {
+			h.disk.Memberships = append(h.disk.Memberships, at)
+		}
 	}
 }
 

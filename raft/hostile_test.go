@@ -82,3 +82,36 @@ func TestServerThatJoinsSleepsUntilItIsSpokenTo(t *testing.T) {
 	n.Actions()
 	require.Equal(t, Never, n.Deadline())
 }
+
+// Once a rule is broken nothing leaves the replica any more, whatever comes in: not even what waits for no save.
+func TestBrokenRuleStopsTheNodeForGood(t *testing.T) {
+	for name, broken := range map[string]func(p *played){
+		"compacted past the snapshot": func(p *played) { p.h.node.Compacted(p.now, 1) },
+		"a snapshot of what is not saved": func(p *played) {
+			p.h.node.Snapshotted(p.now, SnapshotMeta{Group: DefaultGroup, Index: 9, Term: 1})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := playAlone(t, 3, nil, nil)
+			p.lead(2, 3)
+			n := p.h.node
+			require.NoError(t, n.ReadIndex(p.now, 1))
+			_, err := n.Propose(p.now, KindCommand, 1, 80)
+			require.NoError(t, err)
+			broken(p)
+			a := n.Actions()
+			require.ErrorIs(t, a.Fault, ErrFault)
+			require.Empty(t, a.Sends)
+			require.Zero(t, a.Save.Seq)
+			require.Equal(t, Never, n.Deadline())
+			_, err = n.Propose(p.now, KindCommand, 1, 80)
+			require.ErrorIs(t, err, ErrFault)
+			require.ErrorIs(t, n.ReadIndex(p.now, 2), ErrFault)
+			n.Tick(p.now + time.Hour)
+			n.Step(p.now, &Message{Type: MessageHeartbeatRequest, Group: DefaultGroup, From: 2, To: 1, Term: 9, FromStore: storeOf(2, 1)})
+			a = n.Actions()
+			require.ErrorIs(t, a.Fault, ErrFault)
+			require.Empty(t, a.Sends)
+		})
+	}
+}

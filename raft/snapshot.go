@@ -76,8 +76,9 @@ func (n *Node) handleSnapshotOffer(now time.Duration, m *Message) {
 		return
 	}
 	meta := m.Snapshot
-	useful := n.election.needSnapshot && meta.Index >= n.snapshot.Index // to restore from, although the log is here
 	term, known := n.trail.termAt(meta.Index)
+	// To restore from, although the log is here.
+	useful := n.election.needSnapshot && meta.Index >= n.snapshot.Index && (meta.Index > n.commit || known && term == meta.Term)
 	switch {
 	case useful:
 	case meta.Index <= n.commit:
@@ -107,7 +108,8 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 	}
 	term, known := n.trail.termAt(meta.Index)
 	holds := known && term == meta.Term
-	if !n.election.needSnapshot && (meta.Index <= n.commit || holds) || meta.Index < n.snapshot.Index {
+	contradicts := meta.Index <= n.commit && !holds // the log would end below what is committed
+	if !n.election.needSnapshot && (meta.Index <= n.commit || holds) || meta.Index < n.snapshot.Index || contradicts {
 		return false
 	}
 	n.snapshot = meta

@@ -57,3 +57,20 @@ func TestFetchedSnapshotThatTheLogOvertookIsNotInstalled(t *testing.T) {
 	require.EqualValues(t, 5, p.h.node.trail.next)
 	require.True(t, p.h.node.install.Snapshot.IsZero())
 }
+
+// A snapshot that contradicts what is committed here is not installed, not even by a server that cannot restore its own:
+// the log would end below its commit index.
+func TestSnapshotThatContradictsTheCommittedLogIsNotInstalled(t *testing.T) {
+	p := playAlone(t, 3, nil, func(d *disk) {
+		d.hard, d.commit = HardState{Term: 2}, 4
+		d.log.put(1, logOf(1, 1, 1, 1))
+	})
+	p.h.node.NeedSnapshot(p.now, true)
+	p.h.needSnapshot = true
+	meta := SnapshotMeta{Group: DefaultGroup, Index: 3, Term: 2, Membership: p.h.disk.birth.Membership}
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 2, Snapshot: meta})
+	require.True(t, p.h.node.install.Snapshot.IsZero())
+	require.False(t, p.h.node.Installed(p.now, meta))
+	p.h.endTurn()
+	require.EqualValues(t, 5, p.h.node.trail.next)
+}
