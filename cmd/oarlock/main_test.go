@@ -106,7 +106,8 @@ func (e ended) fails(t *testing.T, code int, words ...string) {
 	for _, w := range words {
 		require.Contains(t, e.errors, w)
 	}
-	require.Equal(t, 1, strings.Count(e.errors, "oarlock: "), "the error is said once: %s", e.errors)
+	require.Equal(t, 1, strings.Count("\n"+e.errors, "\noarlock: "), "the error is said once: %s", e.errors)
+	require.NotContains(t, e.errors, "oarlock: oarlock: ")
 	require.NotContains(t, e.errors, "goroutine ")
 }
 
