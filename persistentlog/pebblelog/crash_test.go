@@ -27,6 +27,8 @@ type history struct {
 	writers     map[raft.GroupID]*writer
 	blocks      map[raft.GroupID][]raft.Block // as saved, truncated at whole blocks
 	want, tried map[raft.GroupID]expectation
+	// crashing says that the picture of the disk is being taken or was: a Save that returns now may have synced too late.
+	crashing func() bool
 }
 
 type expectation struct {
@@ -38,7 +40,7 @@ type expectation struct {
 func newHistory(seed uint64) *history {
 	return &history{
 		rng: rand.New(rand.NewPCG(seed, 3)), writers: map[raft.GroupID]*writer{}, blocks: map[raft.GroupID][]raft.Block{},
-		want: map[raft.GroupID]expectation{}, tried: map[raft.GroupID]expectation{},
+		want: map[raft.GroupID]expectation{}, tried: map[raft.GroupID]expectation{}, crashing: func() bool { return false },
 	}
 }
 
@@ -58,6 +60,9 @@ func (h *history) step(l *Log) error {
 func (h *history) save(l *Log, updates []persistentlog.Update) error {
 	if err := l.Save(updates); err != nil {
 		return err
+	}
+	if h.crashing() {
+		return errDisk
 	}
 	for _, u := range updates {
 		h.want[u.Group] = h.tried[u.Group]
@@ -176,12 +181,14 @@ func TestRandomCrashesLoseNothingThatWasPromised(t *testing.T) {
 		h := newHistory(seed)
 		for life := range 3 {
 			var left *vfs.MemFS
-			var lost atomic.Bool
+			var crashing, lost atomic.Bool
+			h.crashing = crashing.Load
 			calls := h.rng.IntN(400)
 			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: h.rng.IntN(101), RNG: rand.New(rand.NewPCG(seed, uint64(life)))}
 			f := errorfs.Wrap(mem, oneAtATime(func(op errorfs.Op) error {
 				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && !lost.Load() {
 					if calls--; calls < 0 {
+						crashing.Store(true)
 						left = mem.CrashClone(cfg)
 						lost.Store(true)
 					}

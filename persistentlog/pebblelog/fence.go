@@ -131,5 +131,25 @@ func (p *pebbleLogger) Errorf(format string, args ...any) {
 }
 
 func (p *pebbleLogger) Fatalf(format string, args ...any) {
-	p.fence.fail("pebble", "", fmt.Errorf(format, args...))
+	p.fence.fail("pebble", "", newFatal(format, args))
 }
+
+// fatal is what Pebble said when it gave up: the first line of it, because stack traces follow, and the error behind it.
+type fatal struct {
+	text  string
+	cause error // nil: none was given
+}
+
+func newFatal(format string, args []any) fatal {
+	text, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n")
+	f := fatal{text: text}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			f.cause = mapPebbleError(err)
+		}
+	}
+	return f
+}
+
+func (f fatal) Error() string { return f.text }
+func (f fatal) Unwrap() error { return f.cause }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -72,8 +73,16 @@ func (f *fenceFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	return file, err
 }
 
+// Create makes a file. Before one of Pebble's markers is made, which name the files that are in force, the directory is
+// synced: Pebble syncs it once for the marker and the file that it names, and a disk that keeps only one of the two entries
+// through a crash could keep the marker.
 func (f *fenceFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	return f.open("create", name, category, func() (vfs.File, error) {
+		if strings.HasPrefix(f.PathBase(name), "marker.") {
+			if err := syncDir(f.FS, f.PathDir(name)); err != nil {
+				return nil, err
+			}
+		}
 		if category == walCategory {
 			if file, ok := f.spare.take(name); ok {
 				return file, nil

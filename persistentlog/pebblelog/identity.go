@@ -1,6 +1,7 @@
 package pebblelog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -109,7 +110,7 @@ func writeFile(f vfs.FS, dir, name string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(b)
+	_, err = file.Write(bytes.Clone(b)) // Write may change what it is given (vfs.File)
 	if err == nil {
 		err = file.Sync()
 	}

@@ -187,10 +187,11 @@ func TestAfterTheFenceNothingReachesTheDisk(t *testing.T) {
 func TestAPanicAndAFatalCallOfPebbleFenceAndLeaveTheProcessAlone(t *testing.T) {
 	l := openMem(t, freshMem(t))
 	l.db.Metrics() // the database is there
-	(&pebbleLogger{fence: l.fence, logger: l.options.Logger}).Fatalf("commit %d: %w", 7, errDisk)
+	(&pebbleLogger{fence: l.fence, logger: l.options.Logger}).Fatalf("commit %d: %v", 7, errDisk)
 	err := l.Save([]persistentlog.Update{newWriter(1).update(1, 1)})
 	require.ErrorIs(t, err, persistentlog.ErrFenced)
 	require.ErrorContains(t, err, "commit 7")
+	require.ErrorIs(t, err, errDisk)
 	require.NoError(t, l.Close())
 	l = openMem(t, freshMem(t))
 	require.ErrorContains(t, commitBatch(l.batch), "pebble panicked: pebble: batch already", "Open used this batch, and a used batch panics")

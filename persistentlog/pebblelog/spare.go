@@ -90,6 +90,7 @@ func (s *spare) make() (err error) {
 			return errors.Join(errors.New("closed meanwhile"), file.Close())
 		default:
 		}
+		clear(zeros) // Write may change what it is given (vfs.File)
 		if _, err := file.Write(zeros[:min(left, spareWriteBytes)]); err != nil {
 			return errors.Join(err, file.Close())
 		}
