@@ -11,6 +11,8 @@ type host struct {
 	config  Config
 	disk    disk
 	damaged bool // its snapshot's file, when it starts next
+	wiped   bool // a stranger: the group knows another disk of it
+	former  disk // that one; what it acknowledged in its last moment may still count
 
 	// All below belongs to one run of the process.
 	run          RunID
@@ -49,7 +51,7 @@ func (h *host) start() {
 	h.disk.store = storeOf(h.id, h.life)
 	h.config.Store = h.disk.store
 	run := RunID(c.rng.Uint64() | 1)
-	*h = host{c: c, id: h.id, life: h.life, config: h.config, disk: h.disk, run: run, late: h.late, dueEvery: h.dueEvery, damaged: h.damaged}
+	*h = host{c: c, id: h.id, life: h.life, config: h.config, disk: h.disk, run: run, late: h.late, dueEvery: h.dueEvery, damaged: h.damaged, wiped: h.wiped, former: h.former}
 	h.log = h.disk.log.clone()
 	node, err := NewNode(h.config, h.disk.state(), c.now)
 	if err != nil {

@@ -171,6 +171,9 @@ func commitOnQuorum(c *cluster, h *host) error {
 		count := 0
 		for _, v := range half {
 			d := &c.host(v.ID).disk
+			if c.host(v.ID).wiped {
+				d = &c.host(v.ID).former
+			}
 			chain, ok := d.log.chainAfter(n.commit)
 			if d.store == v.Store && (ok && chain == e.chain || d.snapshot.Index >= n.commit) {
 				count++

@@ -255,6 +255,12 @@ func (r *chaos) fault() {
 			c.logf("%d: crash", h.id)
 			h.crash(c.rng.IntN(len(h.pending) + 1))
 			h.damaged = h == r.fragile && c.chance(0.5)
+			if h == r.fragile && c.history.commitMax > 0 && c.chance(0.2) {
+				c.logf("%d: wiped", h.id)
+				h.life++
+				h.former, h.disk = h.disk, disk{log: logbook{first: 1}}
+				h.damaged, h.wiped, r.fragile = false, true, nil
+			}
 		}
 	case 2, 3, 4:
 		for _, h := range c.hosts {
@@ -293,6 +299,12 @@ func (r *chaos) partition() {
 			}
 		}
 	}
+}
+
+// hasMember reports whether another server follows this leader: a member, on the disk that it is bound to.
+func (h *host) hasMember(other *host) bool {
+	_, ok := h.node.membership().Member(other.id)
+	return ok && !other.wiped
 }
 
 // heal ends all faults.
@@ -344,7 +356,7 @@ func (r *chaos) converge() {
 					m.endTurn()
 				}
 			}
-			if _, ok := m.node.membership().Member(h.id); ok && (h.node.commit < index || h.machine.index < index) {
+			if m.hasMember(h) && (h.node.commit < index || h.machine.index < index) {
 				return false
 			}
 		}
@@ -356,8 +368,7 @@ func (r *chaos) converge() {
 			if leader == nil {
 				return false
 			}
-			if _, ok := leader.node.membership().Member(h.id); ok &&
-				(h.machine.chain != leader.machine.chain || h.log.next() != leader.log.next()) {
+			if leader.hasMember(h) && (h.machine.chain != leader.machine.chain || h.log.next() != leader.log.next()) {
 				return false
 			}
 		}

@@ -496,3 +496,28 @@ func TestGroupIsBornWhenEveryFounderHasAnswered(t *testing.T) {
 	p.says(3, Message{Type: MessageBirthResponse, Birth: birth})
 	require.True(t, p.h.node.born)
 }
+
+// A server whose store is not the one that its id is bound to is a stranger: it is told so, and nothing else happens,
+// whatever it says (dragonboat#256: a wiped voter must not help to elect an empty history).
+func TestStrangersWordHasNoEffect(t *testing.T) {
+	for mt := MessagePreVoteRequest; mt <= MessageTransferRequest; mt++ {
+		if mt == MessageRefusal {
+			continue
+		}
+		p := playAlone(t, 3, nil, nil)
+		term := p.lead(3)
+		p.sentTo(2)
+		was := p.h.node.Status()
+		m := Message{
+			Type: mt, Group: DefaultGroup, From: 2, To: 1, FromStore: storeOf(2, 2), Term: term + 3, Forced: true, Match: 1, LastIndex: 9,
+			LastTerm: 9, Round: 1, First: 1, Next: 1,
+			Snapshot: SnapshotMeta{Group: DefaultGroup, Index: 9, Term: 1, Membership: p.h.disk.birth.Membership},
+		}
+		p.h.step(m)
+		p.h.endTurn()
+		require.Equal(t, was, p.h.node.Status(), "%s", mt)
+		answers := p.sentTo(2)
+		require.Len(t, answers, 1, "%s", mt)
+		require.Equal(t, RefusalStranger, answers[0].Refusal)
+	}
+}
