@@ -10,7 +10,8 @@ import (
 )
 
 // Completion receives the answer of a Proposal or a query. Complete is called exactly once, on any goroutine, often one
-// that serves a whole group: it must not block and should do little. The result is the receiver's to keep and not to
+// that serves a whole group: it must not block, not ask for the Status of the server, and should do little. Submit and
+// SubmitQuery may be called from it. The result is the receiver's to keep and not to
 // change: a session's table may hold the same bytes.
 type Completion interface {
 	Complete(result []byte, err error)

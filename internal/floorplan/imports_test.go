@@ -32,6 +32,7 @@ var plan = []room{
 	{path: "statemachine/smtest", floor: 3, may: []string{"statemachine"}, never: []string{"testing"}},
 	{path: "statemachine/kv", floor: 3, may: []string{"statemachine"}},
 	{path: "server", floor: 4, may: []string{"raft", "statemachine", "persistentlog", "transport", "internal/wire"}},
+	{path: "server/replicatest", floor: 5, may: []string{"server", "raft", "statemachine", "persistentlog", "transport"}},
 	{path: "client", floor: 4, may: []string{"raft", "transport", "internal/wire"}},
 	{path: "sim", floor: 5, may: []string{
 		"server", "client", "raft", "statemachine", "statemachine/kv", "persistentlog", "transport",
