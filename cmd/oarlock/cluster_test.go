@@ -274,6 +274,13 @@ func (c *testCluster) connect(edits ...func(*client.Options)) *client.Client {
 	return cl
 }
 
+// onlyAt makes a client that talks to one member alone.
+func onlyAt(m config.Member) func(*client.Options) {
+	return func(o *client.Options) {
+		o.Addresses, o.Servers, o.Sessionless = nil, []string{m.Address}, true
+	}
+}
+
 // promise is what was acknowledged: keys and their values.
 type promise map[string]string
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/statemachine/kv"
 )
@@ -124,9 +123,7 @@ func TestMajorityThatLostItsDisksElectsNoSecondHistory(t *testing.T) {
 	after, err := c.group(survivor)
 	require.NoError(t, err)
 	require.Equal(t, [3]uint64{before.First, before.Next, before.Commit}, [3]uint64{after.First, after.Next, after.Commit})
-	alone := c.connect(func(o *client.Options) {
-		o.Addresses = map[raft.ServerID]string{survivor: c.member(survivor).Address}
-	})
+	alone := c.connect(onlyAt(c.member(survivor)))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for key, want := range p {
