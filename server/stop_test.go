@@ -24,7 +24,9 @@ func TestFailedSaveStopsTheReplicaAndTheOthersGoOn(t *testing.T) {
 		leader := c.leader()
 		leader.log.Fail(memlog.CallSave, 1, errDisk)
 		_, err := leader.server.Propose(t.Context(), group, []byte("b"))
-		require.ErrorIs(t, err, server.ErrUnknown)
+		if err != nil { // the followers' disks may have made a quorum before this one was found out
+			require.ErrorIs(t, err, server.ErrUnknown)
+		}
 		<-leader.server.Done()
 		require.ErrorIs(t, leader.server.Err(), errDisk)
 		require.ErrorIs(t, leader.server.GroupErr(group), errDisk)
