@@ -61,3 +61,18 @@ func TestSessionEntryOfAnUnknownOperationIsRefused(t *testing.T) {
 	_, err = DecodeSessionEntry(AppendSessionEntry(nil, SessionEntry{Op: 3}))
 	require.ErrorIs(t, err, ErrMalformed)
 }
+
+func TestEntriesAndStateRecordsKeepTheirBytes(t *testing.T) {
+	compareGolden(t, "entries.golden", []goldenCase{
+		{"command outside of a session", AppendCommand(nil, Command{Command: []byte("put")})},
+		{"command in session 300, sequence 7, floor 5", AppendCommand(nil, Command{Session: 300, Sequence: 7, Floor: 5, Command: []byte("put")})},
+		{"command of 300 bytes", AppendCommand(nil, Command{Command: bytes.Repeat([]byte{1}, 300)})},
+		{"session opened", AppendSessionEntry(nil, SessionEntry{Op: SessionOpen})},
+		{"session 300 closed", AppendSessionEntry(nil, SessionEntry{Op: SessionClose, Session: 300})},
+		{"id of a session", AppendSessionID(nil, 300)},
+		{"state", AppendApplied(nil, Applied{Index: 9, Term: 2, Time: 77, Chain: 1 << 63, MembershipIndex: 3, Membership: []byte{1, 2}, Sessions: 2})},
+		{"session", AppendSession(nil, Session{ID: 5, Floor: 6, UsedIndex: 700, UsedTime: 80_000, Results: 9})},
+		{"result", AppendResult(nil, Result{Sequence: 4, Result: []byte("ok")})},
+		{"result that was too large", AppendResult(nil, Result{Sequence: 4, Code: CodeResultTooLarge})},
+	})
+}
