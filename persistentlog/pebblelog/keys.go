@@ -62,21 +62,22 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // seal appends the CRC32C of key and record to the record. The key is in it, so that a record that a broken disk or a bug put
 // under another key is not believed. Blocks need no seal: they carry a checksum and say which group and index they are.
 func seal(k key, record []byte) []byte {
-	return append(record, sealOf(k, record)...)
+	crc := sealOf(k[:], record)
+	return binary.BigEndian.AppendUint32(append(record, 0xce), crc)
 }
 
-func sealOf(k key, record []byte) []byte {
-	crc := crc32.Update(crc32.Checksum(k[:], castagnoli), castagnoli, record)
-	return binary.BigEndian.AppendUint32([]byte{0xce}, crc)
+func sealOf(k, record []byte) uint32 {
+	return crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, record)
 }
 
 // unseal checks a small record and returns it without its checksum.
 func unseal(k, sealed []byte) ([]byte, error) {
-	if len(sealed) < sealSize {
+	at := len(sealed) - sealSize
+	if at < 0 {
 		return nil, fmt.Errorf("%d bytes are too short for a record", len(sealed))
 	}
-	record := sealed[:len(sealed)-sealSize]
-	if string(sealed[len(record):]) != string(sealOf(key(k), record)) {
+	record := sealed[:at]
+	if sealed[at] != 0xce || binary.BigEndian.Uint32(sealed[at+1:]) != sealOf(k, record) {
 		return nil, fmt.Errorf("checksum of %d bytes does not match", len(record))
 	}
 	return record, nil

@@ -230,6 +230,8 @@ func mapPebbleError(err error) error {
 	switch {
 	case errors.Is(err, persistentlog.ErrDamaged) || errors.Is(err, persistentlog.ErrFenced):
 		return err
+	case strings.Contains(err.Error(), "unknown format major version"):
+		return fmt.Errorf("%w: %w", persistentlog.ErrFormatVersion, err)
 	case pebble.IsCorruptionError(err), !refused && errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %w", persistentlog.ErrDamaged, err)
 	}

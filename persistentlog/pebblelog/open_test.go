@@ -185,6 +185,22 @@ func TestAStoreOfALaterFormatIsRefused(t *testing.T) {
 	require.NotErrorIs(t, err, persistentlog.ErrDamaged)
 }
 
+func TestADatabaseOfALaterPebbleIsRefused(t *testing.T) {
+	mem := freshMem(t)
+	dir := mem.PathJoin(testDir, pebbleName)
+	names, err := mem.List(dir)
+	require.NoError(t, err)
+	for _, name := range names {
+		if number, ok := strings.CutPrefix(name, "marker.format-version."); ok {
+			later := "marker.format-version." + strings.Split(number, ".")[0] + ".999"
+			require.NoError(t, mem.Rename(mem.PathJoin(dir, name), mem.PathJoin(dir, later)))
+		}
+	}
+	_, err = Open(testDir, testOptions(mem))
+	require.ErrorIs(t, err, persistentlog.ErrFormatVersion)
+	require.NotErrorIs(t, err, persistentlog.ErrDamaged)
+}
+
 func TestAnIdentityThatWasChangedIsDamage(t *testing.T) {
 	for name, edit := range map[string]func(string) string{
 		"other server, old checksum": func(s string) string { return strings.Replace(s, "server 7", "server 8", 1) },

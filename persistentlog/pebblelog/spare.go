@@ -18,7 +18,7 @@ const (
 
 // spare keeps one file of zeros, written and synced, ready to become the next file of the write-ahead log. A sync of a
 // file that grows has to record its new length and the blocks it got, preallocated or not; a sync within written blocks
-// only writes the data (docs/format.md has the numbers). Pebble uses its old files again for the same reason, but it
+// only writes the data (on an idle ext4, at the median: 153 µs and 82 µs for 500 bytes). Pebble uses its old files again for the same reason, but it
 // starts with none, and with small ones.
 type spare struct {
 	fs      *fenceFS

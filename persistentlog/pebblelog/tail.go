@@ -48,10 +48,10 @@ func checkTail(f vfs.FS, dir string) (err error) {
 	piece := make([]byte, walBlockSize)
 	for at := int64(0); ; at += walBlockSize {
 		n, err := io.ReadFull(file, piece)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil && err != io.ErrUnexpectedEOF {
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return fmt.Errorf("pebblelog: %s: %w", path, err)
 		}
 		if begin, found := s.piece(piece[:n], at); found {
