@@ -38,17 +38,22 @@ type lane struct {
 	fetches  map[uint64]*fetch // chunks asked for, by request id; only on the chunks lane
 	fetchSeq uint64
 
-	// The writer's own.
+	// pen belongs to whoever writes to the connection: the writer, or for a moment a caller of Send (flushHere). It guards
+	// what follows and is taken before mu.
+	pen     sync.Mutex
+	conn    net.Conn
+	direct  *directWriter // nil where the connection cannot be written to without waiting
 	writing batch
+	sending uint64 // messages in rest
 	vec     net.Buffers
-	rest    net.Buffers
+	rest    net.Buffers // of writing, not yet taken by the connection
 }
 
 func newLane(p *peer, kind wire.Lane, bytesMax int) *lane {
 	return &lane{peer: p, kind: kind, bytesMax: bytesMax, wake: make(chan struct{}, 1), fetches: make(map[uint64]*fetch)}
 }
 
-// enqueue takes a message, or reports that it cannot.
+// enqueue takes a message, or reports that it cannot. Somebody has to flush or to signal afterwards.
 func (l *lane) enqueue(m *raft.Message) bool {
 	l.mu.Lock()
 	// A message that alone is over the bound goes when nothing else waits: the bound holds back, it does not forbid.
@@ -61,7 +66,6 @@ func (l *lane) enqueue(m *raft.Message) bool {
 	l.next.addMessage(m)
 	l.grown(l.next.bytes - before)
 	l.mu.Unlock()
-	l.signal()
 	return true
 }
 
@@ -165,7 +169,7 @@ func (l *lane) shakeHands(conn net.Conn) (*wire.FrameReader, wire.Welcome, error
 func (l *lane) use(ctx context.Context, conn net.Conn, frames *wire.FrameReader, welcome wire.Welcome) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // reader and writer see it
 	defer stop()
-	l.up(welcome.From)
+	l.up(conn, welcome.From)
 	l.peer.t.log.Info("connected to peer", "peer", l.peer.id, "address", l.peer.address, "lane", l.kind.String(),
 		"store", welcome.From.Store.String())
 
@@ -183,7 +187,10 @@ func (l *lane) use(ctx context.Context, conn net.Conn, frames *wire.FrameReader,
 	return fmt.Errorf("tcp: connection to server %d lost: %w", l.peer.id, err)
 }
 
-func (l *lane) up(to wire.PeerIdentity) {
+func (l *lane) up(conn net.Conn, to wire.PeerIdentity) {
+	l.pen.Lock()
+	defer l.pen.Unlock()
+	l.conn, l.direct, l.rest = conn, newDirectWriter(conn), nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state, l.err, l.to = laneUp, nil, to
@@ -202,7 +209,7 @@ func (l *lane) write(conn net.Conn, ended chan error) error {
 			return nil
 		case <-ticker.C:
 			if silent {
-				if _, err := conn.Write(keepalive); err != nil {
+				if err := l.flush(keepalive); err != nil {
 					return err
 				}
 			}
@@ -210,50 +217,21 @@ func (l *lane) write(conn net.Conn, ended chan error) error {
 			continue
 		case <-l.wake:
 		}
-		if err := l.flush(conn); err != nil {
+		if err := l.flush(nil); err != nil {
 			return err
 		}
 		silent = false
 	}
 }
 
-// flush writes what is queued now.
-func (l *lane) flush(conn net.Conn) error {
-	t := l.peer.t
-	l.mu.Lock()
-	l.writing, l.next = l.next, l.writing
-	to := l.to
-	l.mu.Unlock()
-	defer l.written()
-	vec, sent, strangers, tooLarge := l.writing.vector(l.vec[:0], to.Store, to.FrameBytesMax)
-	if strangers+tooLarge > 0 {
-		t.drop(l.peer.id, strangers+tooLarge)
-	}
-	if tooLarge > 0 {
-		t.complain("message not sent", l.peer.id, fmt.Sprintf("the peer reads no frames above %d bytes", to.FrameBytesMax))
-	}
-	l.vec, l.rest = vec, vec
-	n, err := l.rest.WriteTo(conn)
-	t.sentBytes.Add(uint64(n))
-	clear(l.vec)
-	if err != nil {
-		t.drop(l.peer.id, sent)
-		return err
-	}
-	t.sent.Add(sent)
-	return nil
-}
-
-func (l *lane) written() {
-	bytes := l.writing.bytes
-	l.writing.reset()
-	l.mu.Lock()
-	l.grown(-bytes)
-	l.mu.Unlock()
-}
-
 // down drops what is queued, ends what waits for chunks, and has the handler told.
 func (l *lane) down(err error) {
+	l.pen.Lock()
+	defer l.pen.Unlock()
+	l.conn, l.direct = nil, nil
+	if len(l.rest) > 0 {
+		l.wrote(err)
+	}
 	l.mu.Lock()
 	l.state, l.err = laneDown, err
 	lost := l.next.messages()

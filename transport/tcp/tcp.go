@@ -99,6 +99,8 @@ func (t *Transport) Start(handler transport.Handler) error {
 // Send implements transport.Transport.
 func (t *Transport) Send(messages []raft.Message) {
 	peers := *t.peers.Load()
+	var room [8]*lane // as many as two followers have, and some
+	grown := room[:0]
 	for i := range messages {
 		m := &messages[i]
 		p := peers[m.To]
@@ -117,7 +119,14 @@ func (t *Transport) Send(messages []raft.Message) {
 		}
 		if !lane.enqueue(m) {
 			t.drop(m.To, 1)
+			continue
 		}
+		if !slices.Contains(grown, lane) {
+			grown = append(grown, lane)
+		}
+	}
+	for _, lane := range grown {
+		lane.flushHere()
 	}
 }
 
