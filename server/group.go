@@ -66,7 +66,18 @@ func (g *group) wake() {
 	}
 }
 
-// run is called by the scheduler, by one goroutine at a time for a group.
+// runHere gives the group its turn on the caller's goroutine, if it is idle. A turn waits for nothing, so whoever brings
+// something that ends a wait (a peer's message, a save that is durable) may carry it on by itself: that spares the
+// wake-up of a worker. The caller holds no lock and is not in a turn.
+func (g *group) runHere() {
+	if g.state.CompareAndSwap(groupIdle, groupRunning) {
+		g.run()
+		return
+	}
+	g.wake()
+}
+
+// run is called by the scheduler or by runHere, by one goroutine at a time for a group.
 func (g *group) run() {
 	g.state.Store(groupRunning)
 	g.turn()
@@ -148,10 +159,15 @@ func (g *group) start(j Job) {
 // finished gives a job back to the replica.
 func (g *group) finished(j Job) {
 	g.inbox.finished(j)
-	if q, ok := j.(*QueryJob); ok && q.err == nil {
-		return // nothing follows from it: the next turn will do
+	if matters(j) {
+		g.wake()
 	}
-	g.wake()
+}
+
+// matters reports whether anything follows from a job's end. From a query nothing does: the next turn will do.
+func matters(j Job) bool {
+	q, ok := j.(*QueryJob)
+	return !ok || q.err != nil
 }
 
 // stopped ends what still runs for a replica that has stopped.
@@ -217,13 +233,19 @@ func (l *lane) run() {
 		jobs := l.queue
 		l.queue, l.spare = l.spare[:0], nil
 		l.mu.Unlock()
+		turn := false
 		for i, j := range jobs {
 			l.do(j)
+			l.g.inbox.finished(j)
+			turn = turn || matters(j)
 			jobs[i] = nil
 		}
 		l.mu.Lock()
 		l.spare = jobs[:0]
 		l.mu.Unlock()
+		if turn {
+			l.g.runHere()
+		}
 	}
 }
 
@@ -241,7 +263,6 @@ func (l *lane) do(j Job) {
 			break
 		}
 	}
-	l.g.finished(j)
 }
 
 // close drops what is queued, and what comes.

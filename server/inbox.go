@@ -202,8 +202,8 @@ func (b *inbox) snapshot(done Completion) error {
 }
 
 // message takes a message of a peer. One that carries blocks waits until there is room, which holds up its lane alone;
-// the others have room of their own.
-func (b *inbox) message(m raft.Message) {
+// the others have room of their own. It returns false, with the message not taken, where it would have to wait and may not.
+func (b *inbox) message(m raft.Message, mayWait bool) bool {
 	var bytes int64
 	for i := range m.Blocks {
 		bytes += int64(m.Blocks[i].Size())
@@ -213,24 +213,28 @@ func (b *inbox) message(m raft.Message) {
 	if bytes == 0 {
 		if b.closed != nil || b.reserve+messageOverhead > reserveBytesMax {
 			b.lost++
-			return
+			return true
 		}
 		b.reserve += messageOverhead
 		b.in.Messages = append(b.in.Messages, m)
-		return
+		return true
 	}
 	for b.closed == nil && (b.own.inbox.full(bytes) || b.in.bytes > 0 && b.all.inbox.full(bytes)) {
+		if !mayWait {
+			return false
+		}
 		b.waiting++
 		b.room.Wait()
 		b.waiting--
 	}
 	if b.closed != nil {
-		return
+		return true
 	}
 	b.own.inbox.add(bytes)
 	b.all.inbox.add(bytes)
 	b.in.bytes += bytes
 	b.in.Messages = append(b.in.Messages, m)
+	return true
 }
 
 // finished takes a completion. It has room always: each stands for a job that the replica itself has asked for.

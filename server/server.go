@@ -232,14 +232,24 @@ func (s *Server) trimTails(but *group) {
 
 // Receive implements transport.Handler.
 func (s *Server) Receive(messages []raft.Message) {
+	var last *group
 	for i := range messages {
 		g := s.group(messages[i].Group)
 		if g == nil {
 			s.strays.Add(1)
 			continue
 		}
-		g.inbox.message(messages[i])
-		g.wake()
+		if last != nil && last != g {
+			last.wake()
+		}
+		last = g
+		if !g.inbox.message(messages[i], false) {
+			g.wake() // a turn makes room
+			g.inbox.message(messages[i], true)
+		}
+	}
+	if last != nil {
+		last.runHere()
 	}
 }
 

@@ -60,11 +60,26 @@ func (w *writer) run() {
 		}
 		for i := range w.jobs {
 			w.jobs[i].job.Finish(failed)
-			w.jobs[i].g.finished(w.jobs[i].job)
+			w.jobs[i].g.inbox.finished(w.jobs[i].job)
 		}
+		w.turn()
 		clear(w.jobs)
 		clear(w.updates)
 		w.jobs, w.updates = w.jobs[:0], w.updates[:0]
+	}
+}
+
+// turn has every group that was saved go on: one alone here, so that what it saves next is saved without a wake-up.
+func (w *writer) turn() {
+	w.mu.Lock()
+	waiting := len(w.turns) > 0
+	w.mu.Unlock()
+	if len(w.jobs) == 1 && !waiting {
+		w.jobs[0].g.runHere()
+		return
+	}
+	for i := range w.jobs {
+		w.jobs[i].g.wake()
 	}
 }
 
