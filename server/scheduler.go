@@ -1,6 +1,9 @@
 package server
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // scheduler runs groups that have something to do on a few goroutines. A group that has nothing to do is not in it.
 type scheduler struct {
@@ -59,6 +62,7 @@ func (s *scheduler) work() {
 		s.head = (s.head + 1) % len(s.queue)
 		s.n--
 		s.mu.Unlock()
+		runtime.Gosched()
 		g.run()
 	}
 }
