@@ -3,17 +3,17 @@
 GO   ?= go
 LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-# How long `make fuzz` spends on each target, and how often `make bench` repeats (benchstat wants several).
+# How long `make fuzz` spends on each target, and how often `make bench-micro` repeats (benchstat wants several).
 FUZZTIME ?= 20s
 COUNT    ?= 6
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test check race fuzz bench build clean
+.PHONY: help tools demo test check race fuzz bench bench-micro build clean
 
 help: ## this list
 	@echo "oarlock: a replicated log that applications plug into"
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 tools:
 	@sh scripts/tools.sh
@@ -33,7 +33,10 @@ race: tools ## every test under the race detector
 fuzz: tools ## each fuzz target for FUZZTIME (20s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh scripts/fuzz.sh
 
-bench: tools ## benchmarks, COUNT (6) times; compare two outputs with benchstat
+bench: tools ## throughput, restart and memory, beside their aims, in ten minutes; rewrites docs/performance.md
+	cd bench && $(GO) run . -markdown ../docs/performance.md
+
+bench-micro: tools ## benchmarks of single packages, COUNT (6) times; compare two outputs with benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
 
 build: tools ## the command, into bin/

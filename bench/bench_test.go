@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -34,13 +33,10 @@ func TestEverySystemIsMeasured(t *testing.T) {
 		}
 		outcomes = append(outcomes, o)
 	}
-	var text, markdown bytes.Buffer
-	if err := errors.Join(writeText(&text, outcomes), writeMarkdown(&markdown, p, outcomes)); err != nil {
-		t.Fatal(err)
-	}
+	r := p.report(outcomes)
 	for _, name := range systemNames() {
-		if strings.Count(text.String(), name) == 0 || strings.Count(markdown.String(), "| "+name+" |") != len(loads) {
-			t.Errorf("%s is missing:\n%s\n%s", name, text.String(), markdown.String())
+		if strings.Count(r.text, name) == 0 || strings.Count(r.markdown, "| "+name+" |") != len(loads) {
+			t.Errorf("%s is missing:\n%s\n%s", name, r.text, r.markdown)
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(p.dir, "*"))

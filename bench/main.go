@@ -1,114 +1,127 @@
-// Command bench measures replicated logs side by side: oarlock, and the limit of what this machine can do. It runs on Linux.
+// Command bench measures oarlock: beside the limit of what this machine can do, when it starts again, and while more is
+// asked of it than it can do. It runs on Linux.
 //
-//	go run . -rounds 7 -seconds 2 -bytes 128 -clients 1,16,256 -reads 1,256 -markdown ../docs/benchmarks.md
+//	go run .                             all parts
+//	go run . throughput -rounds 7 -bytes 128,1024 -clients 1,256 -reads 256
+//	go run . restart -rounds 3 -blocks 1,64
+//	go run . memory -default-bounds
+//	go run . -markdown ../docs/performance.md    also write the tables into the page
 package main
 
 import (
-	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 )
 
+// part is one thing that is measured. flags are registered before run is called.
+type part struct {
+	name  string
+	about string
+	make  func(f *flag.FlagSet) func(e *environment) (report, error)
+}
+
+var parts = []part{
+	{"throughput", "writes and linearizable reads a second, beside the limit of this machine", throughput},
+	{"restart", "from the start of three processes to the first linearizable read", restart},
+	{"memory", "queues and memory of a leader from which too much is asked", memory},
+}
+
+// environment is what all parts have in common.
+type environment struct {
+	dir      string // where files go; empty: the directory for temporary files
+	markdown string
+	quiet    bool
+}
+
+// say tells how the measuring goes.
+func (e *environment) say(format string, args ...any) {
+	if !e.quiet {
+		fmt.Fprintf(os.Stderr, format, args...)
+	}
+}
+
+func (e *environment) flags(f *flag.FlagSet) {
+	f.StringVar(&e.dir, "dir", "", "where the files are; empty: the directory for temporary files, which must be a real disk")
+	f.StringVar(&e.markdown, "markdown", "", "also write the tables into this page, between their marks (../docs/performance.md)")
+	f.BoolVar(&e.quiet, "quiet", false, "do not tell how it goes")
+}
+
 func main() {
-	if err := run(); err != nil {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	rounds := flag.Int("rounds", 7, "how many turns each system has")
-	seconds := flag.Float64("seconds", 2, "how long a turn is")
-	sizes := flag.String("bytes", "128", "sizes of commands in bytes, for instance 16,128,1024,16384")
-	clients := flag.String("clients", "1,16,256", "numbers of clients that write, for instance 1,16,256,2048; empty: none")
-	readers := flag.String("reads", "1,256", "numbers of clients that read; empty: none")
-	systems := flag.String("systems", strings.Join(systemNames(), ","), "what to measure; ratios refer to the first")
-	retain := flag.Int64("retain", 32, "how much of each log is kept, in MiB")
-	dir := flag.String("dir", "", "where the files are; empty: the directory for temporary files, which must be a real disk")
-	markdown := flag.String("markdown", "", "also write the table to this file, ../docs/benchmarks.md for instance")
-	quiet := flag.Bool("quiet", false, "do not tell of each round")
-	flag.Parse()
-
-	loads, err := parseLoads(*sizes, *clients, *readers)
-	if err != nil {
+func run(args []string) error {
+	name := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	if name == memberCommand {
+		return runMember(args)
+	}
+	var chosen []part
+	for _, p := range parts {
+		if name == "" || name == p.name {
+			chosen = append(chosen, p)
+		}
+	}
+	if len(chosen) == 0 {
+		return fmt.Errorf("there is no part %q; there are throughput, restart and memory, and without a name all of them run", name)
+	}
+	e := &environment{}
+	f := flag.NewFlagSet("bench "+name, flag.ContinueOnError)
+	e.flags(f)
+	var runs []func(*environment) (report, error)
+	for _, p := range chosen {
+		own := f
+		if name == "" { // parts have flags of the same name; all of them together run as they are
+			own = flag.NewFlagSet(p.name, flag.ContinueOnError)
+		}
+		runs = append(runs, p.make(own))
+	}
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if *rounds < 1 || *seconds <= 0 || *retain < 1 {
-		return fmt.Errorf("-rounds %d, -seconds %g and -retain %d must be positive", *rounds, *seconds, *retain)
+	if f.NArg() > 0 {
+		return fmt.Errorf("%q is not understood; flags come behind the part's name, -h lists them", f.Arg(0))
 	}
-	p := plan{
-		dir: *dir, rounds: *rounds, turn: time.Duration(*seconds * float64(time.Second)), retain: *retain << 20,
-		systems: strings.Split(*systems, ","),
-		say: func(format string, args ...any) {
-			if !*quiet {
-				fmt.Fprintf(os.Stderr, format, args...)
-			}
-		},
-	}
-	var outcomes []outcome
-	for _, l := range loads {
-		o, err := p.run(l)
+	return e.run(chosen, runs)
+}
+
+func (e *environment) run(chosen []part, runs []func(*environment) (report, error)) error {
+	var aims []aim
+	for i, p := range chosen {
+		start := time.Now()
+		e.say("\n%s: %s\n", p.name, p.about)
+		before, err := thisMachine(e.dir)
 		if err != nil {
 			return err
 		}
-		outcomes = append(outcomes, o)
-	}
-	if err := writeText(os.Stdout, outcomes); err != nil {
-		return err
-	}
-	if *markdown == "" {
-		return nil
-	}
-	var b bytes.Buffer
-	if err := writeMarkdown(&b, p, outcomes); err != nil {
-		return err
-	}
-	return os.WriteFile(*markdown, b.Bytes(), 0o644)
-}
-
-func parseLoads(sizes, clients, readers string) ([]load, error) {
-	allSizes, err := numbers("-bytes", sizes, 0)
-	if err != nil {
-		return nil, err
-	}
-	writers, err := numbers("-clients", clients, 1)
-	if err != nil {
-		return nil, err
-	}
-	queriers, err := numbers("-reads", readers, 1)
-	if err != nil {
-		return nil, err
-	}
-	var loads []load
-	for _, size := range allSizes {
-		for _, n := range writers {
-			loads = append(loads, load{bytes: size, clients: n})
+		e.say("  on %s\n", before)
+		r, err := runs[i](e)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		e.say("  took %s\n\n", time.Since(start).Round(time.Second))
+		fmt.Println(r.text)
+		writeAims(os.Stdout, r.aims)
+		fmt.Println()
+		aims = append(aims, r.aims...)
+		if e.markdown != "" {
+			if err := rewrite(e.markdown, p.name, before.line()+"\n\n"+r.markdown+aimsMarkdown(r.aims)); err != nil {
+				return err
+			}
 		}
 	}
-	for _, n := range queriers {
-		loads = append(loads, load{reads: true, clients: n})
+	if len(chosen) > 1 {
+		fmt.Println("all aims")
+		writeAims(os.Stdout, aims)
 	}
-	if len(loads) == 0 {
-		return nil, fmt.Errorf("nothing to measure: give -clients with -bytes, or -reads")
-	}
-	return loads, nil
-}
-
-func numbers(flag, list string, least int) ([]int, error) {
-	var all []int
-	for field := range strings.SplitSeq(list, ",") {
-		if field = strings.TrimSpace(field); field == "" {
-			continue
-		}
-		n, err := strconv.Atoi(field)
-		if err != nil || n < least {
-			return nil, fmt.Errorf("%s: %q is not a number from %d on", flag, field, least)
-		}
-		all = append(all, n)
-	}
-	return all, nil
+	return nil
 }

@@ -96,7 +96,7 @@ func (p plan) run(l load) (_ outcome, err error) {
 				return outcome{}, fmt.Errorf("%s, %s: %w", s.Name(), l, err)
 			}
 			out.samples[s.Name()] = append(out.samples[s.Name()], got)
-			p.say("%-12s round %d/%d  %-14s %10.0f/s\n", l, round+1, p.rounds, s.Name(), got.perSecond)
+			p.say("  %-12s round %d/%d  %-14s %12s/s\n", l, round+1, p.rounds, s.Name(), count(got.perSecond))
 		}
 	}
 	out.fsync, out.trip = median(fsyncs), median(trips)

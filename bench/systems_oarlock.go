@@ -17,7 +17,6 @@ import (
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 	"github.com/oarlock/oarlock/statemachine"
-	"github.com/oarlock/oarlock/transport"
 	"github.com/oarlock/oarlock/transport/tcp"
 )
 
@@ -38,9 +37,6 @@ type member struct {
 }
 
 func (s *oarlockSystem) Name() string { return "oarlock" }
-
-// startTimeout is ample for three handshakes, a birth and an election.
-const startTimeout = 30 * time.Second
 
 func (s *oarlockSystem) Start(dir string) error {
 	cluster := raft.ClusterID{0xbe, 0x7c}
@@ -74,22 +70,12 @@ func (m *member) open(dir string, identity persistentlog.Identity, l net.Listene
 	if m.files, err = persistentlog.OpenFiles(filepath.Join(dir, "snapshots"), persistentlog.FilesOptions{}); err != nil {
 		return err
 	}
-	if identity, err = m.log.Identity(); err != nil {
-		return err
-	}
-	local := transport.Local{Cluster: identity.Cluster, Server: identity.Server, Store: identity.Store, Run: raft.RunID(time.Now().UnixNano())}
-	if m.transport, err = tcp.New(tcp.Options{Local: local, Listener: l}); err != nil {
-		return err
-	}
-	m.server, err = server.Open(server.Options{
-		Log: m.log, Snapshots: m.files, Transport: m.transport,
-		Group: server.GroupOptions{
-			ID: raft.DefaultGroup, StateMachine: &tally{}, Founders: founders,
-			// The log is kept back to the older of two snapshots, so this keeps about as much as the others do.
-			SnapshotLogBytes: max(retain/2, 1),
-		},
+	return m.serve(l, server.GroupOptions{
+		ID: raft.DefaultGroup, StateMachine: &tally{}, Founders: founders,
+		// The log is kept back to the older of two snapshots: from once to twice this much, on the average 9/8 of what is
+		// to be retained. limit-pebble compacts in quarters, which is the same on the average.
+		SnapshotLogBytes: max(retain*3/4, 1),
 	})
-	return err
 }
 
 func (s *oarlockSystem) findLeader() error {
@@ -169,21 +155,8 @@ func (s *oarlockSystem) Stats() (stats Stats) {
 func (s *oarlockSystem) Close() error {
 	var errs []error
 	for _, m := range s.members {
-		switch {
-		case m == nil:
-		case m.server != nil:
-			errs = append(errs, m.server.Err(), m.server.Close(), m.files.Close())
-		default:
-			// Parts that never came to belong to a server.
-			if m.transport != nil {
-				errs = append(errs, m.transport.Close())
-			}
-			if m.files != nil {
-				errs = append(errs, m.files.Close())
-			}
-			if m.log != nil {
-				errs = append(errs, m.log.Close())
-			}
+		if m != nil {
+			errs = append(errs, m.close())
 		}
 	}
 	return errors.Join(errs...)

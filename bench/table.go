@@ -2,11 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"runtime"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -54,32 +50,8 @@ func count(v float64) string {
 
 func micros(d time.Duration) string { return fmt.Sprintf("%.0f us", float64(d.Nanoseconds())/1000) }
 
-// writeText writes the table for a terminal.
-func writeText(w io.Writer, outcomes []outcome) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, row := range append([][]string{columns}, rows(outcomes)...) {
-		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")+"\t"); err != nil {
-			return err
-		}
-	}
-	return t.Flush()
-}
-
-// writeMarkdown writes the table with what one must know to read it.
-func writeMarkdown(w io.Writer, p plan, outcomes []outcome) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `go run .` in `bench/`; run it on your own machine before you compare with it.\n\n")
-	fmt.Fprintf(&b, "Three members in one process, real TCP on loopback, real files, a sync before anything is acknowledged. Load is bytes x\n"+
-		"clients; clients are goroutines that call the leader in the process and wait for the result. Systems took turns of %s for\n"+
-		"%d rounds; numbers are medians, *slowest* and *fastest* are of single rounds. CPU and allocations are those of the whole\n"+
-		"process, clients included; *retries* are operations tried again in all rounds, because the leader had changed. Each log retains about %d MiB. %s, %s/%s, %d cores, %s.\n\n",
-		p.turn, p.rounds, p.retain>>20, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly))
-	fmt.Fprintf(&b, "*limit* is a primary with two backups that frames, replicates, appends with one fdatasync a batch on each of the\n"+
-		"three, and applies when two have it: no elections, no terms. *limit-pebble* is the same with a Pebble record for each batch.\n\n")
-	b.WriteString("| " + strings.Join(columns, " | ") + " |\n|---|---|" + strings.Repeat("---:|", len(columns)-2) + "\n")
-	for _, row := range rows(outcomes) {
-		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+// markdown is the table with what one must know to read it.
+func (p plan) markdown(outcomes []outcome) string {
+	return fmt.Sprintf("Turns of %s, %d rounds; numbers are medians, *slowest* and *fastest* are single rounds; each log retains about %d MiB.\n\n",
+		p.turn, p.rounds, p.retain>>20) + markdownTable(columns, rows(outcomes), 2)
 }
