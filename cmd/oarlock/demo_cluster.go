@@ -30,7 +30,7 @@ type demoProcess struct {
 	config string
 	log    string
 	cmd    *exec.Cmd
-	exited chan error
+	exited chan struct{}
 	look   *client.Client
 }
 
@@ -81,8 +81,11 @@ func (p *demoProcess) start() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting server %d: %w", p.member.ID, err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is killed: how it ended says nothing
+		close(exited)
+	}()
 	p.cmd, p.exited = cmd, exited
 	return nil
 }
