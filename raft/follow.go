@@ -38,11 +38,16 @@ func (n *Node) handleHeartbeatRequest(now time.Duration, m *Message) {
 	if term, ok := n.trail.termAt(m.PrevIndex); m.Commit > 0 && m.Commit == m.PrevIndex && ok && term == m.PrevTerm {
 		n.commitTo(m.Commit)
 	}
-	// It claims only the term: a slow disk must not depose a good leader.
-	n.send(Message{
+	response := Message{
 		Type: MessageHeartbeatResponse, To: m.From, Term: n.hard.Term, Round: m.Round,
-		WantSnapshot: n.election.needSnapshot,
-	}, 0)
+		LastIndex: n.trail.last(), LastTerm: n.trail.lastTerm(), WantSnapshot: n.election.needSnapshot,
+	}
+	if response.LastTerm == n.hard.Term {
+		// The last entry is this leader's, so all before it is too (Log Matching). It may have missed our answer. The message
+		// waits for the term alone, because a slow disk must not depose a good leader: so it claims what is durable already.
+		response.Match = min(response.LastIndex, n.saves.durable-1)
+	}
+	n.send(response, 0)
 }
 
 // commitTo takes a commit index that the message at hand has verified.

@@ -114,7 +114,8 @@ type Message struct {
 	Term Term
 
 	// LastIndex and LastTerm are the end of the candidate's log in vote and pre-vote requests, and the end that the
-	// transfer's target must have in a TransferRequest. In an AppendResponse LastIndex is the end of the follower's log.
+	// transfer's target must have in a TransferRequest. In append and heartbeat responses they are the end of the follower's
+	// log, durable or not; an append response leaves LastTerm out.
 	LastIndex Index
 	LastTerm  Term
 
@@ -143,7 +144,7 @@ type Message struct {
 	// receiver is known to hold, as PrevIndex with its PrevTerm, so that the receiver verifies that very entry.
 	Commit Index
 	// Match is, in an AppendResponse that does not reject, the index up to which the follower's log is the leader's and
-	// durable. In a rejecting one it is zero, and HintIndex, HintTerm say where the leader should look: HintTerm is the
+	// durable; so it is in a HeartbeatResponse, if the log ends in the leader's term, and zero if not. In a rejecting one it is zero, and HintIndex, HintTerm say where the leader should look: HintTerm is the
 	// term at HintIndex, the last entry of the follower's log at or below PrevIndex whose term is at most PrevTerm.
 	Match     Index
 	HintIndex Index

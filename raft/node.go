@@ -207,6 +207,10 @@ func (n *Node) Propose(now time.Duration, kind Kind, count uint32, bytes int) (I
 	case n.uncommittedBytes() > 0 && n.uncommittedBytes()+bytes > n.config.UncommittedBytesMax:
 		return 0, ErrUncommittedFull
 	}
+	if count == 0 || count > 1 && kind != KindCommand {
+		n.breakRule("a proposal of no entry, or of several that stand alone")
+		return 0, ErrFault
+	}
 	first := n.trail.next
 	n.appendOwn(kind, count, bytes)
 	return first, nil

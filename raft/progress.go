@@ -14,10 +14,11 @@ type progress struct {
 	inflight      []inflight // sent in Stream and not answered, in order
 	inflightBytes int
 
-	probed  bool          // Probe: one message is out
-	movedAt time.Duration // when match last grew, or something was sent after nothing was out
-	heardAt time.Duration // when it last answered anything
-	heard   bool
+	probed   bool          // Probe: one message is out,
+	probedTo Index         // which ends before this index
+	movedAt  time.Duration // when match last grew, or something was sent after nothing was out
+	heardAt  time.Duration // when it last answered anything
+	heard    bool
 
 	fill      uint64 // the fill under way; zero: none
 	fillFirst Index
@@ -64,7 +65,7 @@ func (p *progress) acknowledged(now time.Duration, match Index) bool {
 func (p *progress) enter(state ProgressState, next Index) {
 	p.state, p.next = state, next
 	p.inflight, p.inflightBytes = p.inflight[:0], 0
-	p.probed, p.fill = false, 0
+	p.probed, p.probedTo, p.fill = false, indexMax, 0
 	if state != ProgressSnapshot {
 		p.offered = SnapshotMeta{}
 	}
@@ -82,6 +83,17 @@ func (p *progress) retryFrom() Index {
 // full reports whether the window is closed.
 func (p *progress) full(c *Config) bool {
 	return len(p.inflight) >= c.InflightMessagesMax || p.inflightBytes >= c.InflightBytesMax
+}
+
+// has reports whether a member's log, which ends at index with an entry of term, holds all that was sent, in the term of
+// the leader that asks. An entry of that term can only have come from this leader: it has arrived, however long the
+// member's disk takes to make it durable.
+func (p *progress) has(index Index, term, own Term) bool {
+	sent := p.next
+	if p.state == ProgressProbe {
+		sent = p.probedTo
+	}
+	return term == own && index+1 >= sent
 }
 
 // stalled reports whether something was sent and nothing came back for so long that it must be taken for lost. A live

@@ -188,3 +188,41 @@ func TestReadThatFailedIsTriedAgainWithTheHeartbeats(t *testing.T) {
 		}
 	}
 }
+
+// An answer that was lost on its way back is made good by the next heartbeat's, which repeats what is durable: else an
+// idle group would keep an entry uncommitted that a quorum has (camunda#8324).
+func TestLostAnswerIsMadeGoodByAHeartbeat(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	_, err := p.h.propose(1)
+	require.NoError(t, err)
+	p.h.endTurn()
+	p.runFor(p.h.node.config.HeartbeatInterval)
+	last := p.h.node.trail.last()
+	require.Less(t, p.h.node.commit, last)
+	p.says(2, Message{
+		Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round, LastIndex: last, LastTerm: term, Match: last,
+	})
+	require.Equal(t, last, p.h.node.commit)
+}
+
+// What has arrived at a follower whose disk is slow is not sent again and again.
+func TestAppendThatHasArrivedIsNotSentAgainToASlowDisk(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	p.acks(2, 1)
+	p.sentTo(2)
+	_, err := p.h.propose(1)
+	require.NoError(t, err)
+	p.h.endTurn()
+	require.Len(t, p.sentTo(2, MessageAppendRequest), 1)
+	last := p.h.node.trail.last()
+	for range 4 * stallHeartbeats {
+		p.runFor(p.h.node.config.HeartbeatInterval)
+		p.says(2, Message{
+			Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round, LastIndex: last, LastTerm: term, Match: 1,
+		})
+		p.says(3, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round})
+	}
+	require.Empty(t, p.sentTo(2, MessageAppendRequest))
+}

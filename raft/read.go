@@ -94,7 +94,13 @@ func (n *Node) handleHeartbeatResponse(now time.Duration, m *Message) {
 	if p == nil {
 		return
 	}
+	if n.hasForgotten(p, m) {
+		return
+	}
 	n.confirmed(p, m.Round)
+	if m.Match > p.match || p.state == ProgressProbe && m.Match+1 >= p.next && m.Match > 0 {
+		n.takeMatch(now, p, m) // the answer to an append was lost, or is still under way
+	}
 	if m.WantSnapshot && p.state != ProgressSnapshot && !n.snapshot.IsZero() {
 		// Beside the log, not instead of it: the follower acknowledges like any other, and this snapshot may be older
 		// than the one that it cannot restore.
@@ -105,7 +111,7 @@ func (n *Node) handleHeartbeatResponse(now time.Duration, m *Message) {
 		if now-p.offeredAt >= n.config.HeartbeatInterval {
 			n.offerSnapshot(p, p.offered)
 		}
-	case p.stalled(now, &n.config):
+	case p.stalled(now, &n.config) && !p.has(m.LastIndex, m.LastTerm, n.hard.Term):
 		n.probe(p, p.retryFrom())
 		p.movedAt = now
 	}

@@ -140,7 +140,7 @@ func (n *Node) sendAppend(p *progress, m Message, bytes int) {
 // noteAppend accounts for an append that leaves: in Stream it opens the way for the next one, a probe waits for its answer.
 func (n *Node) noteAppend(p *progress, next Index, bytes int) {
 	if p.state == ProgressProbe {
-		p.probed, p.movedAt = true, n.clock.now
+		p.probed, p.probedTo, p.movedAt = true, next, n.clock.now
 		return
 	}
 	p.sent(n.clock.now, next, bytes)
@@ -209,13 +209,7 @@ func (n *Node) handleAppendResponse(now time.Duration, m *Message) {
 	if p == nil {
 		return
 	}
-	// An answer to a round that began after match was acknowledged was given later than that acknowledgement, whichever
-	// connection it came by. If the log ends below match then, the server has forgotten what it had acknowledged, and its
-	// word counts for nothing until it is replaced. (Run ids cannot tell: they have no order, and the last words of a former
-	// run may arrive after the first ones of the next.)
-	if p.lost = p.lost || m.Round > p.matchRound && m.LastIndex < p.match; p.lost {
-		n.trace(Trace{Kind: TraceLostLog, Server: m.From, Index: m.LastIndex})
-		n.refuse(m, RefusalLostLog)
+	if n.hasForgotten(p, m) {
 		return
 	}
 	n.confirmed(p, m.Round)
@@ -223,6 +217,27 @@ func (n *Node) handleAppendResponse(now time.Duration, m *Message) {
 		n.handleReject(p, m)
 		return
 	}
+	n.takeMatch(now, p, m)
+}
+
+// hasForgotten reports whether a member's log ends below what it had acknowledged. Its word counts for nothing then, until
+// it is replaced. An answer to a round that began after match was acknowledged was given later than that acknowledgement,
+// whichever connection it came by. (Run ids cannot tell: they have no order, and the last words of a former run may
+// arrive after the first ones of the next.)
+func (n *Node) hasForgotten(p *progress, m *Message) bool {
+	if !p.lost && (m.Round <= p.matchRound || m.LastIndex >= p.match) {
+		return false
+	}
+	if !p.lost {
+		p.lost = true
+		n.trace(Trace{Kind: TraceLostLog, Server: m.From, Index: m.LastIndex})
+	}
+	n.refuse(m, RefusalLostLog)
+	return true
+}
+
+// takeMatch takes up to where a member's log is this one's, durably.
+func (n *Node) takeMatch(now time.Duration, p *progress, m *Message) {
 	if m.Match > n.trail.last() {
 		n.trace(Trace{Kind: TraceDropped, Server: m.From, Reason: "it claims a match past the end of the log"})
 		return
