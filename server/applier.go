@@ -35,6 +35,7 @@ type applier struct {
 	results [][]byte
 	calls   []call
 	changes changes
+	batch   durableBatch // of a durable machine
 
 	// gate is held shared by queries that run beside applies, and alone by a restore.
 	gate     sync.RWMutex
@@ -66,7 +67,7 @@ func newApplier(group raft.GroupID, m statemachine.StateMachine) *applier {
 	a.scheduled, _ = m.(statemachine.Scheduled)
 	_, a.concurrent = m.(statemachine.ConcurrentQuerier)
 	if a.durable, _ = m.(statemachine.Durable); a.durable != nil {
-		a.sessions.changes = &a.changes
+		a.sessions.changes, a.batch.collect = &a.changes, a.collect
 	}
 	return a
 }
@@ -243,8 +244,8 @@ func (a *applier) flush() error {
 		a.results = append(a.results[:0], make([][]byte, n)...)
 		a.batcher.ApplyBatch(a.entries, a.results)
 		calls := a.calls
-		a.calls = a.calls[len(a.calls):]
 		for k := range calls {
+			a.calls = calls[k+1:] // everybody is answered once, even if a waiter panics
 			a.finish(calls[k], a.results[k])
 		}
 		a.clearBatch(calls)

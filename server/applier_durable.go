@@ -1,67 +1,73 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/statemachine"
 )
 
-// commit has a durable machine execute the batch under way, in one transaction with what it changes of the sessions.
-// Results are known only afterwards, so those that a session keeps are promised first and follow in a transaction of
-// their own; a machine that is found between the two is restored from a snapshot (RestoreJob).
+// durableBatch is what a durable machine's transaction under way has told so far.
+type durableBatch struct {
+	collect func() []statemachine.Record // applier.collect, once for all calls
+	asked   bool                         // the machine has asked for the changes
+	records []statemachine.Record        // what it was given
+	answers []answer                     // what each command's waiter is told
+}
+
+// errNotAsked is what a machine is stopped for that keeps its state and not the records of the same index.
+var errNotAsked = errors.New("ApplyDurable returned without having called changes, so state and records are of different indexes")
+
+// commit has a durable machine execute the batch under way, in one transaction with all that it changes of the server's
+// own state: where the machine stands, the sessions, and the results that they keep of this very batch.
 func (a *applier) commit() error {
 	if a.through == a.index {
 		return nil
 	}
 	a.results = append(a.results[:0], make([][]byte, len(a.entries))...)
-	for _, c := range a.calls {
-		if c.session != nil {
-			a.changes.result(c.session.ID, wire.Result{Sequence: c.sequence, Code: codePromised})
-		}
+	a.batch.asked = false
+	err := a.durable.ApplyDurable(a.entries, a.results, uint64(a.index), a.batch.collect)
+	if err == nil && !a.batch.asked {
+		err = errNotAsked
 	}
-	a.changes.put([]byte{keyApplied}, wire.AppendApplied(nil, a.at()))
-	if err := a.transact(); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("entries %d to %d: %w", a.through+1, a.index, err)
 	}
-	for k, c := range a.calls {
-		if c.session != nil {
-			result, err := a.limited(a.results[k])
-			if c.sequence < c.session.Floor {
-				a.changes.dropResult(c.session.ID, c.sequence) // settle does not keep it
-			}
-			a.sessions.settle(c.session, c.sequence, result, err)
-		}
-	}
-	calls, results := a.calls, a.results
-	a.calls, a.entries, a.results = nil, a.entries[:0], nil
-	if len(a.changes.records) > 0 {
-		if err := a.transact(); err != nil {
-			a.calls = calls
-			return err
-		}
-	}
-	a.results = results
+	clear(a.changes.records)
+	a.changes.records, a.batch.records = a.changes.records[:0], nil
+	calls := a.calls
 	for k := range calls {
+		a.calls = calls[k+1:] // everybody is answered once, even if a waiter panics
 		a.applied.Add(1)
-		if calls[k].done != nil {
-			result, err := a.limited(results[k])
-			calls[k].done.Complete(result, err)
+		if done := calls[k].done; done != nil {
+			done.Complete(a.batch.answers[k].result, a.batch.answers[k].err)
 		}
 	}
+	clear(a.batch.answers)
 	a.clearBatch(calls)
 	a.came()
 	return nil
 }
 
-// transact gives a durable machine the batch and the changes collected so far.
-func (a *applier) transact() error {
-	err := a.durable.ApplyDurable(a.entries, a.results, uint64(a.index), a.changes.latest())
-	if err != nil {
-		return fmt.Errorf("entries %d to %d: %w", a.through+1, a.index, err)
+// collect is what the machine calls once the results are there: it settles the batch's commands in their sessions and
+// returns every record that is another one now. A machine that asks again gets the same answer.
+func (a *applier) collect() []statemachine.Record {
+	b := &a.batch
+	if b.asked {
+		return b.records
 	}
-	clear(a.changes.records)
-	a.changes.records = a.changes.records[:0]
-	return nil
+	b.asked, b.answers = true, b.answers[:0]
+	for k, c := range a.calls {
+		result, err := a.limited(a.results[k])
+		b.answers = append(b.answers, answer{result, err})
+		if c.session != nil {
+			a.sessions.settle(c.session, c.sequence, result, err)
+		}
+	}
+	a.changes.put([]byte{keyApplied}, wire.AppendApplied(nil, a.at()))
+	b.records = a.changes.latest()
+	return b.records
 }
 
 // at is where the machine stands, as its snapshots and its records say it.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/oarlock/oarlock/internal/wire"
@@ -16,12 +15,6 @@ const (
 	keySession = 's' // session id; value: wire.Session
 	keyResult  = 'r' // session id, sequence; value: wire.Result
 )
-
-// codePromised stands in the record of a result that was not known yet when its command's transaction was made.
-const codePromised wire.Code = 1<<16 - 1
-
-// errPromised: the machine was stopped between a command's transaction and that of its result.
-var errPromised = errors.New("results of the last commands are missing")
 
 // changes collects what a batch changes of the server's own state. A nil one collects nothing: it belongs to a machine
 // that is not durable.
@@ -104,9 +97,6 @@ func readRecords(records []statemachine.Record) (at wire.Applied, images []sessi
 				return at, nil, fmt.Errorf("record %x is of a session that is not there", r.Key)
 			}
 			result, err := wire.DecodeResult(r.Value)
-			if err == nil && result.Code == codePromised {
-				err = errPromised
-			}
 			if err != nil {
 				return at, nil, err
 			}

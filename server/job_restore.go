@@ -149,8 +149,6 @@ func (j *RestoreJob) fromMachine() (done bool, err error) {
 	}
 	at, images, err := readRecords(records)
 	switch {
-	case errors.Is(err, errPromised) && !j.pointer.IsZero():
-		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("load the state machine: %w", err)
 	case at.Index != index:

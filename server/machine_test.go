@@ -164,7 +164,12 @@ type vault struct {
 type vaultDisk struct {
 	mu    sync.Mutex
 	steps []vaultStep
+
+	breakAt    int  // the transaction with which the machine breaks, counted from 1; 0: none
+	breakAfter bool // and whether that is after its commit
 }
+
+var errVaultBroke = errors.New("the vault broke")
 
 type vaultStep struct {
 	index   uint64
@@ -201,11 +206,24 @@ func (v *vault) Load() (uint64, []statemachine.Record, error) {
 	return last.index, records, nil
 }
 
-func (v *vault) ApplyDurable(entries []statemachine.Entry, results [][]byte, through uint64, changes []statemachine.Record) error {
+func (v *vault) ApplyDurable(entries []statemachine.Entry, results [][]byte, through uint64, changes func() []statemachine.Record) error {
 	for i, e := range entries {
 		results[i] = v.Apply(e)
 	}
-	return v.keep(through, changes, false)
+	v.disk.mu.Lock()
+	broke, after := len(v.disk.steps)+1 == v.disk.breakAt, v.disk.breakAfter
+	if broke {
+		v.disk.breakAt = 0
+	}
+	v.disk.mu.Unlock()
+	records := changes()
+	if broke && !after {
+		return errVaultBroke
+	}
+	if err := v.keep(through, records, false); err != nil || !broke {
+		return err
+	}
+	return errVaultBroke
 }
 
 func (v *vault) keep(through uint64, changes []statemachine.Record, anew bool) error {

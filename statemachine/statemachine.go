@@ -99,11 +99,15 @@ type Durable interface {
 	// Load returns the index up to which the machine's storage is complete (zero: new), and all records, in any order.
 	// A machine that claims more than the log knows is refused; one that lags behind the log's beginning is restored.
 	Load() (index uint64, records []Record, err error)
-	// ApplyDurable executes the entries (possibly none), brings the machine to index through, and keeps the changed
-	// records, in one transaction. It may be durable later than its return, but never in part and never out of order.
-	// What Expire did since the last call belongs to the same transaction. entries, results and changes are valid until
-	// it returns. An error stops the replica.
-	ApplyDurable(entries []Entry, results [][]byte, through uint64, changes []Record) error
+	// ApplyDurable executes the entries (possibly none), sets results[i] to the result of entries[i], brings the machine
+	// to index through, and keeps the changed records, in one transaction. It asks for the records by calling changes:
+	// exactly once, also where there are no entries, after the results are set and before the transaction is committed,
+	// on the goroutine that it was called on. Among them are the results, so that a command that is tried again after a
+	// crash is answered as it was before. The transaction may be durable later than the return, but never in part and
+	// never out of order. What Expire did since the last call belongs to it too. entries, results and what changes
+	// returned are valid until ApplyDurable returns; the results themselves are taken over. An error stops the replica,
+	// and so does a return without a call of changes.
+	ApplyDurable(entries []Entry, results [][]byte, through uint64, changes func() []Record) error
 	// RestoreDurable replaces state and records, and sets the index, in one transaction, which may be durable later than
 	// its return: after a crash the machine has the old state or the new one, whole.
 	RestoreDurable(snapshot io.Reader, index uint64, records []Record) error

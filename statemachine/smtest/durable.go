@@ -56,6 +56,34 @@ func (m *subject) reopen() error {
 	return nil
 }
 
+// transaction calls ApplyDurable and holds it to what is said of changes: asked for once, when the results are there.
+func (m *subject) transaction(entries []statemachine.Entry, results [][]byte, through uint64, changes []statemachine.Record) error {
+	asked, returned := 0, false
+	then := make([][]byte, len(results))
+	err := m.durable.ApplyDurable(entries, results, through, func() []statemachine.Record {
+		if asked++; returned {
+			panic("changes was called after ApplyDurable had returned")
+		}
+		for i, r := range results {
+			then[i] = bytes.Clone(r)
+		}
+		return changes
+	})
+	returned = true
+	if err != nil {
+		return err
+	}
+	if asked != 1 {
+		return fmt.Errorf("it called changes %d times: once is what keeps state and records in one transaction", asked)
+	}
+	for i, r := range results {
+		if !bytes.Equal(r, then[i]) {
+			return fmt.Errorf("it called changes before the result of command %d of %d was there: the records hold the results", i+1, len(results))
+		}
+	}
+	return nil
+}
+
 // checkDurable runs the script in transactions with records, crashes a few times, and goes on from where the machine
 // says that it stands.
 func (s *suite) checkDurable() error {
@@ -142,7 +170,7 @@ func (m *subject) transact(r *rand.Rand, here boundary) (boundary, error) {
 	what := fmt.Sprintf("ApplyDurable of %d commands through index %d", len(batch), next.through)
 	s.at(what)
 	var failed error
-	err := guard(what, func() { failed = m.durable.ApplyDurable(entries, results, next.through, changes) })
+	err := guard(what, func() { failed = m.transaction(entries, results, next.through, changes) })
 	if failed != nil {
 		err = fmt.Errorf("%s: %w", what, failed)
 	}
@@ -263,7 +291,7 @@ func (s *suite) restoreAndCrash(stream []byte, to boundary, good bool) error {
 	result := make([][]byte, 1)
 	entries, _ := lend(s.script[:1])
 	before := []statemachine.Record{{Key: []byte("of before"), Value: []byte("0")}}
-	if err := m.durable.ApplyDurable(entries, result, old.through, before); err != nil {
+	if err := m.transaction(entries, result, old.through, before); err != nil {
 		return err
 	}
 	if old.state, err = m.state(); err != nil {

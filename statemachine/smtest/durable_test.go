@@ -71,7 +71,11 @@ func (v *vault) Load() (uint64, []statemachine.Record, error) {
 	return v.index, records, nil
 }
 
-func (v *vault) ApplyDurable(entries []statemachine.Entry, results [][]byte, through uint64, changes []statemachine.Record) error {
+func (v *vault) ApplyDurable(entries []statemachine.Entry, results [][]byte, through uint64, changes func() []statemachine.Record) error {
+	var records []statemachine.Record
+	if v.fault == "asks for the changes before the results" {
+		records = changes()
+	}
 	for i, e := range entries {
 		results[i] = v.Apply(e)
 		if v.fault == "commits inside a transaction" && i == 2 {
@@ -80,7 +84,15 @@ func (v *vault) ApplyDurable(entries []statemachine.Entry, results [][]byte, thr
 		}
 	}
 	v.index = through
-	for _, c := range changes {
+	switch v.fault {
+	case "asks for the changes before the results", "never asks for the changes":
+	case "asks for the changes twice":
+		changes()
+		fallthrough
+	default:
+		records = changes()
+	}
+	for _, c := range records {
 		switch {
 		case c.Value != nil:
 			v.kept[string(c.Key)] = string(c.Value)

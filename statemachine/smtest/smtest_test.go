@@ -124,6 +124,9 @@ func TestBrokenMachinesAreCaughtByName(t *testing.T) {
 		{"durable", "keeps deleted records", "where the records were"},
 		{"durable", "forgets what was complete", "it forgot what was complete"},
 		{"durable", "commits inside a transaction", "where no transaction ended: one is there in part|where the records were"},
+		{"durable", "asks for the changes before the results", "before the result of command 1 of"},
+		{"durable", "never asks for the changes", "called changes 0 times"},
+		{"durable", "asks for the changes twice", "called changes 2 times"},
 		{"durable", "RestoreDurable sets records first", "from a stream that ends early"},
 	} {
 		t.Run(c.kind+" "+c.fault, func(t *testing.T) {

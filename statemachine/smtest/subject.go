@@ -73,7 +73,7 @@ func (m *subject) apply(s step) ([]byte, error) {
 	err := guard("Apply of "+s.String(), func() {
 		if m.durable != nil {
 			results := make([][]byte, 1)
-			failed = m.durable.ApplyDurable([]statemachine.Entry{entry}, results, entry.Index, nil)
+			failed = m.transaction([]statemachine.Entry{entry}, results, entry.Index, nil)
 			result = results[0]
 			return
 		}
@@ -121,7 +121,7 @@ func (m *subject) expire(scheduled statemachine.Scheduled, index uint64, nanos i
 	err := guard(what, func() {
 		scheduled.Expire(index, nanos)
 		if m.durable != nil {
-			failed = m.durable.ApplyDurable(nil, nil, index, nil)
+			failed = m.transaction(nil, nil, index, nil)
 		}
 	})
 	if err = errors.Join(err, failed); err != nil {
