@@ -72,6 +72,8 @@ func TestMajorityThatLostItsDisksElectsNoSecondHistory(t *testing.T) {
 	c := startedCluster(t, 3)
 	p := promise{}
 	c.write(c.connect(), p, "k", 50, 100)
+	// That the newest entries are committed a server notes with the next ones; alone it could not find it out again.
+	c.write(c.connect(), promise{}, "more", 5, 100)
 	survivor := c.followers()[0]
 	c.caughtUp(survivor, c.leader())
 	before, err := c.group(survivor)
@@ -122,7 +124,7 @@ func TestMajorityThatLostItsDisksElectsNoSecondHistory(t *testing.T) {
 	// Everything that was ever acknowledged is still on the third.
 	after, err := c.group(survivor)
 	require.NoError(t, err)
-	require.Equal(t, [3]uint64{before.First, before.Next, before.Commit}, [3]uint64{after.First, after.Next, after.Commit})
+	require.Equal(t, [2]uint64{before.First, before.Next}, [2]uint64{after.First, after.Next})
 	alone := c.connect(onlyAt(c.member(survivor)))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
