@@ -188,7 +188,7 @@ func (r *Replica) dropWaiters(commit raft.Index) {
 	clear(lost)
 	r.waiters = r.waiters[:k]
 	r.countOwn(-r.ownBytes)
-	r.own = r.own[:0]
+	r.own, r.ownNext = r.own[:0], 0 // where they ended says nothing of a later leadership, whose log may be shorter
 }
 
 func (r *Replica) carryCommit(commit raft.Index) {
