@@ -174,7 +174,9 @@ func (c *Core) react(l *link, err error) {
 	if l != c.active {
 		return
 	}
-	c.trouble = err
+	if wire.CodeOf(err) != wire.CodeNotLeader {
+		c.trouble = err
+	}
 	switch wire.CodeOf(err) {
 	case wire.CodeNotLeader:
 		var hint *wire.NotLeaderError

@@ -104,7 +104,7 @@ func (c *Core) lost(l *link, why error) {
 		return
 	}
 	why = fmt.Errorf("connection to %s: %w", l.address, why)
-	if wasActive {
+	if wasActive && c.trouble == nil { // what a server has said says more
 		c.trouble = why
 	}
 	for k := l.flight.first; k != nil; k = l.flight.first {
