@@ -23,12 +23,13 @@ func memory(f *flag.FlagSet) func(*environment) (report, error) {
 	seconds := f.Float64("seconds", 10, "how long each of the two phases is")
 	bound := f.Int("bound", 16, "of each queue of the group, in MiB; the server's are four times that")
 	defaults := f.Bool("default-bounds", false, "leave all bounds at their defaults; takes gigabytes for the clients")
+	mutes := f.Bool("mute", true, "have a client that never reads its answers")
 	heap := f.String("heap", "", "write a profile of the leader's heap, at its highest, to this file")
 	return func(e *environment) (report, error) {
 		if *seconds <= 0 || *bound < 8 {
 			return report{}, fmt.Errorf("-seconds %g must be positive and -bound %d at least 8", *seconds, *bound)
 		}
-		t := trial{e: e, phase: time.Duration(*seconds * float64(time.Second)), heap: *heap}
+		t := trial{e: e, phase: time.Duration(*seconds * float64(time.Second)), heap: *heap, mutes: *mutes}
 		return t.run(func(c *config.Config) {
 			if *defaults {
 				return
@@ -38,7 +39,6 @@ func memory(f *flag.FlagSet) func(*environment) (report, error) {
 			z.InboxBytesMax, z.UncommittedBytesMax, z.UnappliedBytesMax, z.TailBytesMax = size, size, size, size
 			z.InboxServerBytesMax, z.UncommittedServerBytesMax, z.UnappliedServerBytesMax = 4*size, 4*size, 4*size
 			z.InflightBytesMax = max(size/2, z.FrameBytesMax)
-			c.Log.MemtableBytes = size
 		})
 	}
 }
@@ -51,6 +51,7 @@ type trial struct {
 	e     *environment
 	phase time.Duration
 	heap  string
+	mutes bool
 
 	config  *config.Config
 	members []*memberProcess
@@ -187,14 +188,17 @@ func (t *trial) load(leader *memberProcess) (s seen, err error) {
 	}
 	z := t.config.Sizes
 	proposers := 3 * (z.InboxBytesMax + z.UncommittedBytesMax + z.UnappliedBytesMax) / stormBytes
-	t.e.say("  server %d leads, one follower is down, %s proposers with commands of 64 KiB, one client that never reads\n", leader.id, count(float64(proposers)))
+	t.e.say("  server %d leads, one follower is down, %s proposers with commands of 64 KiB, a client that never reads: %t\n", leader.id, count(float64(proposers)), t.mutes)
 	if t.storm, err = startStorm(t.config, proposers); err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, t.storm.end()) }()
 	address := t.config.ClientAddresses()[leader.id]
-	t.mute = startMute(address, t.config.Cluster)
-	defer t.mute.end()
+	t.mute = &mute{}
+	if t.mutes {
+		t.mute = startMute(address, t.config.Cluster)
+		defer t.mute.end()
+	}
 	t.storm.pass(t.e, "storm", t.phase)
 	if _, err := leader.tell(askSlow + " " + slowPause.String()); err != nil {
 		return s, err

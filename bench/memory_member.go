@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -47,6 +48,8 @@ type seen struct {
 	Samples    int
 	Queues     []queueSeen
 	Idle, Peak int64 // resident memory
+	Live       int64 // highest that a garbage collection left on the heap
+	Outside    int64 // highest resident at a time outside of the Go runtime's memory: Pebble's memtables and cache
 	Commands   uint64
 	HeapPeak   int64 // resident at the moment of the heap profile, if one was asked for
 }
@@ -184,6 +187,8 @@ func (w *watcher) look(st server.Status) {
 		w.seen.Led++
 	}
 	w.seen.Commands = g.Commands
+	live, outside := goMemory()
+	w.seen.Live, w.seen.Outside = max(w.seen.Live, live), max(w.seen.Outside, outside)
 	if w.seen.Queues == nil {
 		w.seen.Queues = samples
 		return
@@ -193,6 +198,17 @@ func (w *watcher) look(st server.Status) {
 		q.Sampled, q.Counted, q.Refused = max(q.Sampled, s.Sampled), max(q.Counted, s.Counted), s.Refused
 		q.Max = max(q.Max, s.Max)
 	}
+}
+
+// goMemory returns what the last garbage collection left, and what the process has in memory beside the Go runtime's.
+func goMemory() (live, outside int64) {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	rss, err := memoryField("RssAnon:")
+	if err != nil {
+		return int64(s[0].Value.Uint64()), 0
+	}
+	return int64(s[0].Value.Uint64()), rss - int64(s[1].Value.Uint64()-s[2].Value.Uint64())
 }
 
 // memoryField reads a number of this process's memory in bytes.

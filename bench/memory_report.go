@@ -15,11 +15,14 @@ const unreadFactor, unreadBytesMax = 8, 8 << 20
 // queues share their bytes.
 func (t *trial) bounds() []term {
 	z := t.config.Sizes
-	return []term{
+	all := []term{
 		{"inbox", int64(z.InboxBytesMax)}, {"uncommitted", int64(z.UncommittedBytesMax)}, {"unapplied", int64(z.UnappliedBytesMax)},
 		{"tail", int64(z.TailBytesMax)}, {"in flight to the live follower", int64(z.InflightBytesMax)},
-		{"answers that one client does not read", unreadFactor * unreadBytesMax},
 	}
+	if t.mutes {
+		all = append(all, term{"answers that one client does not read", unreadFactor * unreadBytesMax})
+	}
+	return all
 }
 
 // memtables is how many the log may have at once (pebblelog.Options).
@@ -53,6 +56,8 @@ func (t *trial) report(s seen) report {
 		[]string{"**allowed above idle**", "**" + mebibytes(allowed) + "**"},
 		[]string{"resident when idle", mebibytes(s.Idle)},
 		[]string{"highest resident", mebibytes(s.Peak)},
+		[]string{"of it live, at its highest, after a garbage collection", mebibytes(s.Live)},
+		[]string{"of it outside of the Go runtime, at its highest", mebibytes(s.Outside)},
 		[]string{"**used above idle**", "**" + mebibytes(s.Peak-s.Idle) + "**"})
 	used := s.Peak - s.Idle
 	note := ""
