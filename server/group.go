@@ -90,7 +90,8 @@ func (g *group) run() {
 func (g *group) turn() {
 	in := g.inbox.drain()
 	due, trim := g.due.Swap(false), g.trim.Swap(false)
-	if in == nil {
+	arrived := in != nil
+	if !arrived {
 		if !due && !trim {
 			return
 		}
@@ -121,7 +122,9 @@ func (g *group) turn() {
 		g.stopped(work)
 	}
 	g.s.alarm.set(g, work.Deadline)
-	if g.s.shared.tails.exceeded() {
+	// Only what arrives makes a tail grow. Groups that can drop nothing, because none of it is saved, would ask each other
+	// without end.
+	if arrived && g.s.shared.tails.exceeded() {
 		g.s.trimTails(g)
 	}
 }
