@@ -176,6 +176,8 @@ func (r *Replica) stopped() *Work {
 	r.work.Jobs = r.work.Jobs[:0]
 	r.work.Deadline = raft.Never
 	if r.ended {
+		// Everybody was told, also where the turn never came to forgetting what the one before had said.
+		r.work.Fenced, r.work.StoreFailed = nil, false
 		return &r.work
 	}
 	r.ended = true
