@@ -29,7 +29,7 @@ func (c *testCluster) snapshots(id raft.ServerID) []string {
 	return files
 }
 
-// writeSnapshots writes until a member keeps two snapshots, and then some log behind them.
+// writeSnapshots writes until a member keeps two snapshots and has compacted its log, and then some log behind them.
 func (c *testCluster) writeSnapshots(p promise, id raft.ServerID) {
 	c.t.Helper()
 	cl := c.connect()
@@ -37,7 +37,18 @@ func (c *testCluster) writeSnapshots(p promise, id raft.ServerID) {
 		require.Less(c.t, i, 100, "no snapshot is taken")
 		c.write(cl, p, fmt.Sprintf("snapshots/%d", i), 5, 20<<10)
 	}
+	eventually(c.t, "the log is compacted", func() error {
+		g, err := c.group(id)
+		if err == nil && g.First == 1 {
+			err = fmt.Errorf("it begins at %d", g.First)
+		}
+		return err
+	})
+	// What is compacted is gone from the disk with the next save.
 	c.write(cl, p, "tail", 2, 100)
+	c.caughtUp(id, c.leader())
+	c.write(cl, p, "end", 2, 100)
+	c.caughtUp(id, c.leader())
 }
 
 // flipMiddle changes one bit in the middle of a file.
