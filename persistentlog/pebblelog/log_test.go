@@ -234,7 +234,9 @@ func TestWriteAheadLogsRunOnPreparedFiles(t *testing.T) {
 		}
 		size, _, err := walSize(mem)
 		require.NoError(t, err)
-		require.Equal(t, life == 1, size >= 2<<20, "the spare of the first life is the write-ahead log of the second")
+		if life == 1 { // in the first life the spare may or may not be ready when Pebble makes its first log
+			require.GreaterOrEqual(t, size, int64(2<<20), "the spare of the first life is the write-ahead log of the second")
+		}
 		w := newWriter(raft.GroupID(life + 1))
 		require.NoError(t, l.Save([]persistentlog.Update{w.update(5, 100)}))
 		require.NoError(t, l.Close())
