@@ -149,7 +149,6 @@ func (r *Replica) finishSave(now time.Duration, j *SaveJob) {
 	}
 	r.saves.pending = append(r.saves.pending[:0], r.saves.pending[k:]...)
 	r.node.Saved(now, j.seq)
-	r.offerWritten(now)
 	r.release()
 }
 

@@ -93,6 +93,18 @@ func TestDurableMachineThatBreaksInAnyTransactionGoesOnAfterARestart(t *testing.
 	}
 }
 
+func TestDurableMachineThatIsAheadOfWhatTheLogKnowsToBeCommittedMayTakeASnapshot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 1, durable).start()
+		m := c.members[0]
+		c.propose("a") // the log hears that it is committed with the next save, which does not come
+		m.crash(0)
+		m.start()
+		require.NoError(t, m.server.TakeSnapshot(t.Context(), group), "asked for before there is a leader")
+		require.Equal(t, "2", c.propose("b"))
+	})
+}
+
 // silent is a vault that keeps its state and never asks for the records.
 type silent struct{ vault }
 

@@ -102,7 +102,7 @@ func (r *Replica) finishCapture(j *CaptureJob) {
 	r.add(&WriteJob{snapshots: r.shared.options.Snapshots, image: j.image})
 }
 
-func (r *Replica) finishWrite(now time.Duration, j *WriteJob) {
+func (r *Replica) finishWrite(j *WriteJob) {
 	switch {
 	case j.err != nil:
 		r.fail(j.err)
@@ -111,15 +111,15 @@ func (r *Replica) finishWrite(now time.Duration, j *WriteJob) {
 	default:
 		meta := j.meta
 		r.snapshot.written = &meta
-		r.offerWritten(now)
 	}
 }
 
-// offerWritten tells the Node of a snapshot as soon as the local log holds everything that it covers: a pointer must not
-// run ahead of the log (the machine may, on entries that a quorum has and this disk does not).
+// offerWritten tells the Node of a snapshot as soon as the local log holds everything that it covers and knows it to be
+// committed: a pointer must not run ahead of the log. The machine may: on entries that a quorum has and this disk does
+// not, and a durable one, at a start, on entries of which the log did not hear yet that they were committed.
 func (r *Replica) offerWritten(now time.Duration) {
 	s := &r.snapshot
-	if s.written == nil || s.written.Index >= r.tail.saved || s.written.Index > r.applied {
+	if s.written == nil || s.written.Index >= r.tail.saved || s.written.Index > min(r.applied, r.commit) {
 		return
 	}
 	meta := *s.written

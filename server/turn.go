@@ -31,6 +31,7 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 		r.refuseAll(in)
 		return r.stopped()
 	}
+	r.offerWritten(now)
 	for _, peer := range in.Unreachable {
 		r.node.Unreachable(now, peer)
 	}
@@ -123,7 +124,7 @@ func (r *Replica) finish(now time.Duration, j Job) {
 		}
 	case *WriteJob:
 		if r.fence == nil {
-			r.finishWrite(now, j)
+			r.finishWrite(j)
 		}
 	case *CompactJob:
 		if r.fence == nil {
