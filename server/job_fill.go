@@ -34,7 +34,7 @@ func (j *FillJob) Step() (done bool) {
 	blocks, err := j.log.Blocks(j.group, j.fill.First, j.fill.Next, j.fill.MaxBytes)
 	switch {
 	case err == nil:
-		j.blocks, j.result = blocks, raft.FillRead
+		j.blocks, j.result = j.fitting(blocks), raft.FillRead
 	case errors.Is(err, persistentlog.ErrCompacted):
 		j.result = raft.FillCompacted
 	case errors.Is(err, persistentlog.ErrUnavailable):
@@ -42,6 +42,19 @@ func (j *FillJob) Step() (done bool) {
 		j.err = fmt.Errorf("read entries from %d: %w", j.fill.First, err)
 	}
 	return done
+}
+
+// fitting cuts off what does not fit into one message. A log stops after the block with which it has collected enough,
+// which may be nearly twice as much: a frame that no peer reads, and the same one again at every attempt.
+func (j *FillJob) fitting(blocks []raft.Block) []raft.Block {
+	bytes := 0
+	for i := range blocks {
+		if bytes += blocks[i].Size(); i > 0 && bytes > j.fill.MaxBytes {
+			clear(blocks[i:])
+			return blocks[:i]
+		}
+	}
+	return blocks
 }
 
 // Drop implements Job.
