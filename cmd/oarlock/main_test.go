@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,7 +70,8 @@ func runToEnd(t *testing.T, env []string, name string, args ...string) ended {
 	defer cancel()
 	var out, problems bytes.Buffer
 	c := exec.CommandContext(ctx, name, args...)
-	c.Stdout, c.Stderr, c.WaitDelay = &out, &problems, time.Second
+	c.Stdout, c.Stderr, c.WaitDelay = &out, &problems, 5*time.Second
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // so that a script can end what it has started
 	c.Env = append(environment(), env...)
 	err := c.Run()
 	var exit *exec.ExitError

@@ -31,7 +31,7 @@ func TestOperationsPageSaysWhatHappens(t *testing.T) {
 	}
 	blocks := shellBlock.FindAllStringSubmatch(text, -1)
 	require.Greater(t, len(blocks), 8)
-	script := "trap 'kill -9 $(cat server-*.pid) 2>/dev/null' EXIT\nset -eu\n"
+	script := "trap 'kill -9 $(cat server-*.pid) 2>/dev/null' EXIT\ntrap 'exit 1' TERM\nset -eu\n"
 	for i, b := range blocks {
 		script += fmt.Sprintf("echo '=== %d'\n%s", i, b[1])
 	}
