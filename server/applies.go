@@ -20,12 +20,14 @@ func (r *Replica) dispatch() {
 		// A durable machine must not be ahead of the log that would be loaded after a crash.
 		limit = min(limit, r.tail.saved)
 	}
+	behind := false
 	for r.next < limit {
-		if r.jobs > 0 && (r.bounds.unapplied.full(1) || r.shared.bounds.unapplied.full(1)) {
+		if behind = r.jobs > 0 && r.unappliedFull(r.nextBytes()); behind {
 			break
 		}
 		r.dispatchJob(limit)
 	}
+	r.bounds.behind.Store(behind)
 	r.dispatchReads()
 }
 
@@ -42,7 +44,7 @@ func (r *Replica) dispatchJob(limit raft.Index) {
 		for ; k < len(r.tail.blocks) && r.tail.blocks[k].block.First() < limit; k++ {
 			b := r.tail.blocks[k]
 			size := int64(b.block.Size())
-			if j.bytes > 0 && j.bytes+size > applyBytesMax {
+			if j.bytes > 0 && (j.bytes+size > applyBytesMax || r.unappliedFull(j.bytes+size)) {
 				j.to = b.block.First()
 				break
 			}
@@ -68,6 +70,18 @@ func (r *Replica) dispatchJob(limit raft.Index) {
 	r.jobs++
 	r.countQueued(j.bytes)
 	r.add(j)
+}
+
+// nextBytes is what the next block to be applied adds to the unapplied bytes.
+func (r *Replica) nextBytes() int64 {
+	if k := r.tail.find(r.next); k >= 0 {
+		return int64(r.tail.blocks[k].block.Size())
+	}
+	return applyReadBytes
+}
+
+func (r *Replica) unappliedFull(bytes int64) bool {
+	return r.bounds.unapplied.full(bytes) || r.shared.bounds.unapplied.full(bytes)
 }
 
 func (r *Replica) countQueued(bytes int64) {

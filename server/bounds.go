@@ -42,4 +42,6 @@ func (b *Bound) Status() BoundStatus {
 // bounds are the three queues that are limited, for one group or for a server.
 type bounds struct {
 	inbox, uncommitted, unapplied Bound
+	// behind: something is committed that finds no room on its way to the state machine, so no more should come.
+	behind atomic.Bool
 }

@@ -18,6 +18,7 @@ func (r *Replica) carry(now time.Duration, a *raft.Actions) {
 		r.fail(a.Fault)
 		return
 	}
+	r.releaseCommitted(a.Commit) // before new blocks are counted
 	if a.Save.Seq != 0 {
 		if r.carrySave(a); r.fence != nil {
 			return
@@ -31,7 +32,7 @@ func (r *Replica) carry(now time.Duration, a *raft.Actions) {
 	for i := range a.Fills {
 		r.carryFill(a.Fills[i])
 	}
-	r.carryCommit(a.Commit)
+	r.commit = a.Commit
 	for i := range a.Reads {
 		r.carryRead(a.Reads[i])
 	}
@@ -190,8 +191,8 @@ func (r *Replica) dropWaiters(commit raft.Index) {
 	r.own, r.ownNext = r.own[:0], 0 // where they ended says nothing of a later leadership, whose log may be shorter
 }
 
-func (r *Replica) carryCommit(commit raft.Index) {
-	r.commit = commit
+// releaseCommitted takes what a quorum has off the uncommitted bytes.
+func (r *Replica) releaseCommitted(commit raft.Index) {
 	k, bytes := 0, int64(0)
 	for ; k < len(r.own) && r.own[k].next <= commit+1; k++ {
 		bytes += r.own[k].bytes

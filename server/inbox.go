@@ -135,7 +135,7 @@ func (b *inbox) admit(bytes int64, proposal bool) error {
 			s.uncommitted.refused.Add(1)
 			return ErrBusy
 		}
-		if s.unapplied.full(bytes) {
+		if s.behind.Load() || s.unapplied.full(bytes) {
 			s.unapplied.refused.Add(1)
 			return ErrBusy
 		}
@@ -165,17 +165,23 @@ func (b *inbox) hold(holds bool, in *Inputs) (wake bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.holds = holds
+	done := in.bytes
 	if rest := in.proposals[in.proposed:]; len(rest) > 0 {
 		var bytes int64
 		for i := range rest {
 			bytes += rest[i].bytes
 		}
-		b.own.inbox.add(bytes)
-		b.all.inbox.add(bytes)
+		done -= bytes
 		b.in.bytes += bytes
 		b.held += bytes
 		b.in.proposals = slices.Insert(b.in.proposals, 0, rest...)
 		in.proposed = len(in.proposals)
+	}
+	in.bytes = 0
+	b.own.inbox.add(-done)
+	b.all.inbox.add(-done)
+	if b.waiting > 0 {
+		b.room.Broadcast()
 	}
 	return len(b.in.proposals) > 0 && (!holds || b.held >= holdBytesMax)
 }
@@ -268,8 +274,8 @@ func (b *inbox) shut(why error) {
 	b.room.Broadcast()
 }
 
-// drain takes everything that has arrived. The result is good until the next drain. A nil result means that there was
-// nothing.
+// drain takes everything that has arrived; it goes on counting as queued until hold ends the turn, because part of it may
+// come back. The result is good until the next drain. A nil result means that there was nothing.
 func (b *inbox) drain() *Inputs {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -281,10 +287,5 @@ func (b *inbox) drain() *Inputs {
 	b.in, b.spare = b.spare, in
 	in.mayWait = b.held < holdBytesMax
 	b.held, b.reserve = 0, 0
-	b.own.inbox.add(-in.bytes)
-	b.all.inbox.add(-in.bytes)
-	if b.waiting > 0 {
-		b.room.Broadcast()
-	}
 	return in
 }

@@ -78,7 +78,7 @@ func (r *Replica) propose(now time.Duration, in *Inputs) {
 		} else {
 			bytes += entrySize(len(wire.AppendSessionEntry(nil, sessionEntryOf(&ps[0]))))
 		}
-		first, err := r.node.Propose(now, ps[0].Kind, uint32(n), bytes)
+		first, err := r.offer(now, ps[0].Kind, n, bytes)
 		in.proposed += n
 		if err != nil {
 			err = r.refusal(err)
@@ -89,6 +89,25 @@ func (r *Replica) propose(now time.Duration, in *Inputs) {
 			r.build(first, ps[:n], bytes)
 		}
 	}
+}
+
+// offer proposes a block to the Node, unless this server's disk is so far behind that what waits for it would pass the
+// bound of uncommitted bytes: followers may have committed it all, and it is in memory here all the same.
+func (r *Replica) offer(now time.Duration, kind raft.Kind, entries, bytes int) (raft.Index, error) {
+	if r.role == raft.RoleLeader {
+		if unsaved := r.tail.unsaved(); unsaved > 0 && unsaved+r.builtBytes()+int64(bytes) > r.bounds.uncommitted.Max {
+			return 0, raft.ErrUncommittedFull
+		}
+	}
+	return r.node.Propose(now, kind, uint32(entries), bytes)
+}
+
+// builtBytes is the size of the blocks that this turn has proposed and that are not in the tail yet.
+func (r *Replica) builtBytes() (bytes int64) {
+	for k := range r.built {
+		bytes += int64(len(r.built[k].buf))
+	}
+	return bytes
 }
 
 // sessionEntryOf is the entry that a proposal of kind session asks for.

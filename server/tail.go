@@ -71,6 +71,7 @@ func (t *tail) append(b raft.Block) bool {
 	if b.First() != t.next || b.Chain() != t.chain {
 		return false
 	}
+	t.makeRoom(int64(b.Size()))
 	t.chain, t.next = b.ChainAfter(), b.Next()
 	t.blocks = append(t.blocks, chained{block: b, after: t.chain})
 	t.add(int64(b.Size()))
@@ -138,10 +139,21 @@ func (t *tail) chainBefore(index raft.Index) (chain uint64, term raft.Term, ok b
 	return b.block.Clip(b.block.First(), index).ChainAfter(), b.block.Term(), true
 }
 
+// unsaved returns how many bytes of blocks are not durable yet.
+func (t *tail) unsaved() (bytes int64) {
+	for k := len(t.blocks) - 1; k >= t.head && t.blocks[k].block.Next() > t.saved; k-- {
+		bytes += int64(t.blocks[k].block.Size())
+	}
+	return bytes
+}
+
 // evict drops blocks from the front while the budget is exceeded and the tail holds more than its share. What is not
-// saved stays, whatever it costs.
-func (t *tail) evict() {
-	for t.head < len(t.blocks) && t.budget.exceeded() && t.bytes > t.budget.share() {
+// saved stays; how much that can be is bounded elsewhere, by what a leader takes and what it sends ahead of the answers.
+func (t *tail) evict() { t.makeRoom(0) }
+
+// makeRoom is evict for what is about to come.
+func (t *tail) makeRoom(bytes int64) {
+	for t.head < len(t.blocks) && t.budget.bytes.Load()+bytes > t.budget.max && t.bytes+bytes > t.budget.share() {
 		front := t.blocks[t.head]
 		if front.block.Next() > t.saved {
 			break
