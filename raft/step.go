@@ -46,8 +46,8 @@ func (n *Node) Step(now time.Duration, m *Message) {
 		}
 		return
 	}
-	if n.refusal.By == m.From {
-		n.refusal = Refused{} // it talks to us again
+	if n.refusal.By == m.From && n.refusal.Reason != RefusalLostLog {
+		n.refusal = Refused{} // it talks to us again; but a log that was lost stays lost
 	}
 	n.dispatch(now, m)
 }
