@@ -60,7 +60,7 @@ type Options struct {
 	DialTimeout time.Duration
 	// SilenceMax is how long a server that owes an answer may be silent before its connection is given up: 3 s.
 	SilenceMax time.Duration
-	// BackoffMin and BackoffMax bound the pause between rounds of attempts: 10 ms and 1 s.
+	// BackoffMin and BackoffMax bound the pause between rounds of attempts: 10 ms and 250 ms.
 	BackoffMin, BackoffMax time.Duration
 	// CloseTimeout bounds Close: 1 s.
 	CloseTimeout time.Duration

@@ -78,7 +78,7 @@ type CoreOptions struct {
 	DialTimeout time.Duration
 	// SilenceMax is how long a server that owes an answer may be silent, to pings also, before its connection is given up: 3 s.
 	SilenceMax time.Duration
-	// BackoffMin and BackoffMax bound the pause between rounds of attempts: 10 ms and 1 s. Pauses double and are jittered.
+	// BackoffMin and BackoffMax bound the pause between rounds of attempts: 10 ms and 250 ms. Pauses double and are jittered.
 	BackoffMin, BackoffMax time.Duration
 	Seed                   uint64
 }
@@ -91,7 +91,7 @@ func (o CoreOptions) withDefaults() CoreOptions {
 	orDefault(&o.DialTimeout, 3*time.Second)
 	orDefault(&o.SilenceMax, 3*time.Second)
 	orDefault(&o.BackoffMin, 10*time.Millisecond)
-	orDefault(&o.BackoffMax, max(time.Second, o.BackoffMin))
+	orDefault(&o.BackoffMax, max(250*time.Millisecond, o.BackoffMin))
 	return o
 }
 
