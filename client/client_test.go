@@ -265,8 +265,11 @@ func TestOverLoopbackEveryCommandIsAppliedOnce(t *testing.T) {
 
 func TestOptionsNameWhatCannotWork(t *testing.T) {
 	for _, o := range []client.Options{
-		{}, {Servers: []string{""}}, {Servers: []string{"a"}, OutstandingMax: -1},
-		{Servers: []string{"a"}, BackoffMin: time.Minute, BackoffMax: time.Second}, {Servers: []string{"a"}, CloseTimeout: -1},
+		{},
+		{Servers: []string{""}},
+		{Servers: []string{"a"}, OutstandingMax: -1},
+		{Servers: []string{"a"}, BackoffMin: time.Minute, BackoffMax: time.Second},
+		{Servers: []string{"a"}, CloseTimeout: -1},
 	} {
 		_, err := client.New(o)
 		require.Error(t, err)

@@ -220,19 +220,3 @@ func (c *cluster) leader() *host {
 	}
 	return leader
 }
-
-// elect makes one server's election timer run out and waits until it leads and its no-op is committed.
-func (c *cluster) elect(id ServerID) *host {
-	c.t.Helper()
-	h := c.host(id)
-	c.runUntil(20*h.config.withDefaults().ElectionTimeoutMax, "elected", func() bool {
-		if h.node.role == RoleLeader {
-			return h.node.ownTermCommitted()
-		}
-		if h.node.born && h.node.role == RoleFollower && h.node.leader == 0 || h.node.leader != h.id && h.node.leader != 0 {
-			h.timeout()
-		}
-		return false
-	})
-	return h
-}

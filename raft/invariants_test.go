@@ -199,9 +199,12 @@ func monotonic(_ *cluster, h *host) error {
 		name     string
 		was, now uint64
 	}{
-		{"term", uint64(s.term), uint64(n.hard.Term)}, {"commit", uint64(s.commit), uint64(n.commit)},
-		{"applied", uint64(s.applied), uint64(n.applied)}, {"snapshot", uint64(s.snapshot), uint64(n.snapshot.Index)},
-		{"first", uint64(s.first), uint64(n.trail.first)}, {"cluster time", uint64(s.time), uint64(n.clock.cluster)},
+		{"term", uint64(s.term), uint64(n.hard.Term)},
+		{"commit", uint64(s.commit), uint64(n.commit)},
+		{"applied", uint64(s.applied), uint64(n.applied)},
+		{"snapshot", uint64(s.snapshot), uint64(n.snapshot.Index)},
+		{"first", uint64(s.first), uint64(n.trail.first)},
+		{"cluster time", uint64(s.time), uint64(n.clock.cluster)},
 	} {
 		if x.now < x.was {
 			return fmt.Errorf("%s went from %d back to %d", x.name, x.was, x.now)

@@ -221,7 +221,7 @@ func TestReaderCutsAStreamTheSameHoweverItArrives(t *testing.T) {
 				t.Fatal(err)
 			}
 			if raw == nil {
-				if err := r.Fill(); err == io.EOF {
+				if err := r.Fill(); errors.Is(err, io.EOF) {
 					break
 				} else if err != nil {
 					t.Fatal(err)

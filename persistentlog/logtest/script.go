@@ -210,7 +210,7 @@ func (s *script) destroy(id raft.GroupID) error {
 func (s *script) verify() error {
 	identity, err := s.log.Identity()
 	if err != nil || identity != s.store.Identity() {
-		return fmt.Errorf("identity is %+v (error %v), want %+v", identity, err, s.store.Identity())
+		return fmt.Errorf("identity is %+v (error %v), want %+v", identity, err, s.store.Identity()) //nolint:errorlint // a report of what came, not a cause
 	}
 	ids, err := s.log.Groups()
 	if err != nil {
@@ -268,7 +268,7 @@ func (s *script) verifyGroup(id raft.GroupID, m *model) error {
 func (s *script) refused(id raft.GroupID, from, to raft.Index, want error) error {
 	blocks, err := s.log.Blocks(id, from, to, math.MaxInt)
 	if !errors.Is(err, want) {
-		return fmt.Errorf("blocks of group %d from %d are %d blocks and error %v, want error %q", id, from, len(blocks), err, want)
+		return fmt.Errorf("blocks of group %d from %d are %d blocks and error %v, want error %q", id, from, len(blocks), err, want) //nolint:errorlint // a report of what came, not a cause
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func badUpdates(s *script) error {
 		for _, updates := range [][]persistentlog.Update{bad.updates, append([]persistentlog.Update{good}, bad.updates...)} {
 			err := s.log.Save(updates)
 			if !errors.Is(err, persistentlog.ErrBadUpdate) {
-				return fmt.Errorf("%s: error %v, want one that matches %q", bad.name, err, persistentlog.ErrBadUpdate)
+				return fmt.Errorf("%s: error %v, want one that matches %q", bad.name, err, persistentlog.ErrBadUpdate) //nolint:errorlint // a report of what came, not a cause
 			}
 			if err := s.verify(); err != nil {
 				return fmt.Errorf("after a refused save (%s): %w", bad.name, err)
@@ -145,7 +145,7 @@ func (s *script) failOnce(round int) error {
 	updates := []persistentlog.Update{s.from(1, 18).Commands(9, 5).Update(), s.append(2).Commands(9, 5, 5).Update()}
 	err := s.log.Save(updates)
 	if err == nil || errors.Is(err, persistentlog.ErrBadUpdate) {
-		return fmt.Errorf("a save on a failing disk returned %v", err)
+		return fmt.Errorf("a save on a failing disk returned %v", err) //nolint:errorlint // a report of what came, not a cause
 	}
 	again := s.append(2).Commands(10, 6).Update()
 	for call, err := range map[string]error{
@@ -154,7 +154,7 @@ func (s *script) failOnce(round int) error {
 		"destroy":                  s.log.Destroy(1),
 	} {
 		if !errors.Is(err, persistentlog.ErrFenced) {
-			return fmt.Errorf("%s after a failed save returned %v, want an error that matches %q", call, err, persistentlog.ErrFenced)
+			return fmt.Errorf("%s after a failed save returned %v, want an error that matches %q", call, err, persistentlog.ErrFenced) //nolint:errorlint // a report of what came, not a cause
 		}
 	}
 	// The log is of no use any more, and whether Close can still write is its own affair.

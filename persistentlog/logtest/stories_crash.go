@@ -178,7 +178,7 @@ func (s *script) damageOnce(kind Damage, seed uint64) (bool, error) {
 		if errors.Is(err, persistentlog.ErrDamaged) {
 			return true, nil
 		}
-		return true, fmt.Errorf("want an error that matches %q: %w", persistentlog.ErrDamaged, err)
+		return true, fmt.Errorf("want an error that matches %q: %w", persistentlog.ErrDamaged, err) //nolint:errorlint // a report of what came, not a cause
 	}
 	if err := s.verify(); err != nil && !errors.Is(err, persistentlog.ErrDamaged) {
 		return true, fmt.Errorf("damage was taken for data: %w", err)

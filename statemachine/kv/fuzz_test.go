@@ -12,8 +12,11 @@ import (
 // FuzzApply looks for a command that panics, that two machines answer differently, or that leaves what is derived from
 // the items (hash, memory, expiry) out of step with them.
 func FuzzApply(f *testing.F) {
-	for _, c := range [][]byte{Put(b("k"), b("v")), PutExpiring(b("k"), b("v"), 5), Append(b("k"), b("v")), Delete(b("k")),
-		CompareAndSet(b("k"), b("v"), b("w")), CompareAndDelete(b("k"), b("w")), nil, {0xdd, 0xff, 0xff, 0xff, 0xff}} {
+	for _, c := range [][]byte{
+		Put(b("k"), b("v")), PutExpiring(b("k"), b("v"), 5), Append(b("k"), b("v")), Delete(b("k")),
+		CompareAndSet(b("k"), b("v"), b("w")), CompareAndDelete(b("k"), b("w")), nil,
+		{0xdd, 0xff, 0xff, 0xff, 0xff},
+	} {
 		f.Add(c, Put(b("k"), b("v")), int64(3))
 	}
 	f.Fuzz(func(t *testing.T, first, second []byte, step int64) {

@@ -45,8 +45,13 @@ func TestFormatsAreThoseOfTheGoldenFile(t *testing.T) {
 		name  string
 		query []byte
 	}{
-		{"get", Get(b("key"))}, {"get, absent", Get(b("nothing"))}, {"scan", Scan(b("key"), b("long"), 10)},
-		{"scan, more", Scan(nil, nil, 1)}, {"hash", HashOf()}, {"count", Count(nil, nil)}, {"count, range", Count(b("l"), b("m"))},
+		{"get", Get(b("key"))},
+		{"get, absent", Get(b("nothing"))},
+		{"scan", Scan(b("key"), b("long"), 10)},
+		{"scan, more", Scan(nil, nil, 1)},
+		{"hash", HashOf()},
+		{"count", Count(nil, nil)},
+		{"count, range", Count(b("l"), b("m"))},
 	} {
 		result, err := m.Query(q.query)
 		require.NoError(t, err)

@@ -262,8 +262,14 @@ func TestPrefixRangeEndsAfterTheLastKeyWithThePrefix(t *testing.T) {
 
 func TestMalformedQueriesAreErrors(t *testing.T) {
 	s := newStore(t)
-	for _, q := range [][]byte{nil, b("?"), {0x91, 9}, {0x92, queryGet, 7}, Get(b("k"))[:4], append(Get(b("k")), 1),
-		Scan(nil, nil, 0), Scan(nil, nil, -1), {0x93, queryCount, tagNil, tagNil}} {
+	for _, q := range [][]byte{
+		nil, b("?"),
+		{0x91, 9},
+		{0x92, queryGet, 7},
+		Get(b("k"))[:4], append(Get(b("k")), 1),
+		Scan(nil, nil, 0), Scan(nil, nil, -1),
+		{0x93, queryCount, tagNil, tagNil},
+	} {
 		_, err := s.Query(q)
 		require.ErrorIs(t, err, ErrBadQuery, "% x", q)
 	}
@@ -293,8 +299,10 @@ func TestCommandsAreWhatAnyMessagePackLibraryWrites(t *testing.T) {
 	require.False(t, existed)
 	s.has("key as str", "value")
 
-	for _, ours := range [][]byte{Put(b("k"), b("v")), Append(b("k"), make([]byte, 300)), CompareAndSet(b("k"), nil, b("v")),
-		Delete(make([]byte, 255)), CompareAndDelete(b("k"), b("v")), Get(b("k")), Scan(nil, nil, 70_000), Count(b("a"), b("b"))} {
+	for _, ours := range [][]byte{
+		Put(b("k"), b("v")), Append(b("k"), make([]byte, 300)), CompareAndSet(b("k"), nil, b("v")),
+		Delete(make([]byte, 255)), CompareAndDelete(b("k"), b("v")), Get(b("k")), Scan(nil, nil, 70_000), Count(b("a"), b("b")),
+	} {
 		var read []any
 		require.NoError(t, msgpack.Unmarshal(ours, &read))
 	}

@@ -179,7 +179,7 @@ func (l *lane) use(ctx context.Context, conn net.Conn, frames *wire.FrameReader,
 		conn.Close() //nolint:errcheck // err says why
 		ended <- err
 	}()
-	err := l.write(conn, ended)
+	err := l.write(ended)
 	conn.Close() //nolint:errcheck // err says why
 	if first := <-ended; err == nil || errors.Is(err, net.ErrClosed) {
 		err = first // the reader closed the connection; its reason is the true one
@@ -198,7 +198,7 @@ func (l *lane) up(conn net.Conn, to wire.PeerIdentity) {
 
 // write is the writer: all that is queued in one call. It returns when the connection has ended, with the reason put
 // back into ended for the caller, or with an error of its own.
-func (l *lane) write(conn net.Conn, ended chan error) error {
+func (l *lane) write(ended chan error) error {
 	ticker := time.NewTicker(l.peer.t.options.KeepaliveInterval)
 	defer ticker.Stop()
 	keepalive, silent := wire.AppendKeepalive(nil), false
