@@ -19,7 +19,9 @@ func (s *Server) Submit(p Proposal, done Completion) {
 	case g == nil:
 		err = fmt.Errorf("%w: %d", ErrNoGroup, p.Group)
 	case p.Kind != raft.KindCommand && p.Kind != raft.KindSession:
-		err = fmt.Errorf("%w: nobody may propose a %s entry", wire.ErrMalformed, p.Kind)
+		err = fmt.Errorf("%w: nobody may propose a %s entry", ErrMalformed, p.Kind)
+	case p.Keep && p.Session == 0:
+		err = fmt.Errorf("%w: 0 is no session", ErrMalformed)
 	case len(p.Command) > s.options.CommandBytesMax:
 		err = fmt.Errorf("%w: %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(p.Command), s.options.CommandBytesMax)
 	default:
@@ -56,12 +58,15 @@ func (s *Server) submitQuery(group raft.GroupID, q query) {
 	g.wake()
 }
 
+// notSent says that a context had ended before anything was sent: certainly nothing came of it.
+func notSent(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrNotSent, context.Cause(ctx)) }
+
 // Propose has the group execute a command, outside of any session, and waits for its result. It makes one attempt: where
 // the outcome is unknown, trying again may execute the command twice; a session is what prevents that. If ctx ends first
-// the error matches ErrUnknown and ctx's.
+// the error matches ErrUnknown and ctx's; if it had ended before, ErrNotSent and ctx's.
 func (s *Server) Propose(ctx context.Context, group raft.GroupID, command []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx) // nothing was sent
+		return nil, notSent(ctx)
 	}
 	w := s.waiter()
 	s.Submit(Proposal{Group: group, Kind: raft.KindCommand, Command: w.keep(ctx, command)}, w)
@@ -71,7 +76,7 @@ func (s *Server) Propose(ctx context.Context, group raft.GroupID, command []byte
 // ProposeIn is Propose in a session: however often it is tried with one sequence number, the command is executed once.
 func (s *Server) ProposeIn(ctx context.Context, p Proposal) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+		return nil, notSent(ctx)
 	}
 	w := s.waiter()
 	p.Kind, p.Command = raft.KindCommand, w.keep(ctx, p.Command)
@@ -80,12 +85,12 @@ func (s *Server) ProposeIn(ctx context.Context, p Proposal) ([]byte, error) {
 }
 
 // Query reads through the state machine at the leader, and sees everything that was answered before it was called. No
-// error of it leaves anything behind.
+// error of it leaves anything behind; if ctx ends first the error matches ErrNotSent and ctx's.
 func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte) ([]byte, error) {
 	g := s.group(group)
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, notSent(ctx)
 	case g == nil:
 		return nil, fmt.Errorf("%w: %d", ErrNoGroup, group)
 	case len(q) > s.options.CommandBytesMax:
@@ -94,13 +99,54 @@ func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte) ([]byt
 	w := s.waiter()
 	if g.replica.apply.concurrent {
 		s.submitQuery(group, query{confirm: true, done: w})
-		if _, err := w.wait(ctx, nil); err != nil {
+		if _, err := w.wait(ctx, ErrNotSent); err != nil {
 			return nil, err
 		}
 		return g.queryHere(q)
 	}
 	s.submitQuery(group, query{query: w.keep(ctx, q), done: w})
-	return w.wait(ctx, nil)
+	return w.wait(ctx, ErrNotSent)
+}
+
+// SubmitLocal reads this server's own state as it is, and returns at once. What it reads may be stale without bound: it is
+// what this replica has applied so far, leader or not, behind nothing that was answered by others. A replica that has
+// applied nothing refuses with ErrNotReady: it may be waiting for a snapshot. query must not change until done was called.
+// Queries that wait count into the inbox's bounds.
+func (s *Server) SubmitLocal(group raft.GroupID, q []byte, done Completion) {
+	g, err := s.local(group, q)
+	if err == nil {
+		local := query{query: q, done: done}
+		bytes := local.size()
+		if err = g.inbox.admitLocal(bytes); err == nil {
+			g.apply.push(&QueryJob{a: g.replica.apply, queries: []query{local}, bytes: bytes, counted: [2]*Bound{&g.inbox.own.inbox, &g.inbox.all.inbox}})
+			return
+		}
+	}
+	done.Complete(nil, err)
+}
+
+// QueryLocal is SubmitLocal for a caller that waits. Its answer may be stale: Query is the one that is not.
+func (s *Server) QueryLocal(ctx context.Context, group raft.GroupID, q []byte) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, notSent(ctx)
+	}
+	w := s.waiter()
+	s.SubmitLocal(group, w.keep(ctx, q), w)
+	return w.wait(ctx, ErrNotSent)
+}
+
+// local is the group that a local read is for, if it can serve one.
+func (s *Server) local(id raft.GroupID, q []byte) (*group, error) {
+	g := s.group(id)
+	switch {
+	case g == nil:
+		return nil, fmt.Errorf("%w: %d", ErrNoGroup, id)
+	case len(q) > s.options.CommandBytesMax:
+		return nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), s.options.CommandBytesMax)
+	case g.replica.apply.progress.Load() == 0:
+		return nil, fmt.Errorf("%w: group %d has applied nothing on this server", ErrNotReady, id)
+	}
+	return g, nil
 }
 
 // queryHere runs a confirmed query on the caller's goroutine.
@@ -120,18 +166,18 @@ func (g *group) queryHere(q []byte) (result []byte, err error) {
 // Barrier returns when this server, as the leader, has applied everything that was answered before Barrier was called.
 func (s *Server) Barrier(ctx context.Context, group raft.GroupID) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return notSent(ctx)
 	}
 	w := s.waiter()
 	s.submitQuery(group, query{confirm: true, done: w})
-	_, err := w.wait(ctx, nil)
+	_, err := w.wait(ctx, ErrNotSent)
 	return err
 }
 
 // OpenSession opens a session and returns its id.
 func (s *Server) OpenSession(ctx context.Context, group raft.GroupID) (uint64, error) {
 	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+		return 0, notSent(ctx)
 	}
 	w := s.waiter()
 	s.Submit(Proposal{Group: group, Kind: raft.KindSession}, w)
@@ -145,13 +191,24 @@ func (s *Server) OpenSession(ctx context.Context, group raft.GroupID) (uint64, e
 // SessionID reads the result of a proposal that opened a session.
 func SessionID(result []byte) (uint64, error) { return wire.DecodeSessionID(result) }
 
+// KeepSession uses a session and does nothing else, so that it does not expire.
+func (s *Server) KeepSession(ctx context.Context, group raft.GroupID, session uint64) error {
+	if ctx.Err() != nil {
+		return notSent(ctx)
+	}
+	w := s.waiter()
+	s.Submit(Proposal{Group: group, Kind: raft.KindSession, Session: session, Keep: true}, w)
+	_, err := w.wait(ctx, ErrUnknown)
+	return err
+}
+
 // CloseSession ends a session. Ending one that has ended is no error.
 func (s *Server) CloseSession(ctx context.Context, group raft.GroupID, session uint64) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return notSent(ctx)
 	}
 	if session == 0 {
-		return fmt.Errorf("%w: 0 is no session", wire.ErrMalformed)
+		return fmt.Errorf("%w: 0 is no session", ErrMalformed)
 	}
 	w := s.waiter()
 	s.Submit(Proposal{Group: group, Kind: raft.KindSession, Session: session}, w)
@@ -165,7 +222,7 @@ func (s *Server) TakeSnapshot(ctx context.Context, group raft.GroupID) error {
 	g := s.group(group)
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return notSent(ctx)
 	case g == nil:
 		return fmt.Errorf("%w: %d", ErrNoGroup, group)
 	}

@@ -286,15 +286,18 @@ func (a *applier) sessionEntry(b raft.Block, i raft.Index, body []byte, done Com
 		return fmt.Errorf("entry %d: %w", i, err)
 	}
 	var result []byte
+	var refused error
 	switch e.Op {
 	case wire.SessionOpen:
 		result = wire.AppendSessionID(nil, a.sessions.open(i, b.Time()))
 	case wire.SessionClose:
 		a.sessions.close(e.Session)
+	case wire.SessionKeep:
+		refused = a.sessions.keep(e.Session, i, b.Time())
 	}
 	a.took(b, i)
 	if done != nil {
-		done.Complete(result, nil)
+		done.Complete(result, refused)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // carry carries the Node's actions out, in the order in which their fields stand.
-func (r *Replica) carry(now time.Duration, a *raft.Actions) {
+func (r *Replica) carry(a *raft.Actions) {
 	for i := range a.Traces {
 		r.event(Event{Kind: EventTrace, Trace: a.Traces[i], Server: a.Traces[i].Server})
 		r.tellRefusal(&a.Traces[i])
@@ -24,7 +24,7 @@ func (r *Replica) carry(now time.Duration, a *raft.Actions) {
 			return
 		}
 	}
-	r.snapshot.offered(r, &a.Save)
+	r.snapshot.offered(&a.Save)
 	r.carryRole(a)
 	for i := range a.Sends {
 		r.carrySend(&a.Sends[i])

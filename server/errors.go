@@ -14,9 +14,13 @@ var (
 	ErrFenced         = wire.ErrFenced
 	ErrNotReady       = wire.ErrNotReady
 	ErrNoGroup        = wire.ErrNoGroup
+	ErrNotSent        = wire.ErrNotSent
 	ErrSessionExpired = wire.ErrSessionExpired
 	ErrSequence       = wire.ErrSequence
 	ErrTooLarge       = wire.ErrTooLarge
+	ErrMalformed      = wire.ErrMalformed
+	ErrVersion        = wire.ErrVersion
+	ErrCluster        = wire.ErrCluster
 	ErrResultTooLarge = wire.ErrResultTooLarge
 	ErrQuery          = wire.ErrQuery
 )

@@ -128,10 +128,7 @@ func (b *inbox) admit(bytes int64, proposal bool) error {
 			s.inbox.refused.Add(1)
 			return ErrBusy
 		}
-		if !proposal {
-			continue
-		}
-		if s.uncommitted.full(bytes) {
+		if proposal && s.uncommitted.full(bytes) {
 			s.uncommitted.refused.Add(1)
 			return ErrBusy
 		}
@@ -186,8 +183,11 @@ func (b *inbox) hold(holds bool, in *Inputs) (wake bool) {
 	return len(b.in.proposals) > 0 && (!holds || b.held >= holdBytesMax)
 }
 
+// size is what a query counts as, from the door until it is answered.
+func (q *query) size() int64 { return int64(len(q.query)) + entryOverhead }
+
 func (b *inbox) query(q query) error {
-	bytes := int64(len(q.query)) + entryOverhead
+	bytes := q.size()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.admit(bytes, false); err != nil {
@@ -195,6 +195,17 @@ func (b *inbox) query(q query) error {
 	}
 	b.in.queries = append(b.in.queries, q)
 	return nil
+}
+
+// admitLocal accounts for a read that goes to the apply lane without a turn, and is given back by its job.
+func (b *inbox) admitLocal(bytes int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.admit(bytes, false)
+	if err == nil {
+		b.in.bytes -= bytes // no turn takes it out
+	}
+	return err
 }
 
 func (b *inbox) snapshot(done Completion) error {

@@ -121,7 +121,9 @@ type QueryJob struct {
 	outcome
 	a       *applier
 	queries []query
-	memory  []query // to be used again
+	memory  []query   // to be used again
+	bytes   int64     // what the queries count as until they are answered,
+	counted [2]*Bound // and where: they are given back at once, because no turn need follow
 }
 
 // Lane implements Job.
@@ -130,6 +132,7 @@ func (j *QueryJob) Lane() Lane { return LaneApply }
 // Step implements Job.
 func (j *QueryJob) Step() (done bool) {
 	done = true
+	defer j.release()
 	defer func() {
 		if j.err != nil {
 			j.Drop(j.err)
@@ -153,10 +156,18 @@ func (j *QueryJob) Step() (done bool) {
 // Drop implements Job.
 func (j *QueryJob) Drop(why error) {
 	j.err = why
+	defer j.release()
 	for _, q := range j.queries {
 		q.done.Complete(nil, fenced(why))
 	}
 	j.queries = nil
+}
+
+func (j *QueryJob) release() {
+	for _, b := range j.counted {
+		b.add(-j.bytes)
+	}
+	j.bytes = 0
 }
 
 // fenced says that a replica has stopped, and why.

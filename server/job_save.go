@@ -9,11 +9,10 @@ import (
 // that joins several into one call of PersistentLog.Save takes Update and then tells each by Finish; Step does one alone.
 type SaveJob struct {
 	outcome
-	log     persistentlog.PersistentLog
-	update  persistentlog.Update
-	seq     raft.SaveSeq
-	bytes   int
-	restore bool // an installed snapshot's pointer: a restore follows
+	log    persistentlog.PersistentLog
+	update persistentlog.Update
+	seq    raft.SaveSeq
+	bytes  int
 }
 
 func newSaveJob(log persistentlog.PersistentLog, group raft.GroupID, s *raft.Save, blocks []raft.Block) *SaveJob {

@@ -37,8 +37,6 @@ const (
 	LaneSnapshot Lane = 3
 	// LaneFetch is for FetchJob. A newer one cancels the one that is under way and comes after it.
 	LaneFetch Lane = 4
-
-	lanes = 5
 )
 
 // outcome is how a job ended, for all of them.

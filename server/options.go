@@ -45,7 +45,7 @@ type Options struct {
 	InboxServerBytesMax       int
 	UncommittedBytesMax       int // appended by this server as leader and not committed
 	UncommittedServerBytesMax int
-	UnappliedBytesMax         int // committed and on the way to the state machine
+	UnappliedBytesMax         int // committed, or to be read, and on the way to the state machine
 	UnappliedServerBytesMax   int
 
 	// Clients bounds what clients may take (Serve, ServeConn).

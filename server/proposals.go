@@ -112,8 +112,11 @@ func (r *Replica) builtBytes() (bytes int64) {
 
 // sessionEntryOf is the entry that a proposal of kind session asks for.
 func sessionEntryOf(p *proposal) wire.SessionEntry {
-	if p.Session == 0 {
+	switch {
+	case p.Session == 0:
 		return wire.SessionEntry{Op: wire.SessionOpen}
+	case p.Keep:
+		return wire.SessionEntry{Op: wire.SessionKeep, Session: p.Session}
 	}
 	return wire.SessionEntry{Op: wire.SessionClose, Session: p.Session}
 }

@@ -11,6 +11,7 @@ type readBatch struct {
 	id      raft.ReadID
 	index   raft.Index
 	queries []query
+	bytes   int64 // what they count as until they are answered
 }
 
 func (b *readBatch) answer(err error) {
@@ -33,12 +34,22 @@ func (r *Replica) read(now time.Duration, qs []query) {
 		}
 		return
 	}
+	var bytes int64
+	for i := range qs {
+		bytes += qs[i].size()
+	}
+	r.countReads(bytes)
 	var memory []query
 	if n := len(r.idle); n > 0 {
 		memory = r.idle[n-1]
 		r.idle = r.idle[:n-1]
 	}
-	r.reads = append(r.reads, readBatch{id: r.readID, queries: append(memory[:0], qs...)})
+	r.reads = append(r.reads, readBatch{id: r.readID, queries: append(memory[:0], qs...), bytes: bytes})
+}
+
+func (r *Replica) countReads(bytes int64) {
+	r.bounds.unapplied.add(bytes)
+	r.shared.bounds.unapplied.add(bytes)
 }
 
 func (r *Replica) carryRead(read raft.Read) {
@@ -50,6 +61,7 @@ func (r *Replica) carryRead(read raft.Read) {
 		r.reads = append(r.reads[:k], r.reads[k+1:]...)
 		if read.Err != nil {
 			b.answer(r.refusal(read.Err))
+			r.countReads(-b.bytes)
 			r.recycle(b.queries)
 			return
 		}
@@ -75,10 +87,14 @@ func (r *Replica) dispatchReads() {
 			b.queries = confirmed(b.queries)
 		}
 		if len(b.queries) == 0 {
+			r.countReads(-b.bytes)
 			r.recycle(b.queries)
 			continue
 		}
-		r.add(&QueryJob{a: r.apply, queries: b.queries, memory: b.queries})
+		r.add(&QueryJob{
+			a: r.apply, queries: b.queries, memory: b.queries, bytes: b.bytes,
+			counted: [2]*Bound{&r.bounds.unapplied, &r.shared.bounds.unapplied},
+		})
 	}
 	clear(r.decided[len(kept):])
 	r.decided = kept
@@ -112,6 +128,8 @@ func (r *Replica) finishQuery(j *QueryJob) {
 		r.fail(j.err)
 		return
 	}
-	clear(j.memory)
-	r.recycle(j.memory)
+	if j.memory != nil {
+		clear(j.memory)
+		r.recycle(j.memory)
+	}
 }

@@ -37,23 +37,6 @@ func (d clientDoor) submitBarrier(group raft.GroupID, done Completion) {
 	d.submitQuery(group, query{confirm: true, done: done})
 }
 
-// submitLocal reads this server's own state, in the order of its applies. An empty machine has none: it may be waiting
-// for a snapshot.
-func (d clientDoor) submitLocal(id raft.GroupID, q []byte, done Completion) {
-	g := d.group(id)
-	switch {
-	case g == nil:
-		done.Complete(nil, fmt.Errorf("%w: %d", ErrNoGroup, id))
-	case len(q) > d.options.CommandBytesMax:
-		done.Complete(nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), d.options.CommandBytesMax))
-	case g.replica.apply.progress.Load() == 0:
-		done.Complete(nil, fmt.Errorf("%w: group %d has applied nothing on this server", ErrNotReady, id))
-	default:
-		queries := []query{{query: q, done: done}}
-		g.apply.push(&QueryJob{a: g.replica.apply, queries: queries, memory: queries})
-	}
-}
-
 func (d clientDoor) limits(id raft.GroupID) raft.GroupLimits {
 	g := d.group(id)
 	if g == nil {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
@@ -56,9 +55,6 @@ func (c *clientCall) answer(result []byte, err error) {
 
 // append lays the response. The caller holds k.mu.
 func (c *clientCall) append(out, result []byte, err error) []byte {
-	if c.method == wire.MethodSessionKeep && errors.Is(err, ErrSequence) {
-		return wire.AppendClientTrue(out, c.id) // refused for its number, so the session is there, and was just used
-	}
 	if err == nil && len(out)+len(result) > clientUnreadFactor*c.k.c.options.UnreadBytesMax {
 		err = fmt.Errorf("%w: answers are not read fast enough, and this one was withheld", ErrBusy)
 		if c.method == wire.MethodPropose {
@@ -101,7 +97,7 @@ func (k *clientConn) request(raw []byte) error {
 		b.Submit(Proposal{Group: r.Group, Kind: raft.KindCommand, Session: r.Session, Sequence: r.Sequence, Floor: r.Floor, Command: r.Body}, k.newCall(&r))
 	case wire.MethodQuery:
 		if r.Consistency == wire.ConsistencyLocal {
-			b.submitLocal(r.Group, r.Body, k.newCall(&r))
+			b.SubmitLocal(r.Group, r.Body, k.newCall(&r))
 		} else {
 			b.SubmitQuery(r.Group, r.Body, k.newCall(&r))
 		}
@@ -119,7 +115,7 @@ func (k *clientConn) request(raw []byte) error {
 	return nil
 }
 
-// session ends a session or keeps it. Zero names none: as a proposal it would open a session, or run outside of any.
+// session ends a session or keeps it. Zero names none: as a proposal it would open a session.
 func (k *clientConn) session(r *wire.ClientRequest) {
 	if r.Session == 0 {
 		k.respond(r, func(out []byte) []byte {
@@ -127,11 +123,7 @@ func (k *clientConn) session(r *wire.ClientRequest) {
 		})
 		return
 	}
-	p := Proposal{Group: r.Group, Kind: raft.KindSession, Session: r.Session}
-	if r.Method == wire.MethodSessionKeep {
-		// A command with number 0 uses its session and is never executed, because floors begin at 1.
-		p.Kind = raft.KindCommand
-	}
+	p := Proposal{Group: r.Group, Kind: raft.KindSession, Session: r.Session, Keep: r.Method == wire.MethodSessionKeep}
 	k.c.backend.Submit(p, k.newCall(r))
 }
 

@@ -18,7 +18,7 @@ import (
 type clientBackend interface {
 	Submit(p Proposal, done Completion)
 	SubmitQuery(group raft.GroupID, query []byte, done Completion)
-	submitLocal(group raft.GroupID, query []byte, done Completion)
+	SubmitLocal(group raft.GroupID, query []byte, done Completion)
 	submitBarrier(group raft.GroupID, done Completion)
 	hello() wire.ClientHello
 	limits(group raft.GroupID) raft.GroupLimits

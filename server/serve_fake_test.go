@@ -53,12 +53,12 @@ func (f *fakeDoor) execute(p Proposal) ([]byte, error) {
 		return nil, &NotLeaderError{Leader: 2, Address: "two.example:7400"}
 	case p.Kind == raft.KindSession && p.Session == 0:
 		return wire.AppendSessionID(nil, 77), nil
-	case p.Kind == raft.KindSession:
+	case p.Kind == raft.KindSession && !p.Keep:
 		return nil, nil
 	case p.Session != 0 && p.Session != 77:
 		return nil, fmt.Errorf("%w: session %d", ErrSessionExpired, p.Session)
-	case p.Session == 77 && p.Sequence == 0:
-		return nil, ErrSequence
+	case p.Kind == raft.KindSession:
+		return nil, nil
 	}
 	f.applied = append(f.applied, string(p.Command))
 	if f.result != nil {
@@ -85,7 +85,7 @@ func (f *fakeDoor) count() int {
 	return len(f.held)
 }
 
-func (f *fakeDoor) SubmitQuery(group raft.GroupID, q []byte, done Completion) {
+func (f *fakeDoor) SubmitQuery(_ raft.GroupID, q []byte, done Completion) {
 	if f.result != nil {
 		done.Complete(f.result, nil)
 		return
@@ -93,7 +93,7 @@ func (f *fakeDoor) SubmitQuery(group raft.GroupID, q []byte, done Completion) {
 	done.Complete(append([]byte("read "), q...), nil)
 }
 
-func (f *fakeDoor) submitLocal(_ raft.GroupID, q []byte, done Completion) {
+func (f *fakeDoor) SubmitLocal(_ raft.GroupID, q []byte, done Completion) {
 	done.Complete(append([]byte("local "), q...), nil)
 }
 

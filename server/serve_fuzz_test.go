@@ -11,8 +11,12 @@ import (
 // but what a client can read.
 func FuzzServeConn(f *testing.F) {
 	for _, r := range []wire.ClientRequest{
-		propose(1, "x"), {ID: 2, Method: wire.MethodHello, Version: 1}, {ID: 3, Method: wire.MethodSessionOpen, Group: 1},
-		{ID: 4, Method: wire.MethodStatus}, {ID: 5, Method: wire.MethodQuery, Group: 1, Body: []byte("q")}, {Notification: true, Method: wire.MethodPing},
+		propose(1, "x"),
+		{ID: 2, Method: wire.MethodHello, Version: 1},
+		{ID: 3, Method: wire.MethodSessionOpen, Group: 1},
+		{ID: 4, Method: wire.MethodStatus},
+		{ID: 5, Method: wire.MethodQuery, Group: 1, Body: []byte("q")},
+		{Notification: true, Method: wire.MethodPing},
 	} {
 		f.Add(wire.AppendClientRequest(nil, &r))
 	}

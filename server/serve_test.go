@@ -117,7 +117,7 @@ func TestWrongClusterOrVersionEndsTheConnectionBeforeAnythingBehindIt(t *testing
 
 func TestGarbageIsToldWhyAndDropped(t *testing.T) {
 	for _, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00", "\x93\x00\x01\x02", "\xc1", "\x94\x00\x01\xc1"} {
-		served(t, ClientOptions{}, func(t *testing.T, f *fakeDoor, c *clients) {
+		served(t, ClientOptions{}, func(t *testing.T, _ *fakeDoor, c *clients) {
 			v := visit(t, c)
 			_, err := v.conn.Write([]byte(garbage))
 			require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestGarbageIsToldWhyAndDropped(t *testing.T) {
 }
 
 func TestRequestThatClaimsTooMuchIsRefusedBeforeItsBytesCome(t *testing.T) {
-	served(t, ClientOptions{}, func(t *testing.T, f *fakeDoor, c *clients) {
+	served(t, ClientOptions{}, func(t *testing.T, _ *fakeDoor, c *clients) {
 		v := visit(t, c)
 		_, err := v.conn.Write([]byte("\x94\x00\x09\xa7propose\x95\x01\x00\x00\x00\xc6\xff\xff\xff\xff"))
 		require.NoError(t, err)
@@ -345,7 +345,7 @@ func TestLogOfBadClientsIsBounded(t *testing.T) {
 }
 
 func TestConnectionsBeyondTheBoundAreClosedAtOnce(t *testing.T) {
-	served(t, ClientOptions{ConnectionsMax: 2}, func(t *testing.T, f *fakeDoor, c *clients) {
+	served(t, ClientOptions{ConnectionsMax: 2}, func(t *testing.T, _ *fakeDoor, c *clients) {
 		one, two := visit(t, c), visit(t, c)
 		require.NoError(t, one.ask(wire.ClientRequest{ID: 1, Method: wire.MethodPing}).Err)
 		require.NoError(t, two.ask(wire.ClientRequest{ID: 1, Method: wire.MethodPing}).Err)
@@ -400,7 +400,7 @@ func transientErrors(n int) (all []error) {
 }
 
 func TestServeOutlivesWhatPassesAndReportsWhatDoesNot(t *testing.T) {
-	served(t, ClientOptions{}, func(t *testing.T, f *fakeDoor, c *clients) {
+	served(t, ClientOptions{}, func(t *testing.T, _ *fakeDoor, c *clients) {
 		broken := errors.New("broken for good")
 		begin := time.Now()
 		err := c.serve(&failingListener{errors: append(transientErrors(20), broken)})

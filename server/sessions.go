@@ -141,6 +141,16 @@ func (t *sessions) open(index raft.Index, time int64) uint64 {
 	return s.ID
 }
 
+// keep uses a session.
+func (t *sessions) keep(id uint64, index raft.Index, time int64) error {
+	s, ok := t.byID[id]
+	if !ok {
+		return fmt.Errorf("%w: session %d", ErrSessionExpired, id)
+	}
+	t.use(s, index, time)
+	return nil
+}
+
 func (t *sessions) close(id uint64) {
 	if s, ok := t.byID[id]; ok {
 		t.drop(s)

@@ -128,7 +128,7 @@ func (r *Replica) offerWritten(now time.Duration) {
 }
 
 // offered looks whether the Node asks for the pointer; if it does not, a newer snapshot was installed meanwhile.
-func (s *snapshotState) offered(r *Replica, save *raft.Save) {
+func (s *snapshotState) offered(save *raft.Save) {
 	if s.pending == 0 {
 		return
 	}

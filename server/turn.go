@@ -45,7 +45,7 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	r.read(now, in.queries)
 	r.wantSnapshots(in.snapshots)
 	r.node.CacheFrom(r.tail.first())
-	r.carry(now, r.node.Actions())
+	r.carry(r.node.Actions())
 	if r.fence != nil {
 		return r.stopped()
 	}
@@ -193,6 +193,7 @@ func (r *Replica) stopped() *Work {
 	for _, list := range [][]readBatch{r.reads, r.decided} {
 		for _, b := range list {
 			b.answer(why)
+			r.countReads(-b.bytes)
 		}
 	}
 	r.reads, r.decided, r.held = nil, nil, nil

@@ -18,13 +18,15 @@ type Completion interface {
 }
 
 // Proposal asks for one entry. KindCommand carries an application's command, in a session or, with Session 0, outside of
-// any. KindSession opens a session where Session is 0 and closes it where it is not.
+// any. KindSession opens a session where Session is 0; where it is not, it closes the session or, with Keep, uses it, so
+// that it does not expire.
 type Proposal struct {
 	Group    raft.GroupID
 	Kind     raft.Kind
 	Session  uint64
 	Sequence uint64
 	Floor    uint64 // the lowest sequence that the client still waits for
+	Keep     bool   // KindSession: the session stays open
 	// Command must not change until Complete was called.
 	Command []byte
 }
@@ -96,5 +98,4 @@ func unknown(why error) error {
 // unknownFor keeps the reasons that are the same for many waiters from being built for each.
 var (
 	errUnknownDeposed = fmt.Errorf("%w: leadership was lost before the entry was committed", ErrUnknown)
-	errUnknownClosed  = fmt.Errorf("%w: %w", ErrUnknown, ErrClosed)
 )

@@ -52,8 +52,8 @@ var strangersWords = []struct {
 	atOnce bool
 	says   string
 }{
-	{"HTTP", []byte("GET / HTTP/1.1\r\nHost: oarlock\r\n\r\n"), true, "malformed request"},
-	{"TLS", []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), true, "malformed request"},
+	{"HTTP", []byte("GET / HTTP/1.1\r\nHost: oarlock\r\n\r\n"), true, "malformed"},
+	{"TLS", []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), true, "malformed"},
 	{"noise", noise(1, 1<<20), true, ""},
 	{"a command of 4 GiB", append([]byte("\x94\x00\x01\xa7propose\x95\x01\x00\x00\x00\xc6\xff\xff\xff\xff"), noise(2, 100<<10)...), true, "command too large"},
 	{"an array of 4 Gi", append([]byte("\xdd\xff\xff\xff\xff"), make([]byte, 1000)...), true, "command too large"},

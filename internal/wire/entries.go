@@ -56,6 +56,8 @@ const (
 	SessionOpen SessionOp = 1
 	// SessionClose ends the session that the entry names. Ending one that is gone is no error.
 	SessionClose SessionOp = 2
+	// SessionKeep uses the session that the entry names and does nothing else, so that it does not expire.
+	SessionKeep SessionOp = 3
 )
 
 // SessionEntry is the body of an entry of kind session: a MessagePack array of the operation and the session's id,
@@ -79,7 +81,7 @@ func DecodeSessionEntry(b []byte) (SessionEntry, error) {
 	c.array(2)
 	op := c.uint()
 	e := SessionEntry{Op: SessionOp(op), Session: c.uint()}
-	if op != uint64(SessionOpen) && op != uint64(SessionClose) {
+	if op < uint64(SessionOpen) || op > uint64(SessionKeep) {
 		c.fail("unknown session operation")
 	}
 	if err := c.end("session entry"); err != nil {

@@ -58,7 +58,7 @@ func TestSessionEntryOfAnUnknownOperationIsRefused(t *testing.T) {
 	got, err := DecodeSessionEntry(AppendSessionEntry(nil, e))
 	require.NoError(t, err)
 	require.Equal(t, e, got)
-	_, err = DecodeSessionEntry(AppendSessionEntry(nil, SessionEntry{Op: 3}))
+	_, err = DecodeSessionEntry(AppendSessionEntry(nil, SessionEntry{Op: 4}))
 	require.ErrorIs(t, err, ErrMalformed)
 }
 
@@ -69,6 +69,7 @@ func TestEntriesAndStateRecordsKeepTheirBytes(t *testing.T) {
 		{"command of 300 bytes", AppendCommand(nil, Command{Command: bytes.Repeat([]byte{1}, 300)})},
 		{"session opened", AppendSessionEntry(nil, SessionEntry{Op: SessionOpen})},
 		{"session 300 closed", AppendSessionEntry(nil, SessionEntry{Op: SessionClose, Session: 300})},
+		{"session 300 kept", AppendSessionEntry(nil, SessionEntry{Op: SessionKeep, Session: 300})},
 		{"id of a session", AppendSessionID(nil, 300)},
 		{"state", AppendApplied(nil, Applied{Index: 9, Term: 2, Time: 77, Chain: 1 << 63, MembershipIndex: 3, Membership: []byte{1, 2}, Sessions: 2})},
 		{"session", AppendSession(nil, Session{ID: 5, Floor: 6, UsedIndex: 700, UsedTime: 80_000, Results: 9})},

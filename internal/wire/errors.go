@@ -46,8 +46,8 @@ var (
 
 	// ErrTooLarge: the command or query is longer than the server takes.
 	ErrTooLarge = errors.New("oarlock: command too large")
-	// ErrMalformed: the request breaks the protocol.
-	ErrMalformed = errors.New("oarlock: malformed request")
+	// ErrMalformed: a request, a frame or a record is not what its layout says.
+	ErrMalformed = errors.New("oarlock: malformed")
 	// ErrVersion: the two sides share no version of the protocol.
 	ErrVersion = errors.New("oarlock: protocol version not spoken here")
 	// ErrCluster: the server belongs to another cluster than the caller named.
