@@ -31,6 +31,15 @@ type World struct {
 	Loss float64
 	// DelayMax bounds how long a message, and a step of a job, takes: 2 ms if zero.
 	DelayMax time.Duration
+	// Repeat is the chance that a message arrives twice, between 0 and 1.
+	Repeat float64
+	// StepDelay, if it is not nil, says how long the next step of a job takes beyond its random delay: a slow disk, a
+	// slow machine.
+	StepDelay func(id raft.ServerID, j server.Job) time.Duration
+	// Done, if it is not nil, is told of each job that has ended, before its replica is. Servers may be stopped from it.
+	Done func(id raft.ServerID, j server.Job)
+	// Sent, if it is not nil, is shown each message that leaves, also one that is lost.
+	Sent func(m *raft.Message)
 	// Cut says whether nothing gets from one server to another; nil cuts nothing.
 	Cut func(from, to raft.ServerID) bool
 }
@@ -175,6 +184,9 @@ func (m *Member) turn() {
 }
 
 func (w *World) send(from *Member, m raft.Message) {
+	if w.Sent != nil {
+		w.Sent(&m)
+	}
 	lost := w.random.Float64() < w.Loss || w.Cut != nil && w.Cut(m.From, m.To)
 	w.note("%d to %d: %s, term %d, %d to %d, commit %d, match %d, reject %t, lost %t", m.From, m.To, m.Type, m.Term, m.First,
 		m.Next, m.Commit, m.Match, m.Reject, lost)
@@ -182,6 +194,13 @@ func (w *World) send(from *Member, m raft.Message) {
 		return
 	}
 	m.FromStore, m.FromRun = from.identity.Store, from.run
+	w.deliver(m)
+	if w.Repeat > 0 && w.random.Float64() < w.Repeat {
+		w.deliver(m)
+	}
+}
+
+func (w *World) deliver(m raft.Message) {
 	w.after(w.delay(), func() {
 		to := w.members[m.To]
 		if to == nil || !m.ToStore.IsZero() && m.ToStore != to.identity.Store {
@@ -195,7 +214,7 @@ func (w *World) send(from *Member, m raft.Message) {
 // start queues a job in its lane. A lane runs one job at a time, but for fills, which overlap each other too.
 func (m *Member) start(j server.Job) {
 	if j.Lane() == server.LaneFill {
-		m.world.after(m.world.delay(), func() { m.step(j, nil) })
+		m.world.after(m.stepDelay(j), func() { m.step(j, nil) })
 		return
 	}
 	m.lanes[j.Lane()] = append(m.lanes[j.Lane()], j)
@@ -205,7 +224,7 @@ func (m *Member) start(j server.Job) {
 }
 
 func (m *Member) runLane(lane server.Lane) {
-	m.world.after(m.world.delay(), func() {
+	m.world.after(m.stepDelay(m.lanes[lane][0]), func() {
 		m.step(m.lanes[lane][0], func() {
 			m.lanes[lane] = m.lanes[lane][1:]
 			if len(m.lanes[lane]) > 0 {
@@ -213,6 +232,14 @@ func (m *Member) runLane(lane server.Lane) {
 			}
 		})
 	})
+}
+
+func (m *Member) stepDelay(j server.Job) time.Duration {
+	d := m.world.delay()
+	if m.world.StepDelay != nil {
+		d += m.world.StepDelay(m.identity.Server, j)
+	}
+	return d
 }
 
 // step does one step of a job; next is called when the job is done.
@@ -223,10 +250,15 @@ func (m *Member) step(j server.Job, next func()) {
 	if m.replica.Err() != nil {
 		j.Drop(m.replica.Err())
 	} else if !j.Step() {
-		m.world.after(m.world.delay(), func() { m.step(j, next) })
+		m.world.after(m.stepDelay(j), func() { m.step(j, next) })
 		return
 	}
 	m.world.note("server %d: %T done", m.identity.Server, j)
+	if m.world.Done != nil {
+		if m.world.Done(m.identity.Server, j); m.down {
+			return
+		}
+	}
 	m.in.Finished = append(m.in.Finished, j)
 	if next != nil {
 		next()
