@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -138,6 +139,8 @@ func (r *Replica) restore(meta raft.SnapshotMeta) {
 
 func (r *Replica) finishRestore(now time.Duration, j *RestoreJob) {
 	switch {
+	case errors.Is(j.err, errBeforeMachine) && !j.start && j.pointer.Index < r.restoring.Index:
+		return // so long did it wait that newer snapshots took its file's place; the newest one's restore follows
 	case j.err != nil:
 		r.fail(j.err)
 		return
