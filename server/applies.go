@@ -169,7 +169,19 @@ func (r *Replica) finishRestore(now time.Duration, j *RestoreJob) {
 	}
 	r.restored = true
 	r.next, r.applied = max(r.next, j.at+1), max(r.applied, j.at)
+	r.dropCovered()
 	r.node.Applied(now, r.applied, j.due, j.hasDue)
+}
+
+// dropCovered answers those who wait for entries that no apply job will bring any more, because a snapshot covers them.
+// Whether the entries in it are theirs nobody here can say.
+func (r *Replica) dropCovered() {
+	k := r.waitersHead
+	for ; k < len(r.waiters) && r.waiters[k].index < r.next; k++ {
+		r.waiters[k].done.Complete(nil, ErrUnknown)
+		r.waiters[k].done = nil
+	}
+	r.waitersHead = k
 }
 
 // alone reports whether this server is the only voter.

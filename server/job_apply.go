@@ -54,6 +54,7 @@ func (j *ApplyJob) Step() (done bool) {
 	done = done || j.err != nil
 	if done && j.err == nil {
 		j.due, j.hasDue = j.a.nextDue()
+		j.giveUp(nil) // those whose entries a restore in between has covered
 	}
 	return done
 }

@@ -37,6 +37,8 @@ type chaos struct {
 	calm   bool
 	kind   int // of state machine
 
+	unappliedBytesMax int // zero: the default
+
 	servers [members]*chaosServer
 	watch   *watch
 	seen    map[string]int // what happened, so that a test can ask whether anything did
@@ -148,7 +150,7 @@ func (s *chaosServer) start() {
 	s.life++
 	s.member, err = c.world.Start(server.Options{
 		Log: s.log, Snapshots: s.files, Seed: c.seed*100 + uint64(s.id)*10 + uint64(s.life), TailBytesMax: 3000,
-		CommandBytesMax: 10_000, BlockBytesMax: blockBytesMax, FrameBytesMax: 40_000,
+		CommandBytesMax: 10_000, BlockBytesMax: blockBytesMax, FrameBytesMax: 40_000, UnappliedBytesMax: c.unappliedBytesMax,
 		Group: server.GroupOptions{
 			ID: 1, StateMachine: machine, Founders: founders, SnapshotLogBytes: 1500, SnapshotKeepBytes: 600,
 			Limits: raft.GroupLimits{

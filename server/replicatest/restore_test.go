@@ -12,9 +12,9 @@ import (
 )
 
 // calm is a world in which nothing goes wrong by itself.
-func calm(t *testing.T, kind int) *chaos {
+func calm(t *testing.T, kind, unappliedBytesMax int) *chaos {
 	c := newChaos(t, 3)
-	c.calm, c.kind = true, kind
+	c.calm, c.kind, c.unappliedBytesMax = true, kind, unappliedBytesMax
 	c.world.Loss, c.world.Repeat = 0, 0
 	for _, s := range c.servers {
 		s.start()
@@ -50,7 +50,7 @@ func (c *chaos) fill(n int) {
 
 func TestReplicaWhoseRestoreIsOvertakenByNewerSnapshotsRestoresTheNewest(t *testing.T) {
 	for kind := range 3 {
-		c := calm(t, kind)
+		c := calm(t, kind, 0)
 		c.fill(5)
 		slow := c.servers[0]
 		if slow == c.leader() {
@@ -85,5 +85,45 @@ func TestReplicaWhoseRestoreIsOvertakenByNewerSnapshotsRestoresTheNewest(t *test
 		c.fill(1)
 		c.world.Run(time.Second)
 		require.Equal(t, c.leader().machine, slow.machine)
+	}
+}
+
+func TestThoseWhoWaitForWhatASnapshotCoversAreAnswered(t *testing.T) {
+	for kind := range 3 {
+		c := calm(t, kind, blockBytesMax)
+		c.fill(5)
+		old := c.leader()
+		slow := true
+		c.world.StepDelay = func(id raft.ServerID, j server.Job) time.Duration {
+			if slow && id == old.id && j.Lane() == server.LaneApply {
+				return 10 * time.Second
+			}
+			return 0
+		}
+		const asked = 20
+		answers := 0
+		for range asked { // more than may be on the way to the machine at a time
+			old.member.Propose(server.Proposal{Group: 1, Kind: raft.KindCommand, Command: make([]byte, 9000)}, answer(func(_ []byte, err error) {
+				if answers++; err != nil {
+					require.ErrorIs(t, err, server.ErrUnknown)
+				}
+			}))
+		}
+		c.world.Run(100 * time.Millisecond)
+		st := old.member.Replica().Status()
+		require.Less(t, st.Applied, st.Commit)
+		c.world.Cut = func(from, to raft.ServerID) bool { return from == old.id || to == old.id }
+		for c.leader() == old {
+			c.world.Run(100 * time.Millisecond)
+		}
+		for range 3 { // the newest of them ends where the log ends
+			c.fill(10)
+			c.leader().member.TakeSnapshot(answer(func(_ []byte, err error) { require.NoError(t, err) }))
+			c.world.Run(time.Second)
+		}
+		slow, c.world.Cut = false, nil
+		c.world.Run(30 * time.Second)
+		require.Equal(t, c.leader().machine, old.machine)
+		require.Equal(t, asked, answers)
 	}
 }
