@@ -94,6 +94,9 @@ func (s *Server) shutDown(parts bool) error {
 	s.chunks.close()
 	s.hub.close()
 	c.wait(s.logged, "the logger does not return")
+	if !c.wait(after(func() { s.opening <- struct{}{}; <-s.opening }), "a group that is being opened is stuck in the log") {
+		quiet = false
+	}
 	if parts && quiet {
 		if err := s.options.Log.Close(); err != nil {
 			closeErr = errors.Join(closeErr, fmt.Errorf("close the log: %w", err))

@@ -23,7 +23,8 @@ type Server struct {
 	clock   Clock
 
 	groups    atomic.Pointer[map[raft.GroupID]*group]
-	mu        sync.Mutex // changes groups, opening, failed
+	opening   chan struct{} // has room for the one group that is being opened, which waits for the log
+	mu        sync.Mutex    // changes groups, closing, failed; never held while something is waited for
 	closing   bool
 	failed    error // why the store was given up
 	doneOnce  sync.Once
@@ -59,7 +60,7 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{shared: shared, options: shared.options, clock: o.Clock, done: make(chan struct{}), logged: make(chan struct{})}
+	s := &Server{shared: shared, options: shared.options, clock: o.Clock, done: make(chan struct{}), logged: make(chan struct{}), opening: make(chan struct{}, 1)}
 	if s.clock == nil {
 		// The origin lies before the start, because a time of zero means none.
 		s.clock = machineClock{start: time.Now().Add(-time.Hour)}
@@ -89,15 +90,13 @@ func Open(o Options) (*Server, error) {
 // OpenGroup adds a replica. It returns once the log was read; the state machine is restored beside, and what is asked of
 // it meanwhile waits. A group is opened once in a server's life.
 func (s *Server) OpenGroup(g GroupOptions) error {
+	s.opening <- struct{}{}
+	defer func() { <-s.opening }()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closing:
-		return fmt.Errorf("server: open group %d: %w", g.ID, ErrClosed)
-	case s.failed != nil:
-		return fmt.Errorf("server: open group %d: %w", g.ID, fenced(s.failed))
-	case s.group(g.ID) != nil:
-		return fmt.Errorf("server: group %d is open already", g.ID)
+	err := s.mayOpen(g.ID)
+	s.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	r, err := NewReplica(s.shared, g, s.clock.Now())
 	if err != nil {
@@ -107,11 +106,38 @@ func (s *Server) OpenGroup(g GroupOptions) error {
 	opened.inbox = newInbox(&r.bounds, &s.shared.bounds)
 	opened.apply.init(opened)
 	opened.files.init(opened)
-	next := maps.Clone(*s.groups.Load())
-	next[g.ID] = opened
-	s.groups.Store(&next)
+	if err := s.enter(opened); err != nil {
+		s.shared.tails.replicas.Add(-1)
+		return err
+	}
 	opened.due.Store(true)
 	opened.wake()
+	return nil
+}
+
+// mayOpen says why a group cannot be opened. The caller holds s.mu.
+func (s *Server) mayOpen(id raft.GroupID) error {
+	switch {
+	case s.closing:
+		return fmt.Errorf("server: open group %d: %w", id, ErrClosed)
+	case s.failed != nil:
+		return fmt.Errorf("server: open group %d: %w", id, fenced(s.failed))
+	case s.group(id) != nil:
+		return fmt.Errorf("server: group %d is open already", id)
+	}
+	return nil
+}
+
+// enter puts a group among the others, unless the server has ended while the log was read.
+func (s *Server) enter(g *group) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.mayOpen(g.id); err != nil {
+		return err
+	}
+	next := maps.Clone(*s.groups.Load())
+	next[g.id] = g
+	s.groups.Store(&next)
 	return nil
 }
 

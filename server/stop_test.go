@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/memlog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
@@ -16,6 +17,53 @@ import (
 )
 
 var errDisk = errors.New("the disk is on fire")
+
+// stuckLoad is a log whose Load of one group does not come back before it is let go.
+type stuckLoad struct {
+	persistentlog.PersistentLog
+	loading, letGo chan struct{}
+}
+
+func (l *stuckLoad) Load(id raft.GroupID) (persistentlog.State, error) {
+	if id == 7 {
+		close(l.loading)
+		<-l.letGo
+	}
+	return l.PersistentLog.Load(id)
+}
+
+func TestGroupWhoseLoadIsStuckHoldsUpNeitherStatusNorClose(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		log := &stuckLoad{loading: make(chan struct{}), letGo: make(chan struct{})}
+		c := newCluster(t, 1, func(c *cluster) {
+			c.options = func(o *server.Options) {
+				log.PersistentLog = o.Log
+				o.Log = log
+			}
+		}).start()
+		m := c.members[0]
+		c.leader()
+		opened := make(chan error, 1)
+		go func() {
+			opened <- m.server.OpenGroup(server.GroupOptions{ID: 7, StateMachine: new(ledger), Founders: c.founders()})
+		}()
+		<-log.loading
+		begin := time.Now()
+		require.NoError(t, m.server.Status().Err)
+		require.Zero(t, time.Since(begin))
+		closed := make(chan error, 1)
+		go func() { closed <- m.server.Close() }()
+		var err error
+		select {
+		case err = <-closed:
+		case <-time.After(time.Minute):
+		}
+		require.ErrorContains(t, err, "a group that is being opened")
+		close(log.letGo)
+		require.ErrorIs(t, <-opened, server.ErrClosed)
+		m.server = nil // it has said what was stuck; the log stays open
+	})
+}
 
 func TestFailedSaveStopsTheReplicaAndTheOthersGoOn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
