@@ -69,8 +69,22 @@ const (
 	chunkPause   = 100 * time.Millisecond
 )
 
-// fetch runs a transfer with several requests under way.
+// fetch runs a transfer once the one that it replaces, which was cancelled, has let go of its file. It is called in a turn.
 func (s *Server) fetch(g *group, j *FetchJob) {
+	before, ended := g.fetched, make(chan struct{})
+	g.fetched = ended
+	if before == nil {
+		s.fetchNow(g, j, ended)
+		return
+	}
+	s.elastic.run(func() {
+		<-before
+		s.fetchNow(g, j, ended)
+	})
+}
+
+// fetchNow runs a transfer with several requests under way.
+func (s *Server) fetchNow(g *group, j *FetchJob, ended chan<- struct{}) {
 	left := new(atomic.Int32)
 	left.Store(fetchOutstandingMax)
 	for range fetchOutstandingMax {
@@ -78,6 +92,7 @@ func (s *Server) fetch(g *group, j *FetchJob) {
 			s.fetchSome(j)
 			if left.Add(-1) == 0 {
 				j.cancel()
+				close(ended)
 				g.finished(j)
 			}
 		})

@@ -23,6 +23,7 @@ type group struct {
 	apply   lane
 	files   lane
 	peers   []raft.Member // guarded by Server.peersMu
+	fetched chan struct{} // closed when the latest transfer has ended; the turn's
 
 	// Guarded by writer.mu.
 	saves      []*SaveJob
