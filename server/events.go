@@ -3,6 +3,7 @@ package server
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/oarlock/oarlock/raft"
 )
@@ -24,12 +25,14 @@ const (
 	EventTrouble                            // Err: something failed and will be tried again, or needs an operator
 	EventFenced                             // Err: the replica has stopped for good
 	EventDroppedEvents                      // Dropped: the subscriber was too slow for so many
+	EventSlowApply                          // Elapsed: one step of applying took at least Options.SlowApplyMin; Index: its last entry
 )
 
 var eventNames = [...]string{
 	EventTrace: "trace", EventRole: "role", EventLeader: "leader", EventMembership: "membership", EventSnapshot: "snapshot",
 	EventSnapshotFetch: "snapshot fetch", EventInstalled: "installed", EventCompacted: "compacted", EventDropped: "dropped message",
 	EventTrouble: "trouble", EventFenced: "fenced", EventDroppedEvents: "dropped events",
+	EventSlowApply: "slow apply",
 }
 
 // String returns the kind's name.
@@ -51,6 +54,7 @@ type Event struct {
 	Err     error
 	Trace   raft.Trace
 	Dropped uint64
+	Elapsed time.Duration
 }
 
 func (r *Replica) event(e Event) {

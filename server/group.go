@@ -263,9 +263,21 @@ func (l *lane) do(j Job) {
 			j.Drop(why)
 			break
 		}
-		if j.Step() {
+		began := l.g.s.clock.Now()
+		done := j.Step()
+		if a, ok := j.(*ApplyJob); ok {
+			l.g.timed(a, l.g.s.clock.Now()-began)
+		}
+		if done {
 			break
 		}
+	}
+}
+
+// timed tells who watches of a state machine that holds up what comes behind it.
+func (g *group) timed(j *ApplyJob, took time.Duration) {
+	if took >= g.s.options.SlowApplyMin {
+		g.s.hub.publish([]Event{{Kind: EventSlowApply, Group: g.id, Index: j.to - 1, Elapsed: took}})
 	}
 }
 

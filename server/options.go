@@ -51,6 +51,9 @@ type Options struct {
 	// Clients bounds what clients may take (Serve, ServeConn).
 	Clients ClientOptions
 
+	// SlowApplyMin is how long one step of applying, some MiB of commands at most, takes before EventSlowApply: 250 ms.
+	SlowApplyMin time.Duration
+
 	// Workers is how many goroutines run replicas: GOMAXPROCS.
 	Workers int
 	// CloseTimeout bounds Close: 10 s.
@@ -115,6 +118,7 @@ func (o Options) withDefaults() Options {
 		orDefault(all, 256<<20)
 	}
 	orDefault(&o.CloseTimeout, 10*time.Second)
+	orDefault(&o.SlowApplyMin, 250*time.Millisecond)
 	return o
 }
 

@@ -159,6 +159,9 @@ func logEvent(log *slog.Logger, e Event) {
 		attrs = append(attrs, slog.String("role", e.Role.String()))
 	case EventTrouble, EventDropped:
 		level = slog.LevelWarn
+	case EventSlowApply:
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.Duration("took", e.Elapsed))
 	case EventFenced:
 		level = slog.LevelError
 		if errors.Is(e.Err, ErrClosed) { // nothing has failed: somebody closed the server
