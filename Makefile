@@ -18,8 +18,10 @@ help: ## this list
 tools:
 	@sh scripts/tools.sh
 
-demo: tools ## three servers in one terminal: write, lose the leader, read
-	@$(GO) run ./cmd/oarlock demo
+demo: tools ## three servers on real disks and sockets: kill the leader, lose nothing
+	@echo "building oarlock (the first time this fetches and compiles what it needs: a minute or two)"
+	@$(GO) build -trimpath -o bin/oarlock ./cmd/oarlock
+	@bin/oarlock demo
 
 test: tools ## all that CI runs: vet, rules, tests, race detector, cross builds
 	@GO="$(GO)" sh scripts/test.sh
