@@ -264,7 +264,9 @@ func (a *applier) clearBatch(calls []call) {
 // giveUp answers those whose commands were in a batch that failed.
 func (a *applier) giveUp(why error) {
 	for _, c := range a.calls {
-		answerUnknown(c.done, why)
+		if c.done != nil {
+			lastWord(c.done, unknown(why))
+		}
 	}
 	a.calls = nil
 }

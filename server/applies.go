@@ -178,7 +178,7 @@ func (r *Replica) finishRestore(now time.Duration, j *RestoreJob) {
 func (r *Replica) dropCovered() {
 	k := r.waitersHead
 	for ; k < len(r.waiters) && r.waiters[k].index < r.next; k++ {
-		r.waiters[k].done.Complete(nil, ErrUnknown)
+		r.answer(r.waiters[k].done, nil, ErrUnknown)
 		r.waiters[k].done = nil
 	}
 	r.waitersHead = k

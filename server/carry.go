@@ -24,7 +24,7 @@ func (r *Replica) carry(a *raft.Actions) {
 			return
 		}
 	}
-	r.snapshot.offered(&a.Save)
+	r.snapshotOffered(&a.Save)
 	r.carryRole(a)
 	for i := range a.Sends {
 		r.carrySend(&a.Sends[i])
@@ -183,7 +183,7 @@ func (r *Replica) dropWaiters(commit raft.Index) {
 	}
 	lost := r.waiters[k:]
 	for i := range lost {
-		lost[i].done.Complete(nil, errUnknownDeposed)
+		r.answer(lost[i].done, nil, errUnknownDeposed)
 	}
 	clear(lost)
 	r.waiters = r.waiters[:k]

@@ -49,14 +49,18 @@ type Inputs struct {
 // giveUp answers what a turn that ended half way did not take care of.
 func (in *Inputs) giveUp(why error) {
 	for ; in.proposed < len(in.proposals); in.proposed++ {
-		in.proposals[in.proposed].done.Complete(nil, why)
+		lastWord(in.proposals[in.proposed].done, why)
 	}
 	if !in.asked {
 		in.asked = true
 		for i := range in.queries {
-			in.queries[i].done.Complete(nil, why)
+			lastWord(in.queries[i].done, why)
 		}
 	}
+	for _, done := range in.snapshots {
+		lastWord(done, why)
+	}
+	in.snapshots = in.snapshots[:0]
 }
 
 func (in *Inputs) empty() bool {

@@ -112,7 +112,7 @@ func (j *ApplyJob) Drop(why error) {
 // them does not matter any more.
 func (j *ApplyJob) giveUp(why error) {
 	for _, w := range j.waiters {
-		w.done.Complete(nil, unknown(why))
+		lastWord(w.done, unknown(why))
 	}
 	j.waiters = nil
 }
@@ -159,7 +159,7 @@ func (j *QueryJob) Drop(why error) {
 	j.err = why
 	defer j.release()
 	for _, q := range j.queries {
-		q.done.Complete(nil, fenced(why))
+		lastWord(q.done, fenced(why))
 	}
 	j.queries = nil
 }

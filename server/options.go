@@ -27,6 +27,8 @@ type Options struct {
 
 	// Logger takes what happens, on a goroutine of its own, so that a slow one delays nothing but itself. nil logs nothing.
 	Logger *slog.Logger
+	// TraceLogger takes what the consensus module tells of itself, at debug; nil is Logger.
+	TraceLogger *slog.Logger
 	// Clock tells the time; nil is the machine's monotonic clock.
 	Clock Clock
 	// Seed makes the election timeouts; 0 draws one.

@@ -83,7 +83,7 @@ func (r *Replica) propose(now time.Duration, in *Inputs) {
 		if err != nil {
 			err = r.refusal(err)
 			for i := range ps[:n] {
-				ps[i].done.Complete(nil, err)
+				r.answer(ps[i].done, nil, err)
 			}
 		} else {
 			r.build(first, ps[:n], bytes)

@@ -14,11 +14,12 @@ type readBatch struct {
 	bytes   int64 // what they count as until they are answered
 }
 
-func (b *readBatch) answer(err error) {
+func (r *Replica) answerBatch(b *readBatch, err error) {
 	for i := range b.queries {
-		b.queries[i].done.Complete(nil, err)
+		r.answer(b.queries[i].done, nil, err)
 	}
 	clear(b.queries)
+	r.countReads(-b.bytes)
 }
 
 // read has the Node confirm everything that arrived in this turn at once (dissertation 6.4).
@@ -30,7 +31,7 @@ func (r *Replica) read(now time.Duration, qs []query) {
 	if err := r.node.ReadIndex(now, r.readID); err != nil {
 		err = r.refusal(err)
 		for i := range qs {
-			qs[i].done.Complete(nil, err)
+			r.answer(qs[i].done, nil, err)
 		}
 		return
 	}
@@ -60,8 +61,7 @@ func (r *Replica) carryRead(read raft.Read) {
 		b := r.reads[k]
 		r.reads = append(r.reads[:k], r.reads[k+1:]...)
 		if read.Err != nil {
-			b.answer(r.refusal(read.Err))
-			r.countReads(-b.bytes)
+			r.answerBatch(&b, r.refusal(read.Err))
 			r.recycle(b.queries)
 			return
 		}
@@ -84,7 +84,7 @@ func (r *Replica) dispatchReads() {
 			continue
 		}
 		if b.index <= r.applied {
-			b.queries = confirmed(b.queries)
+			b.queries = r.confirmed(b.queries)
 		}
 		if len(b.queries) == 0 {
 			r.countReads(-b.bytes)
@@ -101,11 +101,11 @@ func (r *Replica) dispatchReads() {
 }
 
 // confirmed answers the queries that ask for no more than the moment and returns the others.
-func confirmed(qs []query) []query {
+func (r *Replica) confirmed(qs []query) []query {
 	kept := qs[:0]
 	for _, q := range qs {
 		if q.confirm {
-			q.done.Complete(nil, nil)
+			r.answer(q.done, nil, nil)
 			continue
 		}
 		kept = append(kept, q)

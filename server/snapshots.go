@@ -33,8 +33,10 @@ type logMark struct {
 const markBytesMax = 1 << 20
 
 // wantSnapshots takes what TakeSnapshot asks for.
-func (r *Replica) wantSnapshots(asked []Completion) {
-	r.snapshot.then = append(r.snapshot.then, asked...)
+func (r *Replica) wantSnapshots(in *Inputs) {
+	r.snapshot.then = append(r.snapshot.then, in.snapshots...)
+	clear(in.snapshots)
+	in.snapshots = in.snapshots[:0]
 }
 
 // helpEvery is how often a leader takes a snapshot because a follower cannot restore its own.
@@ -61,7 +63,7 @@ func (r *Replica) startSnapshot() {
 	if !s.wanted && r.applied <= s.pointer && r.next == r.applied+1 {
 		s.now, s.then = append(s.now, s.then...), s.then[:0]
 		s.logBytes = 0
-		s.answer(nil) // the newest one says it all
+		r.answerSnapshots(nil) // the newest one says it all
 		return
 	}
 	s.now, s.then = s.then, nil
@@ -69,24 +71,23 @@ func (r *Replica) startSnapshot() {
 	r.add(&CaptureJob{a: r.apply})
 }
 
-// answer tells everybody who asked, those who asked late included if there is a reason.
-func (s *snapshotState) answer(err error) {
-	for _, done := range s.now {
-		done.Complete(nil, err)
-	}
+// answerSnapshots tells everybody who asked, those who asked late included if there is a reason.
+func (r *Replica) answerSnapshots(err error) {
+	s := &r.snapshot
+	asked := s.now
 	s.now = nil
 	if err != nil {
-		for _, done := range s.then {
-			done.Complete(nil, err)
-		}
-		s.then = nil
+		asked, s.then = append(asked, s.then...), nil
+	}
+	for _, done := range asked {
+		r.answer(done, nil, err)
 	}
 }
 
 func (r *Replica) snapshotFailed(err error) {
 	r.snapshot.running = false
 	r.event(Event{Kind: EventTrouble, Err: err})
-	r.snapshot.answer(err)
+	r.answerSnapshots(err)
 }
 
 func (r *Replica) finishCapture(j *CaptureJob) {
@@ -127,14 +128,15 @@ func (r *Replica) offerWritten(now time.Duration) {
 	r.node.Snapshotted(now, meta)
 }
 
-// offered looks whether the Node asks for the pointer; if it does not, a newer snapshot was installed meanwhile.
-func (s *snapshotState) offered(save *raft.Save) {
+// snapshotOffered looks whether the Node asks for the pointer; if it does not, a newer snapshot was installed meanwhile.
+func (r *Replica) snapshotOffered(save *raft.Save) {
+	s := &r.snapshot
 	if s.pending == 0 {
 		return
 	}
 	if save.Snapshot == nil || save.Snapshot.Index < s.pending {
 		s.running = false
-		s.answer(nil)
+		r.answerSnapshots(nil)
 	}
 	s.pending = 0
 }
@@ -150,7 +152,7 @@ func (r *Replica) pointerSaved(now time.Duration, meta raft.SnapshotMeta) {
 	}
 	r.add(j)
 	s.running = false
-	s.answer(nil)
+	r.answerSnapshots(nil)
 }
 
 func (r *Replica) finishCompact(now time.Duration, j *CompactJob) {

@@ -132,9 +132,17 @@ func (s *Server) startLogger() {
 	}
 	sub := s.hub.subscribe(logEventsMax)
 	log := s.options.Logger.With("server", uint64(s.shared.identity.Server))
+	traces := log
+	if s.options.TraceLogger != nil {
+		traces = s.options.TraceLogger.With("server", uint64(s.shared.identity.Server))
+	}
 	go func() {
 		defer close(s.logged)
 		for e := range sub.Events() {
+			if e.Kind == EventTrace {
+				logEvent(traces, e)
+				continue
+			}
 			logEvent(log, e)
 		}
 	}()

@@ -43,7 +43,7 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	}
 	in.asked = true
 	r.read(now, in.queries)
-	r.wantSnapshots(in.snapshots)
+	r.wantSnapshots(in)
 	r.node.CacheFrom(r.tail.first())
 	r.carry(r.node.Actions())
 	if r.fence != nil {
@@ -52,6 +52,9 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	r.dispatch()
 	r.startSnapshot()
 	r.tail.evict()
+	if r.fence != nil {
+		return r.stopped()
+	}
 	r.work.Deadline = r.node.Deadline()
 	return &r.work
 }
@@ -171,6 +174,9 @@ func (r *Replica) stopped() *Work {
 	clear(r.work.Sends)
 	r.work.Sends = r.work.Sends[:0]
 	for _, j := range r.work.Jobs {
+		if a, ok := j.(*ApplyJob); ok {
+			r.countQueued(-a.bytes) // it will not be given back
+		}
 		j.Drop(why)
 	}
 	clear(r.work.Jobs)
@@ -187,17 +193,16 @@ func (r *Replica) stopped() *Work {
 	r.waiters = append(r.waiters, r.fresh...)
 	r.fresh = nil
 	for _, w := range r.waiters[r.waitersHead:] {
-		w.done.Complete(nil, unknown(why))
+		r.answer(w.done, nil, unknown(why))
 	}
 	r.waiters, r.waitersHead = nil, 0
 	for _, list := range [][]readBatch{r.reads, r.decided} {
 		for _, b := range list {
-			b.answer(why)
-			r.countReads(-b.bytes)
+			r.answerBatch(&b, why)
 		}
 	}
 	r.reads, r.decided, r.held = nil, nil, nil
-	r.snapshot.answer(why)
+	r.answerSnapshots(why)
 	if r.fetch != nil {
 		r.fetch.Cancel()
 	}
@@ -211,13 +216,13 @@ func (r *Replica) stopped() *Work {
 func (r *Replica) refuseAll(in *Inputs) {
 	why := fenced(r.fence)
 	for i := range in.proposals {
-		in.proposals[i].done.Complete(nil, why)
+		r.answer(in.proposals[i].done, nil, why)
 	}
 	in.proposed, in.asked = len(in.proposals), true
 	for i := range in.queries {
-		in.queries[i].done.Complete(nil, why)
+		r.answer(in.queries[i].done, nil, why)
 	}
 	for _, done := range in.snapshots {
-		done.Complete(nil, why)
+		r.answer(done, nil, why)
 	}
 }

@@ -11,10 +11,25 @@ import (
 
 // Completion receives the answer of a Proposal or a query. Complete is called exactly once, on any goroutine, often one
 // that serves a whole group: it must not block, not ask for the Status of the server, and should do little. Submit and
-// SubmitQuery may be called from it. The result is the receiver's to keep and not to
+// SubmitQuery may be called from it. A panic in it stops the replica, like one in the state machine. The result is the receiver's to keep and not to
 // change: a session's table may hold the same bytes.
 type Completion interface {
 	Complete(result []byte, err error)
+}
+
+// answer answers from within a turn. What a Completion throws stops the replica at the end of the turn; those behind it
+// are answered all the same.
+func (r *Replica) answer(done Completion, result []byte, err error) {
+	var thrown error
+	defer func() { r.fail(thrown) }()
+	defer guard(func() string { return "a Completion" }, &thrown)
+	done.Complete(result, err)
+}
+
+// lastWord answers for a replica that has its reason to stop already, so that what a Completion throws changes nothing.
+func lastWord(done Completion, err error) {
+	defer func() { _ = recover() }()
+	done.Complete(nil, err)
 }
 
 // Proposal asks for one entry. KindCommand carries an application's command, in a session or, with Session 0, outside of
