@@ -105,6 +105,29 @@ func TestDurableMachineThatIsAheadOfWhatTheLogKnowsToBeCommittedMayTakeASnapshot
 	})
 }
 
+func TestDurableMachineBehindADamagedSnapshotGoesOnByTheLog(t *testing.T) {
+	for _, lost := range []int{4, 100} { // the machine is behind the snapshot, or as good as new
+		inBubble(t, func(t *testing.T) {
+			c := newCluster(t, 1, durable).start()
+			m := c.members[0]
+			for k := range 5 {
+				c.propose(fmt.Sprint(k))
+			}
+			require.NoError(t, m.server.TakeSnapshot(t.Context(), group))
+			c.propose("behind the snapshot")
+			want := c.agree()
+			list, err := m.files.List(group)
+			require.NoError(t, err)
+			m.crash(0)
+			damage(t, m.dir, list[0].Index)
+			m.disk.lose(lost)
+			m.start()
+			c.leader()
+			require.Equal(t, want, c.agree())
+		})
+	}
+}
+
 // silent is a vault that keeps its state and never asks for the records.
 type silent struct{ vault }
 

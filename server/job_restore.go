@@ -57,10 +57,15 @@ func (j *RestoreJob) Step() (done bool) {
 func (j *RestoreJob) Drop(why error) { j.err = why }
 
 func (j *RestoreJob) fromStart() error {
+	var kept *keptMachine
 	if j.a.durable != nil {
-		done, err := j.fromMachine()
-		if done || err != nil {
+		var err error
+		if kept, err = j.loadMachine(); err != nil {
 			return err
+		}
+		if kept != nil && kept.index >= j.pointer.Index {
+			j.fromMachine(kept)
+			return nil
 		}
 	}
 	if j.pointer.IsZero() {
@@ -75,16 +80,26 @@ func (j *RestoreJob) fromStart() error {
 		return err
 	}
 	j.damaged = err
+	return j.fallBack(kept)
+}
+
+// fallBack looks for another place from which the log goes on without a gap: where a durable machine was found, an older
+// snapshot, the very beginning.
+func (j *RestoreJob) fallBack(kept *keptMachine) error {
+	if kept != nil && kept.index+1 >= j.first {
+		j.fromMachine(kept)
+		return nil
+	}
 	older, listErr := j.snapshots.List(j.a.group)
 	for _, meta := range older {
 		if meta.Index >= j.pointer.Index || meta.Index+1 < j.first {
 			continue
 		}
-		if err = j.from(meta); err == nil || !errors.Is(err, errBeforeMachine) {
+		if err := j.from(meta); err == nil || !errors.Is(err, errBeforeMachine) {
 			return err
 		}
 	}
-	if j.first == 1 && j.a.durable == nil {
+	if j.first == 1 && kept == nil { // a durable machine is new
 		j.a.begin(j.birth)
 		return nil
 	}
@@ -140,38 +155,47 @@ func (j *RestoreJob) verify(meta raft.SnapshotMeta) error {
 	return errors.Join(err, file.Close())
 }
 
-// fromMachine takes a durable machine at its word. done is false when it has to be restored first.
-func (j *RestoreJob) fromMachine() (done bool, err error) {
-	a := j.a
-	index, records, err := a.durable.Load()
+// keptMachine is what a durable machine was found with.
+type keptMachine struct {
+	index      raft.Index
+	at         wire.Applied
+	membership raft.Membership
+	sessions   []sessionImage
+}
+
+// loadMachine asks a durable machine where it stands: nil where it is new.
+func (j *RestoreJob) loadMachine() (*keptMachine, error) {
+	index, records, err := j.a.durable.Load()
 	if err != nil {
-		return false, fmt.Errorf("load the state machine: %w", err)
+		return nil, fmt.Errorf("load the state machine: %w", err)
 	}
 	at, images, err := readRecords(records)
-	switch {
+	switch end := max(j.next, j.pointer.Index+1); {
 	case err != nil:
-		return false, fmt.Errorf("load the state machine: %w", err)
+		return nil, fmt.Errorf("load the state machine: %w", err)
 	case at.Index != index:
-		return false, fmt.Errorf("the state machine is at %d and its records are at %d: they were not kept in one transaction", index, at.Index)
-	case raft.Index(index) >= max(j.next, j.pointer.Index+1):
-		return false, fmt.Errorf("the state machine is at %d and the log ends at %d: its storage belongs to another log, or the log was put back to an older copy",
-			index, max(j.next, j.pointer.Index+1)-1)
-	case raft.Index(index) < j.pointer.Index:
-		return false, nil
+		return nil, fmt.Errorf("the state machine is at %d and its records are at %d: they were not kept in one transaction", index, at.Index)
+	case raft.Index(index) >= end:
+		return nil, fmt.Errorf("the state machine is at %d and the log ends at %d: its storage belongs to another log, or the log was put back to an older copy", index, end-1)
 	case index == 0:
-		return false, nil
+		return nil, nil
 	}
 	m, err := wire.DecodeMembership(at.Membership)
 	if err != nil {
-		return false, fmt.Errorf("load the state machine: %w", err)
+		return nil, fmt.Errorf("load the state machine: %w", err)
 	}
+	return &keptMachine{index: raft.Index(index), at: at, membership: m, sessions: images}, nil
+}
+
+// fromMachine takes a durable machine at its word.
+func (j *RestoreJob) fromMachine(kept *keptMachine) {
+	a := j.a
 	a.begin(j.birth)
 	if !j.pointer.IsZero() {
 		a.sessions.limits = limitsWithDefaults(j.pointer.Limits)
 	}
-	a.sessions.restore(images)
-	a.index, a.term, a.time, a.chain = raft.Index(index), raft.Term(at.Term), at.Time, at.Chain
-	a.membership = raft.MembershipAt{Index: raft.Index(at.MembershipIndex), Membership: m}
+	a.sessions.restore(kept.sessions)
+	a.index, a.term, a.time, a.chain = kept.index, raft.Term(kept.at.Term), kept.at.Time, kept.at.Chain
+	a.membership = raft.MembershipAt{Index: raft.Index(kept.at.MembershipIndex), Membership: kept.membership}
 	a.came()
-	return true, nil
 }
