@@ -75,7 +75,7 @@ func (c *Config) OpenServer(id raft.ServerID, machine statemachine.StateMachine,
 		}
 	}()
 	options := c.serverOptions(m, machine)
-	options.Logger = s.logger
+	options.Logger, options.TraceLogger = s.logger, logger.With(ComponentKey, "raft")
 	if options.Log, options.Snapshots, err = c.openStore(s, logger); err != nil {
 		return nil, err
 	}

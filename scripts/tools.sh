@@ -12,7 +12,6 @@ need() { # need COMMAND WHAT-FOR WHERE-FROM
 need go "builds and tests everything" "https://go.dev/dl"
 need gcc "compiles the C side and the race detector's runtime" "Debian: apt install gcc; macOS: xcode-select --install"
 need make "runs these targets" "Debian: apt install make"
-need python3.11 "tests the Python package" "Debian 12: apt install python3; elsewhere: pyenv install 3.11"
 [ "$missing" -eq 0 ] || exit 1
 
 # The Go line of go.mod is the least version. A newer go command fetches what is wanted by itself, unless it was told not to.

@@ -34,7 +34,7 @@ func TestInitIsDoneOnceAndASecondOneChangesNothing(t *testing.T) {
 	c := newTestCluster(t, 3)
 	out := oarlock(t, "init", c.path).succeeds(t)
 	require.Contains(t, out, "formatted server 3 in ")
-	require.Contains(t, out, "start it with: oarlock node "+c.path+" 1")
+	require.Contains(t, out, "to serve the key-value store: oarlock node "+c.path+" 1")
 	before := tree(t, filepath.Dir(c.path))
 	oarlock(t, "init", c.path).fails(t, exitFailed, "already formatted", c.dataDir(1), "nothing was changed")
 	oarlock(t, "init", c.path, "--member", "2").fails(t, exitFailed, "already formatted", c.dataDir(2), "nothing was changed")
@@ -60,14 +60,14 @@ func TestDirectoryThatIsNotThisServersIsRefusedByName(t *testing.T) {
 	}
 
 	put(other.dataDir(1))
-	node().fails(t, exitFailed, c.dataDir(1)+" belongs to server 1 of cluster "+other.conf.Cluster.String(),
+	node().fails(t, exitUsage, c.dataDir(1)+" belongs to server 1 of cluster "+other.conf.Cluster.String(),
 		"this is server 1 of cluster "+c.conf.Cluster.String(), "is it the right directory?", "member.1.data")
 	put(c.dataDir(2))
-	node().fails(t, exitFailed, c.dataDir(1)+" belongs to server 2 of cluster "+c.conf.Cluster.String(), "is it the right directory?")
+	node().fails(t, exitUsage, c.dataDir(1)+" belongs to server 2 of cluster "+c.conf.Cluster.String(), "is it the right directory?")
 
 	require.NoError(t, os.RemoveAll(c.dataDir(1)))
 	for range 2 { // not there, and then empty
-		node().fails(t, exitFailed, "not formatted: "+c.dataDir(1), "begins with init", "with join",
+		node().fails(t, exitUsage, "not formatted: "+c.dataDir(1), "begins with init", "with join",
 			"see that its disk is mounted", "`oarlock init "+c.path+" --member 1` makes a new, empty store")
 		require.NoDirExists(t, filepath.Join(c.dataDir(1), "log", "pebble"), "a refusal makes nothing")
 		require.NoError(t, os.MkdirAll(c.dataDir(1), 0o700))

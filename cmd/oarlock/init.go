@@ -46,7 +46,7 @@ func newInit() *cobra.Command {
 			for _, m := range chosen {
 				fmt.Printf("formatted server %d in %s\n", m.ID, conf.DataDir(m))
 			}
-			fmt.Printf("start it with: oarlock node %s %d\n", a[0], chosen[0].ID)
+			fmt.Printf("to serve the key-value store: oarlock node %s %d\n", a[0], chosen[0].ID)
 			return nil
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,13 +59,21 @@ func newRoot() *cobra.Command {
 		Long: "oarlock runs the servers of a replicated key-value store and talks to them. One TOML file describes all\n" +
 			"members of a cluster; `oarlock init` writes one, and formats their data directories.\n\n" +
 			"OARLOCK_LOG sets what is logged, part by part: OARLOCK_LOG=raft=debug,info",
-		SilenceUsage: true, SilenceErrors: true,
+		Version: version(), SilenceUsage: true, SilenceErrors: true,
 		Args: subcommand, RunE: showHelp,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	addTLSFlags(root)
 	root.AddCommand(newInit(), newNode(), newCluster(), newStatus(), newKV(), newDemo())
 	return root
+}
+
+// version is that of the module, as the Go command stamped it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 // args checks the number of arguments and calls what is missing by its name.

@@ -45,5 +45,9 @@ func openCode(err error) int {
 	if errors.Is(err, persistentlog.ErrDamaged) || errors.Is(err, persistentlog.ErrFenced) {
 		return exitStorage
 	}
+	var mistake *config.Error
+	if errors.Is(err, persistentlog.ErrNotFormatted) || errors.As(err, &mistake) {
+		return exitUsage
+	}
 	return exitFailed
 }

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"os"
 	"strconv"
+	"time"
+	"unicode/utf8"
 
 	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/config"
@@ -21,6 +24,9 @@ type tally struct{ counts map[string]int }
 
 func (t *tally) Apply(e statemachine.Entry) []byte {
 	word := string(e.Command)
+	if !utf8.ValidString(word) {
+		return []byte("no") // a refusal is a result, the same on every server; JSON could not keep such a word
+	}
 	t.counts[word]++
 	return strconv.AppendInt(nil, int64(t.counts[word]), 10)
 }
@@ -44,7 +50,7 @@ func (t *tally) Restore(snapshot io.Reader) error {
 }
 
 func main() {
-	if len(os.Args) < 3 {
+	if len(os.Args) < 3 || os.Args[2] == "say" && len(os.Args) < 4 {
 		log.Fatal("usage: tally CONFIG ID, to run a server; tally CONFIG say WORD, to be a client")
 	}
 	conf, err := config.Load(os.Args[1])
@@ -59,7 +65,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	s, err := conf.OpenServer(raft.ServerID(id), &tally{counts: map[string]int{}}, nil)
+	s, err := conf.OpenServer(raft.ServerID(id), &tally{counts: map[string]int{}}, slog.Default())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -72,7 +78,9 @@ func say(conf *config.Config, word string) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	count, err := c.Propose(context.Background(), []byte(word)) // applied exactly once, whoever dies meanwhile
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	count, err := c.Propose(ctx, []byte(word)) // applied exactly once, whoever dies meanwhile
 	if err != nil {
 		log.Fatal(err)
 	}

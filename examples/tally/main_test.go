@@ -19,6 +19,10 @@ func TestReadmeShowsThisProgram(t *testing.T) {
 	program, err := os.ReadFile("main.go")
 	require.NoError(t, err)
 	require.Contains(t, string(readme), "```go\n"+string(program)+"```\n", "README.md and examples/tally/main.go differ")
+	suite, err := os.ReadFile("smtest_test.go")
+	require.NoError(t, err)
+	_, test, _ := strings.Cut(string(suite), "func Test")
+	require.Contains(t, string(readme), "```go\nfunc Test"+test+"```\n", "README.md and examples/tally/smtest_test.go differ")
 }
 
 // TestWordsAreCountedOnThreeServersAlsoAfterOneDied runs the README's commands, with the servers as processes.

@@ -56,6 +56,11 @@ func (s *spare) run() {
 			return
 		case <-s.work:
 			if err := s.make(); err != nil {
+				select {
+				case <-s.stop:
+					return // closed meanwhile
+				default:
+				}
 				// Not a failure of the store: it goes on with files that grow, only slower. A full disk must not fence it.
 				s.fs.fence.logger.Warn("pebblelog: no file prepared for the write-ahead log", "dir", s.dir, "error", err)
 				continue

@@ -301,7 +301,7 @@ func (s *suite) refuse(what string, stream io.Reader, must bool) error {
 	case broken != nil:
 		return fmt.Errorf("%s: %w", what, broken)
 	case failed == nil && must:
-		return fmt.Errorf("%s was restored without an error", what)
+		return fmt.Errorf("%s was restored without an error (servers checksum snapshots themselves: if your format has no checksum, set Options.SnapshotsUnchecked)", what)
 	case failed == nil:
 		return nil
 	}
