@@ -1,0 +1,110 @@
+package server
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/memlog"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/statemachine"
+	"github.com/oarlock/oarlock/transport"
+)
+
+// nothing is a state machine without a state, and a transport and a snapshot store without anything behind them.
+type nothing struct {
+	statemachine.StateMachine
+	transport.Transport
+	persistentlog.Snapshots
+}
+
+func newReplica(t *testing.T) *Replica {
+	log := memlog.New(persistentlog.Identity{Cluster: raft.ClusterID{1}, Server: 1, Store: raft.StoreID{1}})
+	shared, err := NewShared(Options{Log: log, Snapshots: nothing{}, Transport: nothing{}})
+	require.NoError(t, err)
+	r, err := NewReplica(shared, GroupOptions{ID: 1, StateMachine: nothing{}, Founders: []raft.Member{{ID: 1, Address: "one"}}}, time.Hour)
+	require.NoError(t, err)
+	return r
+}
+
+// received makes a block of count entries that continues a log whose chain hash is chain.
+func received(first raft.Index, count uint32, term raft.Term, chain uint64) raft.Block {
+	buf := make([]byte, raft.BlockHeaderSize)
+	for range count {
+		buf = raft.AppendEntry(buf, []byte("x"))
+	}
+	return raft.NewBlock(raft.BlockMeta{Group: 1, First: first, Count: count, Term: term, Kind: raft.KindCommand, Chain: chain}, buf)
+}
+
+// save has the replica ask for a save of blocks and returns its job, which nobody has run.
+func (r *Replica) save(t *testing.T, seq raft.SaveSeq, blocks ...raft.Block) *SaveJob {
+	r.carrySave(&raft.Actions{Save: raft.Save{Seq: seq, Blocks: blocks}})
+	require.NoError(t, r.Err())
+	return r.work.Jobs[len(r.work.Jobs)-1].(*SaveJob)
+}
+
+func TestWhatWasCutOffAndReplacedIsNotTakenForSaved(t *testing.T) {
+	for _, when := range []string{"before the cut", "after the cut"} {
+		r := newReplica(t)
+		old := received(1, 9, 1, 0)
+		one := r.save(t, 1, old)
+		require.EqualValues(t, 1, r.tail.saved, "it is on its way")
+		if when == "before the cut" {
+			r.finishSave(time.Hour, one)
+			require.EqualValues(t, 10, r.tail.saved)
+		}
+		two := r.save(t, 2, received(5, 3, 2, old.Clip(1, 5).ChainAfter()))
+		if when == "after the cut" {
+			r.finishSave(time.Hour, one)
+		}
+		require.EqualValues(t, 5, r.tail.saved, "what is on disk from 5 on is not this log: %s", when)
+		r.finishSave(time.Hour, two)
+		require.EqualValues(t, 8, r.tail.saved)
+	}
+}
+
+func TestReadWaitsUntilAllThatItHasToSeeIsOnItsWayToTheMachine(t *testing.T) {
+	r := newReplica(t)
+	r.work.reset()
+	answered := 0
+	done := completed(func() { answered++ })
+	r.decided = []readBatch{{index: 5, queries: []query{{confirm: true, done: done}}}}
+	r.next, r.applied = 5, 4
+	r.dispatchReads()
+	require.Len(t, r.decided, 1)
+	require.Empty(t, r.work.Jobs)
+	require.Zero(t, answered)
+	r.next = 6 // given to the machine, which has not said that it was done
+	r.dispatchReads()
+	require.Empty(t, r.decided)
+	require.Zero(t, answered)
+	require.Len(t, r.work.Jobs, 1, "it stands behind the entry, in the same lane")
+	r.decided = []readBatch{{index: 5, queries: []query{{confirm: true, done: done}}}}
+	r.applied = 5
+	r.dispatchReads()
+	require.Equal(t, 1, answered)
+}
+
+type completed func()
+
+// Complete implements Completion.
+func (f completed) Complete([]byte, error) { f() }
+
+type answerKept struct{ err error }
+
+// Complete implements Completion.
+func (a *answerKept) Complete(_ []byte, err error) { a.err = err }
+
+func TestWaiterIsNotAnsweredWithTheResultOfTheEntryThatTookThePlaceOfItsOwn(t *testing.T) {
+	a := newApplier(1, nothing{})
+	b := received(7, 2, 3, 0)
+	var deposed, early, own answerKept
+	w := []waiting{{index: 6, term: 3, done: &early}, {index: 7, term: 2, done: &deposed}, {index: 8, term: 3, done: &own}}
+	require.Nil(t, a.waiter(&w, b, 7))
+	require.ErrorIs(t, deposed.err, ErrUnknown)
+	require.ErrorIs(t, early.err, ErrUnknown)
+	require.Same(t, &own, a.waiter(&w, b, 8))
+	require.Empty(t, w)
+}
