@@ -108,3 +108,59 @@ func TestWaiterIsNotAnsweredWithTheResultOfTheEntryThatTookThePlaceOfItsOwn(t *t
 	require.Same(t, &own, a.waiter(&w, b, 8))
 	require.Empty(t, w)
 }
+
+// shelf is a snapshot store that only lists, and notes what is removed.
+type shelf struct {
+	persistentlog.Snapshots
+	list    []raft.SnapshotMeta
+	removed []raft.Index
+}
+
+func (s *shelf) List(raft.GroupID) ([]raft.SnapshotMeta, error) { return s.list, nil }
+
+func (s *shelf) Remove(meta raft.SnapshotMeta) error {
+	s.removed = append(s.removed, meta.Index)
+	return nil
+}
+
+// cutter is a log that notes how far it was compacted.
+type cutter struct {
+	persistentlog.PersistentLog
+	through raft.Index
+}
+
+func (c *cutter) Compact(_ raft.GroupID, through raft.Index) error {
+	c.through = through
+	return nil
+}
+
+func TestLogIsCutBehindTheOlderOfTwoSnapshotsThatAPointerNamed(t *testing.T) {
+	for _, c := range []struct {
+		name               string
+		list               []raft.Index
+		keepFrom, overflow raft.Index
+		through            raft.Index
+		removed            []raft.Index
+	}{
+		{"two", []raft.Index{60, 40}, 1000, 0, 40, nil},
+		{"one", []raft.Index{60}, 1000, 0, 0, nil},
+		{"more", []raft.Index{60, 40, 20, 10}, 1000, 0, 40, []raft.Index{20, 10}},
+		{"a file that no pointer names is none of the two, and stays", []raft.Index{90, 60, 40, 20}, 1000, 0, 40, []raft.Index{20}},
+		{"a follower still needs 30", []raft.Index{60, 40, 20}, 30, 0, 29, []raft.Index{20}},
+		{"a follower needs 10, which is too far back", []raft.Index{60, 40}, 10, 35, 35, nil},
+		{"nothing is left to be cut", []raft.Index{60, 40}, 1, 0, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, l := new(shelf), new(cutter)
+			for _, index := range c.list {
+				s.list = append(s.list, raft.SnapshotMeta{Group: 1, Index: index})
+			}
+			j := &CompactJob{log: l, snapshots: s, group: 1, newest: 60, keepFrom: c.keepFrom, overflow: c.overflow}
+			require.True(t, j.Step())
+			require.NoError(t, j.Err())
+			require.Equal(t, c.through, l.through)
+			require.Equal(t, c.through, j.through)
+			require.Equal(t, c.removed, s.removed)
+		})
+	}
+}
