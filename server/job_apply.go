@@ -41,8 +41,8 @@ func (j *ApplyJob) Step() (done bool) {
 	done = true
 	defer func() {
 		if j.err != nil {
-			j.a.giveUp(j.err) // a batch is never left under way between steps
-			j.giveUp(j.err)
+			j.a.giveUp(fenced(j.err)) // a batch is never left under way between steps
+			j.giveUp(fenced(j.err))
 		}
 	}()
 	defer guard(func() string { return fmt.Sprintf("apply entries %d to %d", j.a.through+1, j.a.index) }, &j.err)
