@@ -97,6 +97,7 @@ type Client struct {
 	armed  time.Duration // when timer fires; Never while it does not
 	closed bool
 	fenced error // why the client ended by itself
+	ended  []ended
 
 	waiters sync.Pool
 	running sync.WaitGroup
@@ -233,16 +234,21 @@ func (c *Client) cancel(h Handle, cause error) error {
 
 // guarded gives the core an event and carries out what it asks for. A panic is a fault of this package; it must not end
 // the caller's process, and a core that had one is not used again: everything ends as it does by Close.
-func (c *Client) guarded(tell func()) (err error) {
+func (c *Client) guarded(event func()) (err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer func() {
+		all := c.ended
+		c.ended = nil
+		c.mu.Unlock()
+		tell(all)
+	}()
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: client: panic: %v", ErrUnknown, r)
 			c.fence(err)
 		}
 	}()
-	tell()
+	event()
 	c.act()
 	return nil
 }
@@ -288,12 +294,17 @@ func (c *Client) act() {
 		}
 	}
 	for _, d := range a.Dones {
-		w := d.Tag.(*waiter)
+		var result []byte
 		if len(d.Result) > 0 {
-			w.result = append([]byte(nil), d.Result...)
+			result = append([]byte(nil), d.Result...)
 		}
-		w.err = d.Err
-		w.ended <- struct{}{} // has room: a call ends once
+		switch tag := d.Tag.(type) {
+		case *waiter:
+			tag.result, tag.err = result, d.Err
+			tag.ended <- struct{}{} // has room: a call ends once
+		case Completion:
+			c.ended = append(c.ended, ended{done: tag, result: result, err: d.Err})
+		}
 	}
 	// A timer that is set too early costs one idle tick; setting it anew for every call would cost more.
 	if d := c.core.Deadline(); d < c.armed && !c.closed {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+
+	"github.com/oarlock/oarlock/statemachine"
 )
 
 // Job is a piece of work that a Replica asks for and that may take long: it waits for the disk, for the network or for
@@ -51,9 +53,14 @@ func (o *outcome) Err() error { return o.err }
 var errPanic = errors.New("panic")
 
 // guard turns a panic into an error, so that what a plug-in throws never reaches the host's process. what names the
-// thing that was done. The stack goes into the error, because nothing else will show it.
+// thing that was done. The stack goes into the error, because nothing else will show it; a machine that gives a reason of
+// its own by statemachine.Broken needs none.
 func guard(what func() string, err *error) {
-	if r := recover(); r != nil {
+	switch r := recover().(type) {
+	case nil:
+	case *statemachine.Broken:
+		*err = fmt.Errorf("%s: %w", what(), r)
+	default:
 		*err = fmt.Errorf("%s: %w: %v\n%s", what(), errPanic, r, debug.Stack())
 	}
 }

@@ -32,6 +32,9 @@ func (l *ledger) Apply(e statemachine.Entry) []byte {
 	if command == "panic" {
 		panic("the ledger was told to")
 	}
+	if command == "broken" {
+		panic(&statemachine.Broken{Err: errors.New("the ledger lost a page")})
+	}
 	if command == "hold" {
 		l.holding <- struct{}{}
 		<-l.hold

@@ -103,6 +103,23 @@ func TestFailedSaveStopsEveryGroupOfTheStore(t *testing.T) {
 	})
 }
 
+func TestBrokenStateMachineGivesItsReasonToEverybodyAndNoStack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 1).start()
+		s := c.leader().server
+		_, err := s.Propose(context.Background(), group, []byte("broken"))
+		require.ErrorIs(t, err, server.ErrUnknown)
+		require.ErrorContains(t, err, "the ledger lost a page")
+		time.Sleep(time.Second)
+		var broken *statemachine.Broken
+		require.ErrorAs(t, s.GroupErr(group), &broken)
+		require.NotContains(t, s.GroupErr(group).Error(), "goroutine ")
+		_, err = s.Propose(context.Background(), group, []byte("late"))
+		require.ErrorIs(t, err, server.ErrFenced)
+		require.ErrorContains(t, err, "the ledger lost a page")
+	})
+}
+
 func TestPanicOfTheStateMachineStopsItsReplicaAlone(t *testing.T) {
 	for name, machine := range map[string]func(*member) statemachine.StateMachine{
 		"plain":   func(*member) statemachine.StateMachine { return new(ledger) },

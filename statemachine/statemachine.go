@@ -123,6 +123,18 @@ type Record struct {
 // just executed: the leader would append clock entries for ever.
 var ErrStillDue = errors.New("statemachine: NextDue is still due after Expire")
 
+// Broken is what a machine panics with when it cannot go on, for a reason of its own that needs no stack: the replica stops,
+// and Err is what is told to everybody who waits. Adapters use it for machines that are written in other languages.
+type Broken struct {
+	Err error
+}
+
+// Error returns the reason's text.
+func (b *Broken) Error() string { return b.Err.Error() }
+
+// Unwrap returns the reason.
+func (b *Broken) Unwrap() error { return b.Err }
+
 // Encoded is a Snapshot of a state that was encoded when it was captured: the simple way for a state that is small. It
 // refers to state, which must not change.
 func Encoded(state []byte) Snapshot { return encoded(state) }
