@@ -3,8 +3,10 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,6 +151,14 @@ func Parse(path string, content []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Clone returns a copy that shares nothing with c.
+func (c *Config) Clone() *Config {
+	clone := *c
+	clone.Members = slices.Clone(c.Members)
+	clone.lines = maps.Clone(c.lines)
+	return &clone
 }
 
 // Path returns the file that the Config came from, or an empty string.

@@ -174,6 +174,11 @@ func (s *Server) Barrier(ctx context.Context, group raft.GroupID) error {
 	return err
 }
 
+// SubmitBarrier is Barrier for a caller that does not wait.
+func (s *Server) SubmitBarrier(group raft.GroupID, done Completion) {
+	s.submitQuery(group, query{confirm: true, done: done})
+}
+
 // OpenSession opens a session and returns its id.
 func (s *Server) OpenSession(ctx context.Context, group raft.GroupID) (uint64, error) {
 	if ctx.Err() != nil {

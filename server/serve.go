@@ -33,9 +33,7 @@ func (d clientDoor) hello() wire.ClientHello {
 	}
 }
 
-func (d clientDoor) submitBarrier(group raft.GroupID, done Completion) {
-	d.submitQuery(group, query{confirm: true, done: done})
-}
+func (d clientDoor) submitBarrier(group raft.GroupID, done Completion) { d.SubmitBarrier(group, done) }
 
 func (d clientDoor) limits(id raft.GroupID) raft.GroupLimits {
 	g := d.group(id)

@@ -1,0 +1,221 @@
+package main
+
+/*
+#include "internal.h"
+*/
+import "C"
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"runtime/cgo"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/oarlock/oarlock/client"
+	"github.com/oarlock/oarlock/config"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// clientBox is a client with its calls under way.
+type clientBox struct {
+	client *client.Client
+
+	mu    sync.Mutex
+	calls map[*C.struct_oar_call_object]*clientCall
+}
+
+// clientCall is the completion of one call.
+type clientCall struct {
+	box   *clientBox
+	call  *C.struct_oar_call_object
+	query bool
+	timer *time.Timer
+
+	// Guarded by box.mu. handle names the call once it was submitted; a cancellation that comes before waits here.
+	handle    client.Handle
+	submitted bool
+	cancelled error
+}
+
+// Complete implements client.Completion.
+func (k *clientCall) Complete(result []byte, err error) {
+	k.box.mu.Lock()
+	delete(k.box.calls, k.call)
+	k.box.mu.Unlock()
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+	complete(k.call, result, err, k.query)
+}
+
+func (k *clientCall) cancel(cause error) {
+	k.box.mu.Lock()
+	if !k.submitted {
+		k.cancelled = cause
+		k.box.mu.Unlock()
+		return
+	}
+	h := k.handle
+	k.box.mu.Unlock()
+	_ = k.box.client.Cancel(h, cause) // a client that has fenced itself has ended all its calls
+}
+
+func clientOf(h C.uintptr_t) *clientBox { return cgo.Handle(h).Value().(*clientBox) }
+
+var clientOps = map[C.enum_oar_op]client.Op{
+	C.OAR_OP_PROPOSE: client.OpPropose, C.OAR_OP_QUERY: client.OpQuery, C.OAR_OP_QUERY_STALE: client.OpQueryLocal,
+	C.OAR_OP_BARRIER: client.OpBarrier,
+}
+
+//export oargo_client_submit
+func oargo_client_submit(h C.uintptr_t, r *C.struct_oar_request, call *C.struct_oar_call_object) (status C.oar_status) {
+	submitted := false
+	defer func() {
+		if !submitted {
+			caughtBy(recover(), &status)
+		} else {
+			_ = recover() // the call is the client's by now, which completes it
+		}
+	}()
+	b := clientOf(h)
+	k := &clientCall{box: b, call: call, query: r.op != C.OAR_OP_PROPOSE}
+	if r.timeout > 0 {
+		k.timer = time.AfterFunc(time.Duration(r.timeout), func() { k.cancel(context.DeadlineExceeded) })
+	}
+	b.mu.Lock()
+	b.calls[call] = k
+	b.mu.Unlock()
+	submitted = true
+	handle, err := b.client.Submit(clientOps[r.op], unsafe.Slice((*byte)(r.body), int(r.body_len)), k)
+	if err != nil {
+		// It is not known whether the call will complete. It does now, and its memory stays for whoever comes later.
+		b.mu.Lock()
+		_, under := b.calls[call]
+		b.mu.Unlock()
+		if under {
+			k.Complete(nil, err)
+		}
+		return C.OAR_OK
+	}
+	b.mu.Lock()
+	k.handle, k.submitted = handle, true
+	cancelled := k.cancelled
+	b.mu.Unlock()
+	if cancelled != nil {
+		k.cancel(cancelled)
+	}
+	return C.OAR_OK
+}
+
+//export oargo_client_cancel
+func oargo_client_cancel(h C.uintptr_t, call *C.struct_oar_call_object, late C.bool) {
+	defer func() { _ = recover() }() // the client was freed, and its calls have ended
+	b := clientOf(h)
+	b.mu.Lock()
+	k := b.calls[call]
+	b.mu.Unlock()
+	switch {
+	case k == nil: // it has ended
+	case bool(late):
+		k.cancel(context.DeadlineExceeded)
+	default:
+		k.cancel(errCancelled)
+	}
+}
+
+//export oargo_client_open
+func oargo_client_open(conf C.uintptr_t, o *C.oar_client_options, out *C.uintptr_t) (status C.oar_status) {
+	defer caught(&status)
+	options := client.Options{
+		Group: raft.GroupID(o.group), Sessionless: o.flags&C.OAR_CLIENT_SESSIONLESS != 0, OutstandingMax: int(o.outstanding_max),
+		OutstandingBytesMax: int(o.outstanding_bytes_max), ResponseBytesMax: int(o.response_bytes_max),
+		DialTimeout: time.Duration(o.dial_timeout), SilenceMax: time.Duration(o.silence_max),
+		BackoffMin: time.Duration(o.backoff_min), BackoffMax: time.Duration(o.backoff_max), CloseTimeout: time.Duration(o.close_timeout),
+	}
+	if o.servers != nil {
+		for address := range strings.SplitSeq(C.GoString(o.servers), ",") {
+			options.Servers = append(options.Servers, strings.TrimSpace(address))
+		}
+	}
+	if conf != 0 {
+		b := configOf(conf)
+		b.mu.Lock()
+		c := b.config.Clone()
+		b.mu.Unlock()
+		if err := configure(&options, c); err != nil {
+			return fail(err, C.OAR_ERR_CONFIG)
+		}
+	}
+	c, err := client.New(options)
+	if err != nil {
+		return fail(err, C.OAR_ERR_CONFIG)
+	}
+	box := &clientBox{client: c, calls: make(map[*C.struct_oar_call_object]*clientCall)}
+	enlist(box)
+	*out = C.uintptr_t(cgo.NewHandle(box))
+	return C.OAR_OK
+}
+
+// configure takes the cluster, its addresses and its TLS from a configuration.
+func configure(o *client.Options, c *config.Config) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	o.Cluster = c.Cluster
+	if len(o.Servers) == 0 {
+		o.Addresses = c.ClientAddresses()
+	}
+	if !c.TLS.Enabled() {
+		return nil
+	}
+	t, err := config.ClientTLS(c.TLSFor(config.Member{}))
+	if err != nil {
+		return err
+	}
+	o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+		return (&tls.Dialer{Config: t}).DialContext(ctx, "tcp", address)
+	}
+	return nil
+}
+
+//export oargo_client_json
+func oargo_client_json(h C.uintptr_t, op C.enum_oar_op, timeout C.int64_t, out **C.char) (status C.oar_status) {
+	defer caught(&status)
+	b := clientOf(h)
+	ctx, cancel := within(timeout)
+	defer cancel()
+	var value any
+	var err error
+	if op == C.OAR_OP_STATUS {
+		value, err = b.client.Status(ctx)
+	} else {
+		value, err = b.client.Members(ctx)
+	}
+	if err != nil {
+		return ofQuery(failureOf(err, C.OAR_ERR_IO)).note()
+	}
+	text, err := json.Marshal(snakes(value))
+	if err == nil {
+		*out = C.CString(string(text))
+	}
+	return fail(err, C.OAR_ERR_INTERNAL)
+}
+
+func (b *clientBox) close() error { return b.client.Close() }
+
+//export oargo_client_close
+func oargo_client_close(h C.uintptr_t) (status C.oar_status) {
+	defer caught(&status)
+	return fail(clientOf(h).close(), C.OAR_ERR_IO)
+}
+
+//export oargo_client_free
+func oargo_client_free(h C.uintptr_t) {
+	strike(clientOf(h))
+	cgo.Handle(h).Delete()
+}

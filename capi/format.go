@@ -1,0 +1,21 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/oarlock/oarlock/config"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// formatMember makes a member's store, and the folder that its data directory is to stand in.
+func formatMember(c *config.Config, id raft.ServerID) error {
+	m, err := c.Member(id)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(c.DataDir(m)), 0o700); err != nil {
+		return err
+	}
+	return c.Format(id)
+}

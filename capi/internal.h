@@ -1,0 +1,286 @@
+/* What the C files of the library share. Nothing here is visible outside. */
+#ifndef OAR_INTERNAL_H
+#define OAR_INTERNAL_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "oarlock.h"
+
+#define OAR_VERSION "0.1.0"
+
+/* ---- The calling thread (thread.c) ---- */
+
+/* What the library keeps of a thread. A thread has one pointer of thread-local storage; this hangs on it. */
+struct oar_thread {
+    int callbacks; /* depth of callbacks, and of work that was fetched and not reported */
+    oar_error_detail detail;
+    char *text; /* of the last failure */
+    size_t text_cap;
+    char *address; /* of the leader in the last failure */
+    size_t address_cap;
+    char *fail_text; /* of oar_fail, until its callback returns */
+};
+
+extern atomic_bool oar_forked;
+
+struct oar_thread *oar_thread_mine(void); /* NULL: out of memory */
+
+/* How something failed. Texts need not end with a zero, and are their owner's. */
+struct oar_failure {
+    oar_status status, cause;
+    const char *text; /* NULL: that of the status */
+    size_t text_len;
+    uint64_t leader;
+    const char *address;
+    size_t address_len;
+    int32_t system_error;
+};
+
+/* Notes a failure for oar_last_error and returns its status. The format may be NULL: the status' own text. */
+oar_status oar_failed(oar_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+oar_status oar_failed_by(oar_status status, oar_status cause, const char *text);
+oar_status oar_failed_with(const struct oar_failure *failure);
+/* The class bits of a status with its cause. */
+uint32_t oar_class_of(oar_status status, oar_status cause);
+
+/* The first line of every function that is not said to work after fork. */
+#define OAR_ENTER()                                                                                                    \
+    do {                                                                                                               \
+        if (atomic_load_explicit(&oar_forked, memory_order_relaxed)) return oar_failed(OAR_ERR_FORKED, NULL);          \
+    } while (0)
+
+/* For functions that wait, or that hold what a callback may be holding: not in a callback. */
+oar_status oar_may_wait(void);
+oar_status oar_check_timeout(int64_t timeout);
+
+/* Around a callback. leave returns the text that oar_fail gave, the caller's to free, or NULL. */
+void oar_callback_enter(void);
+char *oar_callback_leave(void);
+
+/* Structs of the caller. oar_take copies one that it filled in, of whatever version, to `to` (size bytes); what it does not
+ * have is zero. oar_give writes `from` to one that it wants filled in. first is the size of the first version. */
+oar_status oar_take(void *to, size_t size, const void *from, const char *name, size_t first);
+oar_status oar_give(void *to, const void *from, size_t size, const char *name, size_t first);
+
+#define OAR_TRY(expression)                                                                                            \
+    do {                                                                                                               \
+        oar_status try_ = (expression);                                                                                \
+        if (try_ != OAR_OK) return try_;                                                                               \
+    } while (0)
+
+/* ---- Memory (thread.c): counted, for oar_debug_counts ---- */
+
+void *oar_alloc(size_t bytes); /* zeroed */
+void oar_release(void *memory, size_t bytes);
+extern atomic_ullong oar_bytes_held;
+
+/* ---- Time (thread.c) ---- */
+
+/* The monotonic time at which a timeout ends. */
+struct timespec oar_deadline(int64_t timeout);
+/* A condition variable whose deadlines are of that time. */
+void oar_cond_init(pthread_cond_t *cond);
+
+/* ---- Handles (handle.c) ---- */
+
+enum oar_type { OAR_CONFIG = 1, OAR_SERVER, OAR_CLIENT, OAR_CALL, OAR_QUEUE, OAR_EVENTS, OAR_TYPES };
+
+/* Gives an object a handle; NULL: out of memory. */
+void *oar_handle_new(enum oar_type type, void *object);
+/* The object, which stays until oar_handle_leave, or NULL with the failure noted. */
+void *oar_handle_enter(const void *handle, enum oar_type type);
+void oar_handle_leave(const void *handle);
+/* Takes a handle out of use: waits until nobody is inside and returns the object, or NULL with the failure noted. */
+void *oar_handle_end(const void *handle, enum oar_type type);
+/* The same in two halves: after begin nobody comes in any more, and `finish` waits for those inside. */
+void *oar_handle_end_begin(const void *handle, enum oar_type type);
+void oar_handle_end_finish(const void *handle);
+uint32_t oar_handle_count(enum oar_type type);
+
+/* ---- Calls (call.c) ---- */
+
+enum oar_call_way { OAR_WAITED, OAR_CALLED_BACK, OAR_QUEUED };
+
+struct oar_queue_object;
+
+/* A proposal, query or other request under way. It belongs to whoever waits and to the library: refs. */
+struct oar_call_object {
+    atomic_int refs;
+    enum oar_call_way way;
+    bool proposes; /* when time is over, nobody knows */
+    bool taken;    /* the answer was handed out */
+    atomic_bool completed;
+    atomic_bool given_up;
+    sem_t done; /* of OAR_WAITED: posted when it completed or was given up */
+    oar_completion_callback callback;
+    void *user_data;
+    struct oar_queue_object *queue;
+    struct oar_call_object *next; /* in the queue */
+    oar_completion completion;    /* result and texts are owned, unless it is being called back */
+    uintptr_t client;             /* the client's, for oargo_client_cancel; 0: it is a server's */
+    size_t body_len;
+    size_t size; /* of this memory */
+    unsigned char body[];
+};
+
+extern atomic_uint oar_calls_under_way;
+
+/* A call with a copy of body; NULL with the failure noted. It has two references: the caller's and the library's. */
+struct oar_call_object *oar_call_new(enum oar_call_way way, const void *body, size_t body_len);
+void oar_call_unref(struct oar_call_object *call);
+/* Called by the library exactly once. The memory of the arguments stays the caller's. Gives up the library's reference. */
+void oar_call_succeed(struct oar_call_object *call, const void *result, size_t result_len);
+void oar_call_fail(struct oar_call_object *call, const struct oar_failure *failure);
+/* Waits; false: the deadline passed, or with interruptible a signal came (*interrupted). */
+bool oar_call_await(struct oar_call_object *call, const struct timespec *deadline, bool interruptible, bool *interrupted);
+/* Empties where an answer goes, and checks it. */
+oar_status oar_answer_place(void **result, size_t *result_len);
+/* Hands the answer of a completed call out. */
+oar_status oar_call_answer(struct oar_call_object *call, void **result, size_t *result_len);
+/* Waits until the deadline and hands out; what is given up by then is unknown, or timed out. Releases the call. */
+oar_status oar_call_finish(struct oar_call_object *call, int64_t timeout, void **result, size_t *result_len);
+
+/* ---- Requests (request.c) ---- */
+
+enum oar_op {
+    OAR_OP_PROPOSE = 1,
+    OAR_OP_QUERY,
+    OAR_OP_QUERY_STALE,
+    OAR_OP_BARRIER,
+    OAR_OP_SESSION_OPEN,
+    OAR_OP_SESSION_KEEP,
+    OAR_OP_SESSION_CLOSE,
+    OAR_OP_STATUS, /* a client's, like the next */
+    OAR_OP_MEMBERS
+};
+
+/* What a call asks for. Go reads the fields. */
+struct oar_request {
+    enum oar_op op;
+    uint64_t group, session, sequence, floor;
+    int64_t timeout; /* of a call that nobody waits for; 0: none */
+    const void *body;
+    size_t body_len;
+};
+
+/* Asks a server or a client (OAR_SERVER, OAR_CLIENT) and waits. */
+oar_status oar_request_wait(const void *handle, enum oar_type type, const struct oar_request *request, int64_t timeout,
+                            void **result, size_t *result_len);
+
+/* ---- Queues (queue.c) ---- */
+
+/* Takes a reference for a call that the queue will get. */
+oar_status oar_queue_expect(oar_queue *queue, struct oar_call_object *call);
+void oar_queue_put(struct oar_queue_object *queue, struct oar_call_object *call);
+void oar_queue_unexpect(struct oar_call_object *call);
+
+/* ---- State machines (machine.c, work.c) ---- */
+
+/* What takes bytes that grow. Go reads the fields. */
+struct oar_bytes {
+    unsigned char *at;
+    size_t len;
+    size_t cap;
+};
+
+oar_status oar_bytes_append(struct oar_bytes *b, const void *piece, size_t piece_len);
+void oar_bytes_free(struct oar_bytes *b);
+
+struct oar_results {
+    struct oar_bytes bytes;
+    uint32_t *lengths; /* of the results, in order */
+    size_t cap;        /* of lengths */
+    size_t count;      /* of the batch's entries */
+    size_t ended;  /* results that are complete */
+    size_t begins; /* where the one under way begins in bytes */
+};
+
+struct oar_buf {
+    struct oar_bytes bytes;
+};
+
+struct oar_writer {
+    uintptr_t go;
+    oar_status failed;
+};
+
+struct oar_reader {
+    uintptr_t go;
+};
+
+/* A pushed machine: the vtable, copied. */
+struct oar_machine {
+    oar_state_machine vtable;
+    void *user_data;
+    struct oar_results results; /* reused by every batch */
+};
+
+/* Each calls the callback of its name. *text is set to what oar_fail said, the caller's to free, or NULL. A snapshot is a
+ * pointer to the host's pointer, which may be any number: Go must not hold it. */
+oar_status oar_machine_apply(struct oar_machine *m, const oar_entry *entries, size_t count, char **text);
+oar_status oar_machine_query(struct oar_machine *m, const void *query, size_t query_len, struct oar_buf *answer, char **text);
+oar_status oar_machine_prepare(struct oar_machine *m, void **snapshot, char **text);
+oar_status oar_machine_write(struct oar_machine *m, void **snapshot, uintptr_t go, char **text);
+void oar_machine_release(struct oar_machine *m, void **snapshot);
+oar_status oar_machine_restore(struct oar_machine *m, uintptr_t go, char **text);
+int oar_machine_next_due(struct oar_machine *m, int64_t *time);
+oar_status oar_machine_expire(struct oar_machine *m, uint64_t index, int64_t time, char **text);
+uint64_t oar_machine_hash(struct oar_machine *m);
+
+/* A piece of work for a pulled machine. */
+struct oar_work_item {
+    oar_work work;
+    struct oar_writer writer;
+    struct oar_reader reader;
+    uintptr_t go; /* who is told; 0: nobody */
+    bool taken;
+    pthread_t by; /* whoever has taken it */
+    struct oar_work_item *next;
+};
+
+struct oar_work_queue {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct oar_work_item *first; /* waiting and taken, in order */
+    uint64_t last_id;
+    unsigned waiting; /* threads in oar_work_next */
+    bool closed;    /* CLOSED follows what is left */
+    bool abandoned; /* everything is failed at once */
+};
+
+struct oar_work_queue *oar_work_queue_new(void);
+void oar_work_queue_free(struct oar_work_queue *q);
+/* Adds work and returns its id; 0: out of memory. data is the caller's until the work is done or the queue freed. */
+uint64_t oar_work_push(struct oar_work_queue *q, const struct oar_work_item *item);
+/* Fails what nobody has fetched, but for releases; oar_work_next says CLOSED once those are gone. */
+void oar_work_close(struct oar_work_queue *q);
+
+/* ---- Servers (server.c) ---- */
+
+struct oar_server_object {
+    uintptr_t go;
+    struct oar_machine *machine;  /* push */
+    struct oar_work_queue *work;  /* pull */
+    void (*log)(void *log_user_data, const oar_log_record *record);
+    void *log_user_data;
+    void (*log_destroy)(void *log_user_data);
+};
+
+struct oar_client_object {
+    uintptr_t go;
+};
+
+struct oar_events_object {
+    uintptr_t go;
+    char *text, *component; /* of the last event */
+};
+
+/* Hands a line to the log callback. */
+void oar_server_log(struct oar_server_object *s, int level, const char *component, const char *text);
+
+#endif

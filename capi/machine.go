@@ -1,0 +1,183 @@
+package main
+
+/*
+#include "internal.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/cgo"
+	"unsafe"
+
+	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/statemachine"
+)
+
+// host is an application on the other side of the C interface, pushed or pulled.
+type host interface {
+	apply(entries []statemachine.Entry, results [][]byte) error
+	query(query []byte) ([]byte, error)
+	prepare() (statemachine.Snapshot, error)
+	restore(r io.Reader) error
+	nextDue() (int64, bool, error)
+	expire(index uint64, nanos int64) error
+	hash() (uint64, error)
+}
+
+// machine makes a state machine of a host. What fails in the host stops the replica, with the host's words.
+type machine struct{ host host }
+
+func broken(err error) {
+	if err != nil {
+		panic(&statemachine.Broken{Err: err})
+	}
+}
+
+// Apply implements statemachine.StateMachine; the server calls ApplyBatch instead.
+func (m machine) Apply(e statemachine.Entry) []byte {
+	var results [1][]byte
+	m.ApplyBatch([]statemachine.Entry{e}, results[:])
+	return results[0]
+}
+
+// ApplyBatch implements statemachine.BatchApplier.
+func (m machine) ApplyBatch(entries []statemachine.Entry, results [][]byte) {
+	broken(m.host.apply(entries, results))
+}
+
+// Query implements statemachine.StateMachine.
+func (m machine) Query(query []byte) ([]byte, error) { return m.host.query(query) }
+
+// Snapshot implements statemachine.StateMachine.
+func (m machine) Snapshot() (statemachine.Snapshot, error) { return m.host.prepare() }
+
+// Restore implements statemachine.StateMachine.
+func (m machine) Restore(r io.Reader) error {
+	if err := m.host.restore(r); err != nil {
+		return &statemachine.Broken{Err: err}
+	}
+	return nil
+}
+
+// The optional parts of a machine, one method set each, to be put together as the host has them.
+type (
+	scheduled  struct{ h host }
+	hashed     struct{ h host }
+	concurrent struct{}
+)
+
+// NextDue implements statemachine.Scheduled.
+func (s scheduled) NextDue() (int64, bool) {
+	nanos, ok, err := s.h.nextDue()
+	broken(err)
+	return nanos, ok
+}
+
+// Expire implements statemachine.Scheduled.
+func (s scheduled) Expire(index uint64, nanos int64) { broken(s.h.expire(index, nanos)) }
+
+// StateHash implements statemachine.Hasher.
+func (s hashed) StateHash() uint64 {
+	hash, err := s.h.hash()
+	broken(err)
+	return hash
+}
+
+// ConcurrentQuery implements statemachine.ConcurrentQuerier.
+func (concurrent) ConcurrentQuery() {}
+
+func machineOf(h host, hasSchedule, hasHash, isConcurrent bool) statemachine.StateMachine {
+	m, s, x, c := machine{h}, scheduled{h}, hashed{h}, concurrent{}
+	type (
+		_s struct {
+			machine
+			scheduled
+		}
+		_x struct {
+			machine
+			hashed
+		}
+		_sx struct {
+			machine
+			scheduled
+			hashed
+		}
+	)
+	switch {
+	case hasSchedule && hasHash && isConcurrent:
+		return struct {
+			_sx
+			concurrent
+		}{_sx{m, s, x}, c}
+	case hasSchedule && hasHash:
+		return _sx{m, s, x}
+	case hasSchedule && isConcurrent:
+		return struct {
+			_s
+			concurrent
+		}{_s{m, s}, c}
+	case hasHash && isConcurrent:
+		return struct {
+			_x
+			concurrent
+		}{_x{m, x}, c}
+	case hasSchedule:
+		return _s{m, s}
+	case hasHash:
+		return _x{m, x}
+	case isConcurrent:
+		return struct {
+			machine
+			concurrent
+		}{m, c}
+	}
+	return m
+}
+
+// errNoSnapshots is what a machine without snapshots answers. Its servers are not asked to take any.
+var errNoSnapshots = errors.New("the state machine has no snapshots")
+
+// said is what a host said of its failure.
+func said(status C.oar_status, text string) error {
+	if status == C.OAR_ERR_CLOSED && text == "" {
+		return server.ErrClosed
+	}
+	if text == "" {
+		text = C.GoString(C.oar_status_text(status))
+	}
+	return errors.New(text)
+}
+
+// snapshotWriter is where a host writes a snapshot to.
+type snapshotWriter struct {
+	w io.Writer
+	n int64
+}
+
+//export oargo_writer_write
+func oargo_writer_write(h C.uintptr_t, bytes unsafe.Pointer, n C.size_t) (status C.oar_status) {
+	defer caught(&status)
+	w := cgo.Handle(h).Value().(*snapshotWriter)
+	written, err := w.w.Write(unsafe.Slice((*byte)(bytes), int(n)))
+	w.n += int64(written)
+	return fail(err, C.OAR_ERR_IO)
+}
+
+//export oargo_reader_read
+func oargo_reader_read(h C.uintptr_t, buffer unsafe.Pointer, n C.size_t, got *C.size_t) (status C.oar_status) {
+	defer caught(&status)
+	*got = 0
+	r := cgo.Handle(h).Value().(io.Reader)
+	read, err := io.ReadAtLeast(r, unsafe.Slice((*byte)(buffer), int(n)), 1)
+	*got = C.size_t(read)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if err != nil {
+		err = fmt.Errorf("reading the snapshot: %w", err)
+	}
+	return fail(err, C.OAR_ERR_IO)
+}

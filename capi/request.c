@@ -1,0 +1,358 @@
+/* Proposals, queries and what is like them, of servers and of clients, in each of the four ways: waited for, called back,
+ * queued, and as a handle. */
+#include "internal.h"
+
+#include "_cgo_export.h"
+
+/* An object's Go side. The one of a server is 0 until it was started. */
+static uintptr_t go_of(void *object, enum oar_type type) {
+    return type == OAR_SERVER ? ((struct oar_server_object *)object)->go : ((struct oar_client_object *)object)->go;
+}
+
+static bool proposes(enum oar_op op) {
+    return op == OAR_OP_PROPOSE || op == OAR_OP_SESSION_OPEN || op == OAR_OP_SESSION_KEEP || op == OAR_OP_SESSION_CLOSE;
+}
+
+/* Hands the call in. If that fails the call will not complete, and both references are the caller's. */
+static oar_status submit(void *object, enum oar_type type, const struct oar_request *request, struct oar_call_object *call) {
+    struct oar_request r = *request;
+    r.body = call->body;
+    call->proposes = proposes(r.op);
+    if (type == OAR_CLIENT) {
+        call->client = go_of(object, type);
+        return oargo_client_submit(call->client, &r, call);
+    }
+    return oargo_server_submit(go_of(object, type), &r, call);
+}
+
+static void forget(struct oar_call_object *call) {
+    oar_call_unref(call);
+    oar_call_unref(call);
+}
+
+/* A call, or NULL with *status set. */
+static struct oar_call_object *begin(const struct oar_request *request, enum oar_call_way way, oar_status *status) {
+    struct oar_call_object *call = oar_call_new(way, request->body, request->body_len);
+    *status = call == NULL ? oar_thread_mine()->detail.status : OAR_OK;
+    return call;
+}
+
+oar_status oar_request_wait(const void *handle, enum oar_type type, const struct oar_request *request, int64_t timeout,
+                            void **result, size_t *result_len) {
+    OAR_TRY(oar_answer_place(result, result_len));
+    OAR_TRY(oar_check_timeout(timeout));
+    OAR_TRY(oar_may_wait());
+    oar_status status;
+    void *object = oar_handle_enter(handle, type);
+    if (object == NULL) return OAR_ERR_HANDLE;
+    if (timeout == 0) {
+        oar_handle_leave(handle);
+        return oar_failed_by(OAR_ERR_NOT_SENT, OAR_ERR_TIMEOUT, "a timeout of 0 leaves no time to send anything");
+    }
+    struct oar_call_object *call = begin(request, OAR_WAITED, &status);
+    if (call != NULL && (status = submit(object, type, request, call)) != OAR_OK) {
+        forget(call);
+    } else if (call != NULL) {
+        status = oar_call_finish(call, timeout, result, result_len);
+    }
+    oar_handle_leave(handle);
+    return status;
+}
+
+static oar_status called_back(const void *handle, enum oar_type type, const struct oar_request *request,
+                              oar_completion_callback callback, void *user_data) {
+    if (callback == NULL) return oar_failed(OAR_ERR_ARGUMENT, "callback is NULL");
+    void *object = oar_handle_enter(handle, type);
+    if (object == NULL) return OAR_ERR_HANDLE;
+    oar_status status;
+    struct oar_call_object *call = begin(request, OAR_CALLED_BACK, &status);
+    if (call != NULL) {
+        call->callback = callback;
+        call->user_data = user_data;
+        status = submit(object, type, request, call);
+        oar_call_unref(call);
+        if (status != OAR_OK) oar_call_unref(call);
+    }
+    oar_handle_leave(handle);
+    return status;
+}
+
+static oar_status queued(const void *handle, enum oar_type type, const struct oar_request *request, oar_queue *queue,
+                         uint64_t tag) {
+    void *object = oar_handle_enter(handle, type);
+    if (object == NULL) return OAR_ERR_HANDLE;
+    oar_status status;
+    struct oar_call_object *call = begin(request, OAR_QUEUED, &status);
+    if (call != NULL) {
+        call->completion.tag = tag;
+        if ((status = oar_queue_expect(queue, call)) == OAR_OK && (status = submit(object, type, request, call)) != OAR_OK)
+            oar_queue_unexpect(call);
+        oar_call_unref(call);
+        if (status != OAR_OK) oar_call_unref(call);
+    }
+    oar_handle_leave(handle);
+    return status;
+}
+
+static oar_status started(const void *handle, enum oar_type type, const struct oar_request *request, oar_call **out) {
+    if (out == NULL) return oar_failed(OAR_ERR_ARGUMENT, "call is NULL");
+    *out = NULL;
+    void *object = oar_handle_enter(handle, type);
+    if (object == NULL) return OAR_ERR_HANDLE;
+    oar_status status;
+    struct oar_call_object *call = begin(request, OAR_WAITED, &status);
+    if (call != NULL) {
+        void *h = oar_handle_new(OAR_CALL, call);
+        status = h == NULL ? OAR_ERR_NO_MEMORY : submit(object, type, request, call);
+        if (status == OAR_OK) {
+            *out = h;
+        } else {
+            if (h != NULL) (void)oar_handle_end(h, OAR_CALL);
+            forget(call);
+        }
+    }
+    oar_handle_leave(handle);
+    return status;
+}
+
+/* ---- Options ---- */
+
+static struct oar_request plain(enum oar_op op, uint64_t group) {
+    struct oar_request r;
+    memset(&r, 0, sizeof r);
+    r.op = op;
+    r.group = group == 0 ? OAR_GROUP_DEFAULT : group;
+    return r;
+}
+
+static oar_status propose_request(struct oar_request *r, const oar_propose_options *options, const void *command, size_t len) {
+    oar_propose_options o;
+    *r = plain(OAR_OP_PROPOSE, 0);
+    r->body = command;
+    r->body_len = len;
+    if (options == NULL) return OAR_OK;
+    OAR_TRY(oar_take(&o, sizeof o, options, "oar_propose_options", sizeof o));
+    if (o.flags != 0) return oar_failed(OAR_ERR_FLAGS, "flags of oar_propose_options is %#x, must be 0", o.flags);
+    OAR_TRY(oar_check_timeout(o.timeout));
+    if (o.group != 0) r->group = o.group;
+    r->session = o.session;
+    r->sequence = o.sequence;
+    r->floor = o.floor;
+    r->timeout = o.timeout > 0 ? o.timeout : 0;
+    if (o.session == 0 && (o.sequence != 0 || o.floor != 0))
+        return oar_failed(OAR_ERR_ARGUMENT, "a sequence or floor without a session");
+    if (o.session != 0 && (o.sequence == 0 || o.floor > o.sequence))
+        return oar_failed(OAR_ERR_ARGUMENT, "sequence is %llu and floor %llu: sequences begin at 1, and the floor is not above",
+                          (unsigned long long)o.sequence, (unsigned long long)o.floor);
+    return OAR_OK;
+}
+
+static oar_status query_request(struct oar_request *r, const oar_query_options *options, const void *query, size_t len) {
+    oar_query_options o;
+    *r = plain(OAR_OP_QUERY, 0);
+    r->body = query;
+    r->body_len = len;
+    if (options == NULL) return OAR_OK;
+    OAR_TRY(oar_take(&o, sizeof o, options, "oar_query_options", sizeof o));
+    if (o.flags != 0 || o.reserved != 0) return oar_failed(OAR_ERR_FLAGS, "flags and reserved of oar_query_options must be 0");
+    OAR_TRY(oar_check_timeout(o.timeout));
+    if (o.group != 0) r->group = o.group;
+    r->timeout = o.timeout > 0 ? o.timeout : 0;
+    if (o.consistency == OAR_STALE) {
+        r->op = OAR_OP_QUERY_STALE;
+    } else if (o.consistency != OAR_LINEARIZABLE) {
+        return oar_failed(OAR_ERR_UNSUPPORTED, "consistency %u is not in this version (OAR_LINEARIZABLE, OAR_STALE)", o.consistency);
+    }
+    return OAR_OK;
+}
+
+static oar_status of_client(const struct oar_request *r, uint64_t group) {
+    if (group != 0) return oar_failed(OAR_ERR_ARGUMENT, "a client has one group, which oar_client_open is told");
+    if (r->session != 0) return oar_failed(OAR_ERR_ARGUMENT, "a client has a session of its own");
+    return OAR_OK;
+}
+
+static oar_status client_propose_request(struct oar_request *r, const oar_propose_options *o, const void *command, size_t len) {
+    OAR_TRY(propose_request(r, o, command, len));
+    return of_client(r, o == NULL ? 0 : o->group);
+}
+
+static oar_status client_query_request(struct oar_request *r, const oar_query_options *o, const void *query, size_t len) {
+    OAR_TRY(query_request(r, o, query, len));
+    return of_client(r, o == NULL ? 0 : o->group);
+}
+
+/* ---- Servers ---- */
+
+oar_status oar_propose(oar_server *server, const oar_propose_options *options, const void *command, size_t command_len,
+                       int64_t timeout, void **result, size_t *result_len) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(propose_request(&r, options, command, command_len));
+    return oar_request_wait(server, OAR_SERVER, &r, timeout, result, result_len);
+}
+
+oar_status oar_propose_async(oar_server *server, const oar_propose_options *options, const void *command,
+                             size_t command_len, oar_completion_callback callback, void *user_data) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(propose_request(&r, options, command, command_len));
+    return called_back(server, OAR_SERVER, &r, callback, user_data);
+}
+
+oar_status oar_propose_queued(oar_server *server, const oar_propose_options *options, const void *command,
+                              size_t command_len, oar_queue *queue, uint64_t tag) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(propose_request(&r, options, command, command_len));
+    return queued(server, OAR_SERVER, &r, queue, tag);
+}
+
+oar_status oar_propose_start(oar_server *server, const oar_propose_options *options, const void *command,
+                             size_t command_len, oar_call **call) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(propose_request(&r, options, command, command_len));
+    return started(server, OAR_SERVER, &r, call);
+}
+
+oar_status oar_query(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
+                     int64_t timeout, void **answer, size_t *answer_len) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(query_request(&r, options, query, query_len));
+    return oar_request_wait(server, OAR_SERVER, &r, timeout, answer, answer_len);
+}
+
+oar_status oar_query_async(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
+                           oar_completion_callback callback, void *user_data) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(query_request(&r, options, query, query_len));
+    return called_back(server, OAR_SERVER, &r, callback, user_data);
+}
+
+oar_status oar_query_queued(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
+                            oar_queue *queue, uint64_t tag) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(query_request(&r, options, query, query_len));
+    return queued(server, OAR_SERVER, &r, queue, tag);
+}
+
+oar_status oar_query_start(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
+                           oar_call **call) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(query_request(&r, options, query, query_len));
+    return started(server, OAR_SERVER, &r, call);
+}
+
+oar_status oar_barrier(oar_server *server, uint64_t group, int64_t timeout) {
+    OAR_ENTER();
+    struct oar_request r = plain(OAR_OP_BARRIER, group);
+    return oar_request_wait(server, OAR_SERVER, &r, timeout, NULL, NULL);
+}
+
+oar_status oar_session_open(oar_server *server, uint64_t group, int64_t timeout, uint64_t *session) {
+    OAR_ENTER();
+    if (session == NULL) return oar_failed(OAR_ERR_ARGUMENT, "session is NULL");
+    *session = 0;
+    struct oar_request r = plain(OAR_OP_SESSION_OPEN, group);
+    void *result = NULL;
+    size_t result_len = 0;
+    OAR_TRY(oar_request_wait(server, OAR_SERVER, &r, timeout, &result, &result_len));
+    oar_status status = result_len == sizeof *session ? OAR_OK : oar_failed(OAR_ERR_INTERNAL, "a session id of %zu bytes", result_len);
+    if (status == OAR_OK) memcpy(session, result, sizeof *session);
+    free(result);
+    return status;
+}
+
+static oar_status session(oar_server *server, enum oar_op op, uint64_t group, uint64_t session, int64_t timeout) {
+    if (session == 0) return oar_failed(OAR_ERR_ARGUMENT, "0 is no session");
+    struct oar_request r = plain(op, group);
+    r.session = session;
+    return oar_request_wait(server, OAR_SERVER, &r, timeout, NULL, NULL);
+}
+
+oar_status oar_session_keep(oar_server *server, uint64_t group, uint64_t id, int64_t timeout) {
+    OAR_ENTER();
+    return session(server, OAR_OP_SESSION_KEEP, group, id, timeout);
+}
+
+oar_status oar_session_close(oar_server *server, uint64_t group, uint64_t id, int64_t timeout) {
+    OAR_ENTER();
+    return session(server, OAR_OP_SESSION_CLOSE, group, id, timeout);
+}
+
+/* ---- Clients ---- */
+
+oar_status oar_client_propose(oar_client *client, const oar_propose_options *options, const void *command,
+                              size_t command_len, int64_t timeout, void **result, size_t *result_len) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_propose_request(&r, options, command, command_len));
+    return oar_request_wait(client, OAR_CLIENT, &r, timeout, result, result_len);
+}
+
+oar_status oar_client_propose_async(oar_client *client, const oar_propose_options *options, const void *command,
+                                    size_t command_len, oar_completion_callback callback, void *user_data) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_propose_request(&r, options, command, command_len));
+    return called_back(client, OAR_CLIENT, &r, callback, user_data);
+}
+
+oar_status oar_client_propose_queued(oar_client *client, const oar_propose_options *options, const void *command,
+                                     size_t command_len, oar_queue *queue, uint64_t tag) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_propose_request(&r, options, command, command_len));
+    return queued(client, OAR_CLIENT, &r, queue, tag);
+}
+
+oar_status oar_client_propose_start(oar_client *client, const oar_propose_options *options, const void *command,
+                                    size_t command_len, oar_call **call) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_propose_request(&r, options, command, command_len));
+    return started(client, OAR_CLIENT, &r, call);
+}
+
+oar_status oar_client_query(oar_client *client, const oar_query_options *options, const void *query, size_t query_len,
+                            int64_t timeout, void **answer, size_t *answer_len) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_query_request(&r, options, query, query_len));
+    return oar_request_wait(client, OAR_CLIENT, &r, timeout, answer, answer_len);
+}
+
+oar_status oar_client_query_async(oar_client *client, const oar_query_options *options, const void *query,
+                                  size_t query_len, oar_completion_callback callback, void *user_data) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_query_request(&r, options, query, query_len));
+    return called_back(client, OAR_CLIENT, &r, callback, user_data);
+}
+
+oar_status oar_client_query_queued(oar_client *client, const oar_query_options *options, const void *query,
+                                   size_t query_len, oar_queue *queue, uint64_t tag) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_query_request(&r, options, query, query_len));
+    return queued(client, OAR_CLIENT, &r, queue, tag);
+}
+
+oar_status oar_client_query_start(oar_client *client, const oar_query_options *options, const void *query,
+                                  size_t query_len, oar_call **call) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(client_query_request(&r, options, query, query_len));
+    return started(client, OAR_CLIENT, &r, call);
+}
+
+oar_status oar_client_barrier(oar_client *client, int64_t timeout) {
+    OAR_ENTER();
+    struct oar_request r = plain(OAR_OP_BARRIER, 0);
+    return oar_request_wait(client, OAR_CLIENT, &r, timeout, NULL, NULL);
+}
