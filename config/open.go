@@ -49,7 +49,8 @@ type Server struct {
 	own       []func() error // what Close releases, in reverse order
 	handed    []func() error // what the server releases once it is open
 	logger    *slog.Logger
-	closeOnce sync.Once
+	closeMu   sync.Mutex // taken by who closes
+	closed    bool
 	closeErr  error
 }
 

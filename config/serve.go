@@ -118,15 +118,19 @@ func (s *Server) acceptClients() {
 	}
 }
 
-// Close stops the server and releases what OpenServer opened, within the file's timing.close_timeout. The error names
-// what is stuck.
+// Close stops the server and releases what OpenServer opened, within the file's timing.close_timeout. If something is stuck
+// the error names it and matches server.ErrStuck; Close may be called again.
 func (s *Server) Close() error {
-	s.closeOnce.Do(func() { s.closeErr = s.close() })
-	return s.closeErr
-}
-
-func (s *Server) close() error {
+	s.closeMu.Lock()
+	defer s.closeMu.Unlock()
+	if s.closed {
+		return s.closeErr
+	}
 	err := s.Server.Close()
+	if errors.Is(err, server.ErrStuck) {
+		return err
+	}
 	s.accepting.Wait()
-	return errors.Join(err, release(s.own))
+	s.closed, s.closeErr = true, errors.Join(err, release(s.own))
+	return s.closeErr
 }

@@ -6,25 +6,62 @@ import (
 	"time"
 )
 
+// ErrStuck is matched by what Close returns when something does not come back in time. Close may then be called again.
+var ErrStuck = errors.New("server: close: still under way")
+
 // Close stops the server within Options.CloseTimeout and answers everybody who waits: what was proposed is unknown, what
 // was not looked at yet is refused. It closes the transport and the log. If something does not come back in time, a
-// system call or the application, the error names it; the log is then left open, because a call into it may be under way.
+// system call or the application, the error names it and matches ErrStuck; the log is then left open, because a call
+// into it may be under way. Close may be called again, and waits once more for what was stuck; when all of it has ended
+// the log is closed. What was closed stays closed: Close then returns what it returned.
 func (s *Server) Close() error { return s.close(true) }
 
 func (s *Server) close(parts bool) error {
-	s.closeOnce.Do(func() { s.closeErr = s.shutDown(parts) })
+	s.closeMu.Lock()
+	defer s.closeMu.Unlock()
+	if s.closed {
+		return s.closeErr
+	}
+	timer, stop := s.clock.NewTimer(s.options.CloseTimeout)
+	defer stop()
+	c := &closer{c: timer}
+	if pending := s.stuck; pending != nil {
+		for _, p := range pending {
+			c.wait(p.done, p.why)
+		}
+	} else {
+		s.closeErr = s.shutDown(c, parts)
+	}
+	if s.stuck = c.stuck; len(s.stuck) > 0 {
+		return c.error()
+	}
+	if parts {
+		if err := s.options.Log.Close(); err != nil {
+			s.closeErr = errors.Join(s.closeErr, fmt.Errorf("close the log: %w", err))
+		}
+	}
+	s.closed = true
+	if s.closeErr != nil {
+		s.closeErr = fmt.Errorf("server: close: %w", s.closeErr)
+	}
 	return s.closeErr
 }
 
-// closer counts down the time that Close has.
+// ending is something that has to come to its end before the log can be closed.
+type ending struct {
+	done <-chan struct{}
+	why  func() []error // what is stuck in it
+}
+
+// closer counts down the time that one call of Close has.
 type closer struct {
 	c     <-chan time.Time
 	late  bool
-	stuck []error
+	stuck []ending
 }
 
-// wait waits for done, and names what was waited for if time runs out.
-func (c *closer) wait(done <-chan struct{}, what string, args ...any) bool {
+// wait waits for done, and notes what was waited for if time runs out.
+func (c *closer) wait(done <-chan struct{}, why func() []error) bool {
 	if !c.late {
 		select {
 		case <-done:
@@ -37,9 +74,21 @@ func (c *closer) wait(done <-chan struct{}, what string, args ...any) bool {
 	case <-done:
 		return true
 	default:
-		c.stuck = append(c.stuck, fmt.Errorf(what, args...))
+		c.stuck = append(c.stuck, ending{done, why})
 		return false
 	}
+}
+
+func (c *closer) waitFor(done <-chan struct{}, what string, args ...any) bool {
+	return c.wait(done, func() []error { return []error{fmt.Errorf(what, args...)} })
+}
+
+func (c *closer) error() error {
+	all := []error{ErrStuck}
+	for _, e := range c.stuck {
+		all = append(all, e.why()...)
+	}
+	return errors.Join(all...)
 }
 
 // after runs f beside and closes the channel when it returned.
@@ -52,61 +101,52 @@ func after(f func()) <-chan struct{} {
 	return done
 }
 
-func (s *Server) shutDown(parts bool) error {
+// shutDown tells everything to end and waits for it. The error is that of a part which has ended badly.
+func (s *Server) shutDown(c *closer, parts bool) (failed error) {
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
-	timer, stop := s.clock.NewTimer(s.options.CloseTimeout)
-	defer stop()
-	c := &closer{c: timer}
 	groups := s.sorted()
 	for _, g := range groups {
 		g.inbox.stop(ErrClosed)
 		g.wake()
 	}
 	for _, g := range groups {
-		c.wait(g.ended, "group %d does not come to the end of a turn", g.id)
+		c.waitFor(g.ended, "group %d does not come to the end of a turn", g.id)
 	}
-	c.wait(after(s.clients.close), "a client's connection does not end")
-	var closeErr error
+	c.waitFor(after(s.clients.close), "a client's connection does not end")
 	if parts {
 		var err error
-		if c.wait(after(func() { err = s.options.Transport.Close() }), "the transport does not close") && err != nil {
-			closeErr = fmt.Errorf("close the transport: %w", err)
+		if c.waitFor(after(func() { err = s.options.Transport.Close() }), "the transport does not close") && err != nil {
+			failed = fmt.Errorf("close the transport: %w", err)
 		}
 	}
 	s.writer.drain()
-	quiet := c.wait(s.writer.done, "a save is stuck in the log")
+	c.waitFor(s.writer.done, "a save is stuck in the log")
 	s.elastic.close()
-	if !c.wait(after(s.elastic.done.Wait), "work beside the loops has not ended") {
-		quiet = false
-		for _, g := range groups {
-			if g.apply.busy() {
-				c.stuck = append(c.stuck, fmt.Errorf("the state machine of group %d does not return", g.id))
-			}
-			if g.files.busy() {
-				c.stuck = append(c.stuck, fmt.Errorf("a snapshot of group %d is being written", g.id))
-			}
-		}
-	}
+	c.wait(after(s.elastic.done.Wait), func() []error { return busyIn(groups) })
 	s.alarm.close()
-	c.wait(after(s.scheduler.close), "a turn has not ended")
+	c.waitFor(after(s.scheduler.close), "a turn has not ended")
 	s.chunks.close()
 	s.hub.close()
-	c.wait(s.logged, "the logger does not return")
-	if !c.wait(after(func() { s.opening <- struct{}{}; <-s.opening }), "a group that is being opened is stuck in the log") {
-		quiet = false
-	}
-	if parts && quiet {
-		if err := s.options.Log.Close(); err != nil {
-			closeErr = errors.Join(closeErr, fmt.Errorf("close the log: %w", err))
+	c.waitFor(s.logged, "the logger does not return")
+	c.waitFor(after(func() { s.opening <- struct{}{}; <-s.opening }), "a group that is being opened is stuck in the log")
+	s.doneOnce.Do(func() { close(s.done) })
+	return failed
+}
+
+// busyIn names what runs beside the loops of groups and does not end.
+func busyIn(groups []*group) []error {
+	all := []error{errors.New("work beside the loops has not ended")}
+	for _, g := range groups {
+		if g.apply.busy() {
+			all = append(all, fmt.Errorf("the state machine of group %d does not return", g.id))
+		}
+		if g.files.busy() {
+			all = append(all, fmt.Errorf("a snapshot of group %d is being written", g.id))
 		}
 	}
-	s.doneOnce.Do(func() { close(s.done) })
-	if err := errors.Join(append(c.stuck, closeErr)...); err != nil {
-		return fmt.Errorf("server: close: %w", err)
-	}
-	return nil
+	return all
 }
 
 func (l *lane) busy() bool {

@@ -22,15 +22,17 @@ type Server struct {
 	options Options
 	clock   Clock
 
-	groups    atomic.Pointer[map[raft.GroupID]*group]
-	opening   chan struct{} // has room for the one group that is being opened, which waits for the log
-	mu        sync.Mutex    // changes groups, closing, failed; never held while something is waited for
-	closing   bool
-	failed    error // why the store was given up
-	doneOnce  sync.Once
-	done      chan struct{}
-	closeOnce sync.Once
-	closeErr  error
+	groups   atomic.Pointer[map[raft.GroupID]*group]
+	opening  chan struct{} // has room for the one group that is being opened, which waits for the log
+	mu       sync.Mutex    // changes groups, closing, failed; never held while something is waited for
+	closing  bool
+	failed   error // why the store was given up
+	doneOnce sync.Once
+	done     chan struct{}
+	closeMu  sync.Mutex // taken by who closes
+	closed   bool
+	closeErr error    // of parts that ended badly
+	stuck    []ending // what the last Close did not wait for any longer
 
 	scheduler *scheduler
 	alarm     *alarm

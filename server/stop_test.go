@@ -248,12 +248,16 @@ func TestCloseNamesAStateMachineThatDoesNotReturn(t *testing.T) {
 		begun := time.Now()
 		err := s.Close()
 		require.ErrorContains(t, err, "the state machine of group 1 does not return")
+		require.ErrorIs(t, err, server.ErrStuck)
 		require.Equal(t, 10*time.Second, time.Since(begun))
+		require.ErrorIs(t, s.Close(), server.ErrStuck, "it still does not")
+		require.Equal(t, 20*time.Second, time.Since(begun))
 		m.server = nil
 		close(l.hold)
 		require.NoError(t, <-answer, "it did execute in the end")
+		require.NoError(t, s.Close(), "what was stuck has ended, and the log is closed")
+		require.NoError(t, s.Close())
 		require.NoError(t, m.files.Close())
-		time.Sleep(time.Second)
 	})
 }
 
