@@ -261,7 +261,11 @@ func oargo_server_wait_stopped(h C.uintptr_t, timeout C.int64_t) (status C.oar_s
 	select {
 	case <-s.Done():
 	case <-ctx.Done():
-		return fail(fmt.Errorf("%w: the server runs", errTimeout), C.OAR_ERR_TIMEOUT)
+		select {
+		case <-s.Done(): // select draws lots where both are ready, as with a timeout of 0
+		default:
+			return fail(fmt.Errorf("%w: the server runs", errTimeout), C.OAR_ERR_TIMEOUT)
+		}
 	}
 	err := s.Err()
 	if err == nil || errors.Is(err, server.ErrClosed) {
