@@ -1,0 +1,150 @@
+"""A client of a cluster, in a process that is no member."""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, Optional, TypeVar, Union
+
+from . import _abi, _lifecycle
+from ._calls import Caller, CallFuture, functions
+from ._config import Config, Path, as_config
+from ._errors import Error
+from ._waiting import BytesLike, beside, nanoseconds, refuse_in_machine
+
+T = TypeVar("T")
+
+
+class _Core:
+    """What has to be closed."""
+
+    def __init__(self, config: Optional[Config], options: Any) -> None:
+        number = _abi.handle_from(
+            _abi.library().client_open, None if config is None else config.handle, _abi.byref(options)
+        )
+        self.handle = _lifecycle.Handle(number, "client")
+        self._lock = threading.Lock()
+        _lifecycle.opened(self)
+
+    def close(self) -> None:
+        _lifecycle.refuse_forked()
+        refuse_in_machine("closing a client")
+        with self._lock:
+            if self.handle.closed:
+                return
+            number, self.handle.closed = self.handle.number, True
+            status = _abi.library().client_free(number)
+            if status != 0:
+                self.handle.closed = False
+                _abi.check(status)
+            _lifecycle.closed(self)
+
+    def close_at_exit(self) -> None:
+        self.close()
+
+    def close_unreferenced(self) -> None:
+        try:
+            threading.Thread(target=self.close, name="oarlock client close", daemon=True).start()
+        except RuntimeError:
+            pass  # the interpreter ends; what runs at its exit closes this
+
+
+class Client(Caller):
+    """A client of the cluster that a configuration describes, or of servers at addresses::
+
+        with oarlock.Client("cluster.toml") as client:
+            client.propose(b"1", timeout=10)
+
+    It finds the leader, follows it, and tries again until the time is over. It connects when the first call needs it. Its
+    proposals are in a session of its own and are executed exactly once; without one (``sessionless``) many more can be
+    under way, but a lost connection leaves them unknown. Durations are seconds; None means the library's default.
+    """
+
+    def __init__(
+        self,
+        config: Union[Config, Path, None] = None,
+        *,
+        servers: Union[str, Iterable[str], None] = None,
+        sessionless: bool = False,
+        outstanding_max: int = 0,
+        outstanding_bytes_max: int = 0,
+        response_bytes_max: int = 0,
+        dial_timeout: Optional[float] = None,
+        silence_max: Optional[float] = None,
+        backoff_min: Optional[float] = None,
+        backoff_max: Optional[float] = None,
+        close_timeout: Optional[float] = None,
+    ) -> None:
+        def duration(seconds: Optional[float]) -> int:
+            return 0 if seconds is None else nanoseconds(seconds)
+
+        if servers is not None and not isinstance(servers, str):
+            servers = ",".join(servers)
+        options = _abi.ClientOptions(
+            flags=_abi.CLIENT_SESSIONLESS if sessionless else 0,
+            servers=None if servers is None else servers.encode(),
+            outstanding_max=outstanding_max,
+            outstanding_bytes_max=outstanding_bytes_max,
+            response_bytes_max=response_bytes_max,
+            dial_timeout=duration(dial_timeout),
+            silence_max=duration(silence_max),
+            backoff_min=duration(backoff_min),
+            backoff_max=duration(backoff_max),
+            close_timeout=duration(close_timeout),
+        )
+        self._functions = functions("client_")
+        self._core = _Core(None if config is None else as_config(config), options)
+        self._handle = self._core.handle
+
+    def propose(self, command: BytesLike, timeout: Optional[float] = None) -> bytes:
+        """Has the group execute a command exactly once, and returns its result."""
+        return self._propose(command, timeout)
+
+    def propose_future(self, command: BytesLike, timeout: Optional[float] = None) -> CallFuture:
+        """The same without waiting."""
+        return self._propose_future(command, timeout)
+
+    def barrier(self, timeout: Optional[float] = None) -> None:
+        """Returns when the leader has applied everything that was answered to anyone before."""
+        self._run(lambda: _abi.check(_abi.library().client_barrier(self._handle.number, nanoseconds(timeout))))
+
+    def status(self, timeout: Optional[float] = None) -> dict[str, Any]:
+        """What the server that the client is connected to knows of itself."""
+        return self._json(_abi.library().client_status_json, timeout)
+
+    def members(self, timeout: Optional[float] = None) -> dict[str, Any]:
+        """Who belongs to the group."""
+        return self._json(_abi.library().client_members_json, timeout)
+
+    def close(self) -> None:
+        """Ends every call: UnknownOutcome for what was sent, else Closed. Closing what is closed is fine."""
+        self._core.close()
+
+    def _json(self, function: Any, timeout: Optional[float]) -> dict[str, Any]:
+        text = self._run(lambda: _abi.text_from(function, self._handle.number, nanoseconds(timeout)))
+        parsed: dict[str, Any] = json.loads(text)
+        return parsed
+
+    def _run(self, wait: Callable[[], T]) -> T:
+        refuse_in_machine("waiting for a client")
+        try:
+            return beside(wait)
+        except Error as error:
+            raise self._handle.plain(error)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        core = getattr(self, "_core", None)
+        if core is not None and not core.handle.closed and not _lifecycle.forked():
+            warnings.warn("unclosed oarlock.Client", ResourceWarning, source=self, stacklevel=2)
+            core.close_unreferenced()
+
+    def __reduce__(self) -> Any:
+        raise _lifecycle.not_to_be_pickled(self)
