@@ -54,6 +54,7 @@ from ._machine import CommandError, Entry, StateMachine
 from ._server import GroupInfo, Server
 from ._session import Session
 from ._status import Consistency, EventKind, Role, Status
+from ._version import VERSION as __version__
 
 # A library prints nothing: without a handler of the program's own, what servers log goes nowhere.
 logging.getLogger("oarlock").addHandler(logging.NullHandler())
@@ -65,5 +66,5 @@ __all__ = [
     "NoLeader", "NotFormatted", "NotFound", "NotLeader", "NotReady", "NotSent", "NotSentTimeout", "OutOfMemory", "Pending",
     "ProposalTimeout", "QueryError", "Refused", "ResultTooLarge", "Role", "Server", "Session", "SessionError", "StateMachine",
     "StateMachineError", "Status", "StorageError", "TimeoutError", "TooLarge", "UnknownOutcome", "Unsupported", "UsageError",
-    "WouldDeadlock", "debug_counts", "format", "runtime_configure", "version",
+    "WouldDeadlock", "__version__", "debug_counts", "format", "runtime_configure", "version",
 ]  # fmt: skip

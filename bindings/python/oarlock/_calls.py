@@ -22,6 +22,8 @@ class CallFuture(Future):  # type: ignore[type-arg]  # Future[bytes] costs a bas
     Its callbacks run on the one thread that completes all futures, so they must be quick and must not wait.
     """
 
+    caller: Optional[Caller] = None  # while under way: kept from the collector: closing it would end the call
+
     def cancel(self) -> bool:
         """False: a command that is under way cannot be taken back."""
         return False
@@ -54,15 +56,16 @@ class Completer:
         self._thread.start()
         _lifecycle.opened(self, last=True)
 
-    def submit(self, function: Any, handle: int, options: Any, data: bytes) -> CallFuture:
+    def submit(self, function: Any, caller: Caller, options: Any, data: bytes) -> CallFuture:
         """Begins a call. What refuses it at the door is raised here."""
         future, tag = CallFuture(), next(self._tags)
+        future.caller = caller
         self._futures[tag] = future  # before, because it may complete before the function returns
-        status = function(handle, options, data, len(data), self._queue, tag)
-        if status != Status.OK:
-            error = _abi.last_failure(status, _abi.library())
+        try:
+            _abi.check(function(caller._handle.number, options, data, len(data), self._queue, tag))
+        except BaseException:
             del self._futures[tag]
-            raise error
+            raise
         return future
 
     def _run(self) -> None:
@@ -74,6 +77,7 @@ class Completer:
                 return
             for _, status, cause, _, tag, at, length, text, leader, address, errno, bits in batch:
                 future = take(tag)
+                future.caller = None
                 try:
                     if status == Status.OK:
                         future.set_result(_abi.string_at(at, length) if length else b"")
@@ -176,6 +180,6 @@ class Caller:
 
     def _submit(self, function: Any, options: Any, data: bytes) -> CallFuture:
         try:
-            return completer().submit(function, self._handle.number, options, data)
+            return completer().submit(function, self, options, data)
         except Error as error:
             raise self._handle.plain(error)

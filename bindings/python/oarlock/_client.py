@@ -112,20 +112,20 @@ class Client(Caller):
 
     def status(self, timeout: Optional[float] = None) -> dict[str, Any]:
         """What the server that the client is connected to knows of itself."""
-        return self._json(_abi.library().client_status_json, timeout)
+        status: dict[str, Any] = self._json(_abi.library().client_status_json, timeout)
+        return status
 
-    def members(self, timeout: Optional[float] = None) -> dict[str, Any]:
+    def members(self, timeout: Optional[float] = None) -> list[dict[str, Any]]:
         """Who belongs to the group."""
-        return self._json(_abi.library().client_members_json, timeout)
+        members: list[dict[str, Any]] = self._json(_abi.library().client_members_json, timeout)
+        return members
 
     def close(self) -> None:
         """Ends every call: UnknownOutcome for what was sent, else Closed. Closing what is closed is fine."""
         self._core.close()
 
-    def _json(self, function: Any, timeout: Optional[float]) -> dict[str, Any]:
-        text = self._run(lambda: _abi.text_from(function, self._handle.number, nanoseconds(timeout)))
-        parsed: dict[str, Any] = json.loads(text)
-        return parsed
+    def _json(self, function: Any, timeout: Optional[float]) -> Any:
+        return json.loads(self._run(lambda: _abi.text_from(function, self._handle.number, nanoseconds(timeout))))
 
     def _run(self, wait: Callable[[], T]) -> T:
         refuse_in_machine("waiting for a client")

@@ -117,4 +117,5 @@ def as_config(config: Union[Config, Path]) -> Config:
 
 def format(config: Union[Config, Path], server_id: int) -> None:  # as the library calls it
     """Makes the store of a member in its data directory: the explicit act by which a server comes to be, once."""
-    _abi.check(_abi.library().server_format(as_config(config).handle, server_id))
+    loaded = as_config(config)  # a name keeps it: its handle goes with it
+    _abi.check(_abi.library().server_format(loaded.handle, server_id))

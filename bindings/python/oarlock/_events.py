@@ -49,7 +49,7 @@ def event_of(e: Any) -> Event:
     """An event from the library's struct, which the next one overwrites."""
     role = Role(e.role) if e.kind == EventKind.ROLE and e.role <= Role.LEADER else None
     text, component = ((raw or b"").decode("utf-8", "replace") for raw in (e.text, e.component))
-    level = 20 + e.level * 10 // 4
+    level = 20 + e.level * 10 // 4 if e.kind == EventKind.LOG else 0
     return Event(_kind(e.kind), e.group, e.term, e.index, e.server, role, e.dropped, e.elapsed / 1e9, text, component, level)
 
 

@@ -85,8 +85,8 @@ class _Core:
                     thread.start()
         _abi.check(_abi.library().server_start(number))
 
-    def close(self) -> None:
-        """Closes and releases. After a failure it may be called again."""
+    def close(self, patience: Optional[float] = None) -> None:
+        """Closes and releases. After a failure it may be called again. Patience is for threads whose work was abandoned."""
         _lifecycle.refuse_forked()
         if in_machine():
             raise WouldDeadlock("closing a server inside of a state machine would wait for the state machine itself")
@@ -99,7 +99,7 @@ class _Core:
             if self._started:
                 for thread in self._threads:
                     if thread is not threading.current_thread():  # a log handler may close its server
-                        thread.join()
+                        thread.join(patience)
             elif self._log is not None:
                 self._log.end()
             self.handle.closed = True
@@ -120,7 +120,7 @@ class _Core:
         except Error as error:
             log.error("%s does not close, its work is given up: %s", self.name, error)
             _abi.library().work_abandon(self.handle.number)
-            self.close()
+            self.close(patience=0.1)
 
     def close_unreferenced(self) -> None:
         """Closes on a thread of its own: the collector runs anywhere, also in a state machine and below a lock of logging."""

@@ -175,3 +175,7 @@ def test_a_library_that_is_not_there_is_named_with_the_way_out(tmp_path: Path, m
 
 def test_every_status_has_a_class():
     assert set(_errors.BY_STATUS) == {s.value for s in oarlock.Status} - {oarlock.Status.OK}
+
+
+def test_the_package_has_the_librarys_version():
+    assert oarlock.__version__ == oarlock.version()
