@@ -1,10 +1,11 @@
 // Command bench measures oarlock: beside the limit of what this machine can do, when it starts again, and while more is
 // asked of it than it can do. It runs on Linux.
 //
-//	go run .                             all parts
+//	go run .                             all parts but bindings
 //	go run . throughput -rounds 7 -bytes 128,1024 -clients 1,256 -reads 256
 //	go run . restart -rounds 3 -blocks 1,64
 //	go run . memory -default-bounds
+//	go run . bindings -clients 1,256     after make lib
 //	go run . -markdown ../docs/performance.md    also write the tables into the page
 package main
 
@@ -28,6 +29,7 @@ var parts = []part{
 	{"throughput", "writes and linearizable reads a second, beside the limit of this machine", throughput},
 	{"restart", "from the start of three processes to the first linearizable read", restart},
 	{"memory", "queues and memory of a leader from which too much is asked", memory},
+	{"bindings", "one counter in Go, C and Python", bindings},
 }
 
 // environment is what all parts have in common.
@@ -62,17 +64,20 @@ func run(args []string) error {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
 	}
-	if name == memberCommand {
+	switch name {
+	case memberCommand:
 		return runMember(args)
+	case counterCommand:
+		return runCounter(args)
 	}
 	var chosen []part
 	for _, p := range parts {
-		if name == "" || name == p.name {
+		if name == p.name || name == "" && p.name != "bindings" { // which needs the library and has a target of its own
 			chosen = append(chosen, p)
 		}
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("there is no part %q; there are throughput, restart and memory, and without a name all of them run", name)
+		return fmt.Errorf("there is no part %q; there are throughput, restart, memory and bindings, and without a name all but the last run", name)
 	}
 	e := &environment{}
 	f := flag.NewFlagSet("bench "+name, flag.ContinueOnError)

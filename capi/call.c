@@ -81,6 +81,13 @@ void oar_call_succeed(struct oar_call_object *call, const void *result, size_t r
     complete(call, &c);
 }
 
+void oar_calls_succeed(const struct oar_answer *answers, size_t count, struct oar_door *door, enum oar_type type,
+                       uintptr_t go) {
+    oar_door_hold(door);
+    for (size_t i = 0; i < count; i++) oar_call_succeed(answers[i].call, answers[i].result, answers[i].result_len);
+    oar_door_release(door, type, go);
+}
+
 void oar_call_fail(struct oar_call_object *call, const struct oar_failure *f) {
     oar_completion c = call->completion;
     c.status = f->status;

@@ -18,7 +18,7 @@ oar_status oar_client_open(oar_config *config, const oar_client_options *options
     uintptr_t conf = 0;
     if (config != NULL && (conf = (uintptr_t)oar_handle_enter(config, OAR_CONFIG)) == 0) return OAR_ERR_HANDLE;
     struct oar_client_object *c = oar_alloc(sizeof *c);
-    oar_status status = c == NULL ? OAR_ERR_NO_MEMORY : oargo_client_open(conf, &o, &c->go);
+    oar_status status = c == NULL ? OAR_ERR_NO_MEMORY : oargo_client_open(conf, &o, c, &c->go);
     if (config != NULL) oar_handle_leave(config);
     if (status == OAR_OK && (*client = oar_handle_new(OAR_CLIENT, c)) == NULL) {
         oargo_client_free(c->go);

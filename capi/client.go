@@ -24,6 +24,9 @@ import (
 // clientBox is a client with its calls under way.
 type clientBox struct {
 	client *client.Client
+	door   sync.Mutex // held by who empties the door
+
+	answers *deliverer
 
 	mu    sync.Mutex
 	calls map[*C.struct_oar_call_object]*clientCall
@@ -50,7 +53,15 @@ func (k *clientCall) Complete(result []byte, err error) {
 	if k.timer != nil {
 		k.timer.Stop()
 	}
-	complete(k.call, result, err, k.query)
+	a := answer{call: k.call, result: result}
+	if err != nil {
+		f := failureOf(err, C.OAR_ERR_UNKNOWN)
+		if k.query {
+			f = ofQuery(f)
+		}
+		a.failed = &f
+	}
+	k.box.answers.bring(a)
 }
 
 func (k *clientCall) cancel(cause error) {
@@ -72,17 +83,19 @@ var clientOps = map[C.enum_oar_op]client.Op{
 	C.OAR_OP_BARRIER: client.OpBarrier,
 }
 
-//export oargo_client_submit
-func oargo_client_submit(h C.uintptr_t, r *C.struct_oar_request, call *C.struct_oar_call_object) (status C.oar_status) {
-	submitted := false
-	defer func() {
-		if !submitted {
-			caughtBy(recover(), &status)
-		} else {
-			_ = recover() // the call is the client's by now, which completes it
-		}
-	}()
+//export oargo_client_empty
+func oargo_client_empty(h C.uintptr_t, door *C.struct_oar_door) {
 	b := clientOf(h)
+	b.door.Lock() // one at a time, so that calls stay in order
+	defer b.door.Unlock()
+	empty(door, b.take, func() {})
+}
+
+// take hands a call to the client. From then on it is the client's, which completes it, whatever happens.
+func (b *clientBox) take(call *C.struct_oar_call_object) {
+	defer func() { _ = recover() }()
+	b.answers.underWay.Add(1)
+	r := &call.request
 	k := &clientCall{box: b, call: call, query: r.op != C.OAR_OP_PROPOSE}
 	if r.timeout > 0 {
 		k.timer = time.AfterFunc(time.Duration(r.timeout), func() { k.cancel(context.DeadlineExceeded) })
@@ -90,17 +103,16 @@ func oargo_client_submit(h C.uintptr_t, r *C.struct_oar_request, call *C.struct_
 	b.mu.Lock()
 	b.calls[call] = k
 	b.mu.Unlock()
-	submitted = true
 	handle, err := b.client.Submit(clientOps[r.op], unsafe.Slice((*byte)(r.body), int(r.body_len)), k)
 	if err != nil {
-		// It is not known whether the call will complete. It does now, and its memory stays for whoever comes later.
+		// It is not known whether the call will complete: it does now, if it has not.
 		b.mu.Lock()
 		_, under := b.calls[call]
 		b.mu.Unlock()
 		if under {
 			k.Complete(nil, err)
 		}
-		return C.OAR_OK
+		return
 	}
 	b.mu.Lock()
 	k.handle, k.submitted = handle, true
@@ -109,7 +121,6 @@ func oargo_client_submit(h C.uintptr_t, r *C.struct_oar_request, call *C.struct_
 	if cancelled != nil {
 		k.cancel(cancelled)
 	}
-	return C.OAR_OK
 }
 
 //export oargo_client_cancel
@@ -129,7 +140,9 @@ func oargo_client_cancel(h C.uintptr_t, call *C.struct_oar_call_object, late C.b
 }
 
 //export oargo_client_open
-func oargo_client_open(conf C.uintptr_t, o *C.oar_client_options, out *C.uintptr_t) (status C.oar_status) {
+func oargo_client_open(
+	conf C.uintptr_t, o *C.oar_client_options, object *C.struct_oar_client_object, out *C.uintptr_t,
+) (status C.oar_status) {
 	defer caught(&status)
 	options := client.Options{
 		Group: raft.GroupID(o.group), Sessionless: o.flags&C.OAR_CLIENT_SESSIONLESS != 0, OutstandingMax: int(o.outstanding_max),
@@ -155,9 +168,12 @@ func oargo_client_open(conf C.uintptr_t, o *C.oar_client_options, out *C.uintptr
 	if err != nil {
 		return fail(err, C.OAR_ERR_CONFIG)
 	}
-	box := &clientBox{client: c, calls: make(map[*C.struct_oar_call_object]*clientCall)}
+	box := &clientBox{
+		client: c, calls: make(map[*C.struct_oar_call_object]*clientCall), answers: newDeliverer(&object.door, C.OAR_CLIENT),
+	}
 	enlist(box)
 	*out = C.uintptr_t(cgo.NewHandle(box))
+	box.answers.owner = *out
 	return C.OAR_OK
 }
 
@@ -206,7 +222,11 @@ func oargo_client_json(h C.uintptr_t, op C.enum_oar_op, timeout C.int64_t, out *
 	return fail(err, C.OAR_ERR_INTERNAL)
 }
 
-func (b *clientBox) close() error { return b.client.Close() }
+func (b *clientBox) close() error {
+	err := b.client.Close()
+	b.answers.end()
+	return err
+}
 
 //export oargo_client_close
 func oargo_client_close(h C.uintptr_t) (status C.oar_status) {
@@ -216,6 +236,9 @@ func oargo_client_close(h C.uintptr_t) (status C.oar_status) {
 
 //export oargo_client_free
 func oargo_client_free(h C.uintptr_t) {
-	strike(clientOf(h))
+	b := clientOf(h)
+	strike(b)
+	b.answers.end()
+	b.answers.free()
 	cgo.Handle(h).Delete()
 }

@@ -24,6 +24,11 @@ struct oar_thread {
     char *address; /* of the leader in the last failure */
     size_t address_cap;
     char *fail_text; /* of oar_fail, until its callback returns */
+    const struct oar_door *door; /* that this thread is emptying */
+    /* While answers are delivered: the door for which calls are held back, to go in together, and these, newest first. */
+    const struct oar_door *holding;
+    struct oar_call_object *held, *held_first;
+    size_t held_count;
 };
 
 extern atomic_bool oar_forked;
@@ -102,49 +107,6 @@ void *oar_handle_end_begin(const void *handle, enum oar_type type);
 void oar_handle_end_finish(const void *handle);
 uint32_t oar_handle_count(enum oar_type type);
 
-/* ---- Calls (call.c) ---- */
-
-enum oar_call_way { OAR_WAITED, OAR_CALLED_BACK, OAR_QUEUED };
-
-struct oar_queue_object;
-
-/* A proposal, query or other request under way. It belongs to whoever waits and to the library: refs. */
-struct oar_call_object {
-    atomic_int refs;
-    enum oar_call_way way;
-    bool proposes; /* when time is over, nobody knows */
-    bool taken;    /* the answer was handed out */
-    atomic_bool completed;
-    atomic_bool given_up;
-    sem_t done; /* of OAR_WAITED: posted when it completed or was given up */
-    oar_completion_callback callback;
-    void *user_data;
-    struct oar_queue_object *queue;
-    struct oar_call_object *next; /* in the queue */
-    oar_completion completion;    /* result and texts are owned, unless it is being called back */
-    uintptr_t client;             /* the client's, for oargo_client_cancel; 0: it is a server's */
-    size_t body_len;
-    size_t size; /* of this memory */
-    unsigned char body[];
-};
-
-extern atomic_uint oar_calls_under_way;
-
-/* A call with a copy of body; NULL with the failure noted. It has two references: the caller's and the library's. */
-struct oar_call_object *oar_call_new(enum oar_call_way way, const void *body, size_t body_len);
-void oar_call_unref(struct oar_call_object *call);
-/* Called by the library exactly once. The memory of the arguments stays the caller's. Gives up the library's reference. */
-void oar_call_succeed(struct oar_call_object *call, const void *result, size_t result_len);
-void oar_call_fail(struct oar_call_object *call, const struct oar_failure *failure);
-/* Waits; false: the deadline passed, or with interruptible a signal came (*interrupted). */
-bool oar_call_await(struct oar_call_object *call, const struct timespec *deadline, bool interruptible, bool *interrupted);
-/* Empties where an answer goes, and checks it. */
-oar_status oar_answer_place(void **result, size_t *result_len);
-/* Hands the answer of a completed call out. */
-oar_status oar_call_answer(struct oar_call_object *call, void **result, size_t *result_len);
-/* Waits until the deadline and hands out; what is given up by then is unknown, or timed out. Releases the call. */
-oar_status oar_call_finish(struct oar_call_object *call, int64_t timeout, void **result, size_t *result_len);
-
 /* ---- Requests (request.c) ---- */
 
 enum oar_op {
@@ -167,6 +129,73 @@ struct oar_request {
     const void *body;
     size_t body_len;
 };
+
+struct oar_call_object;
+
+/* Where calls wait to be handed to Go. A call from C into Go is cheap when one thread makes it and dear when hundreds do
+ * at once, more than there are processors: so whoever finds the door empty goes through and takes all that have come
+ * meanwhile. Go empties it, in order. */
+struct oar_door {
+    _Atomic(struct oar_call_object *) pending; /* the newest first */
+};
+
+/* ---- Calls (call.c) ---- */
+
+enum oar_call_way { OAR_WAITED, OAR_CALLED_BACK, OAR_QUEUED };
+
+struct oar_queue_object;
+
+/* A proposal, query or other request under way. It belongs to whoever waits and to the library: refs. */
+struct oar_call_object {
+    atomic_int refs;
+    enum oar_call_way way;
+    bool proposes; /* when time is over, nobody knows */
+    bool taken;    /* the answer was handed out */
+    atomic_bool completed;
+    atomic_bool given_up;
+    sem_t done; /* of OAR_WAITED: posted when it completed or was given up */
+    oar_completion_callback callback;
+    void *user_data;
+    struct oar_queue_object *queue;
+    struct oar_call_object *next; /* at the door, later in the queue */
+    struct oar_request request;
+    oar_completion completion;    /* result and texts are owned, unless it is being called back */
+    uintptr_t client;             /* the client's, for oargo_client_cancel; 0: it is a server's */
+    size_t body_len;
+    size_t size; /* of this memory */
+    unsigned char body[];
+};
+
+extern atomic_uint oar_calls_under_way;
+
+/* A call with a copy of body; NULL with the failure noted. It has two references: the caller's and the library's. */
+struct oar_call_object *oar_call_new(enum oar_call_way way, const void *body, size_t body_len);
+void oar_call_unref(struct oar_call_object *call);
+/* Called by the library exactly once. The memory of the arguments stays the caller's. Gives up the library's reference. */
+void oar_call_succeed(struct oar_call_object *call, const void *result, size_t result_len);
+void oar_call_fail(struct oar_call_object *call, const struct oar_failure *failure);
+/* Waits; false: the deadline passed, or with interruptible a signal came (*interrupted). */
+bool oar_call_await(struct oar_call_object *call, const struct timespec *deadline, bool interruptible, bool *interrupted);
+/* Empties where an answer goes, and checks it. */
+oar_status oar_answer_place(void **result, size_t *result_len);
+/* Answers of calls, delivered together. Go fills them in. */
+struct oar_answer {
+    struct oar_call_object *call;
+    const void *result;
+    size_t result_len;
+};
+
+/* Completes calls. What their callbacks submit at this door goes in together. */
+void oar_calls_succeed(const struct oar_answer *answers, size_t count, struct oar_door *door, enum oar_type type,
+                       uintptr_t go);
+/* Hands the answer of a completed call out. */
+oar_status oar_call_answer(struct oar_call_object *call, void **result, size_t *result_len);
+/* Waits until the deadline and hands out; what is given up by then is unknown, or timed out. Releases the call. */
+oar_status oar_call_finish(struct oar_call_object *call, int64_t timeout, void **result, size_t *result_len);
+
+/* Calls that are submitted at a door by this thread are held back between these two. */
+void oar_door_hold(const struct oar_door *door);
+void oar_door_release(struct oar_door *door, enum oar_type type, uintptr_t go);
 
 /* Asks a server or a client (OAR_SERVER, OAR_CLIENT) and waits. */
 oar_status oar_request_wait(const void *handle, enum oar_type type, const struct oar_request *request, int64_t timeout,
@@ -262,8 +291,12 @@ void oar_work_close(struct oar_work_queue *q);
 
 /* ---- Servers (server.c) ---- */
 
+enum oar_server_state { OAR_OPENED, OAR_STARTED, OAR_CLOSED_ONE };
+
 struct oar_server_object {
     uintptr_t go;
+    struct oar_door door;
+    atomic_int state; /* enum oar_server_state */
     struct oar_machine *machine;  /* push */
     struct oar_work_queue *work;  /* pull */
     void (*log)(void *log_user_data, const oar_log_record *record);
@@ -273,12 +306,16 @@ struct oar_server_object {
 
 struct oar_client_object {
     uintptr_t go;
+    struct oar_door door;
 };
 
 struct oar_events_object {
     uintptr_t go;
     char *text, *component; /* of the last event */
 };
+
+/* Told by Go, so that what comes too early or too late is answered without it. */
+void oar_server_is(struct oar_server_object *s, int state);
 
 /* Hands a line to the log callback. */
 void oar_server_log(struct oar_server_object *s, int level, const char *component, const char *text);

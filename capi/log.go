@@ -141,7 +141,9 @@ func (s *lineSink) Write(p []byte) (int, error) {
 }
 
 // Enabled implements slog.Handler.
-func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool { return h.sink.wants(h.component, level) }
+func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return h.sink.wants(h.component, level)
+}
 
 // Handle implements slog.Handler.
 func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {

@@ -4,25 +4,81 @@
 
 #include "_cgo_export.h"
 
-/* An object's Go side. The one of a server is 0 until it was started. */
-static uintptr_t go_of(void *object, enum oar_type type) {
-    return type == OAR_SERVER ? ((struct oar_server_object *)object)->go : ((struct oar_client_object *)object)->go;
-}
-
 static bool proposes(enum oar_op op) {
     return op == OAR_OP_PROPOSE || op == OAR_OP_SESSION_OPEN || op == OAR_OP_SESSION_KEEP || op == OAR_OP_SESSION_CLOSE;
 }
 
+/* Puts a chain of calls at the door, the newest first, and, if nobody is there who would, has Go empty it. */
+static void enter_door(struct oar_door *door, enum oar_type type, uintptr_t go, struct oar_call_object *newest,
+                       struct oar_call_object *oldest) {
+    struct oar_call_object *head = atomic_load_explicit(&door->pending, memory_order_relaxed);
+    do {
+        oldest->next = head;
+    } while (!atomic_compare_exchange_weak(&door->pending, &head, newest));
+    if (head != NULL) return;
+    struct oar_thread *t = oar_thread_mine();
+    const struct oar_door *outer = t == NULL ? NULL : t->door;
+    if (outer == door) return; /* we are in a callback of the emptying, which goes on with this call */
+    if (t != NULL) t->door = door;
+    if (type == OAR_CLIENT) {
+        oargo_client_empty(go, door);
+    } else {
+        oargo_server_empty(go, door);
+    }
+    if (t != NULL) t->door = outer;
+}
+
+/* How many calls are held back at most. */
+enum { HELD_MAX = 128 };
+
+static void let_in(struct oar_thread *t, struct oar_door *door, enum oar_type type, uintptr_t go) {
+    struct oar_call_object *newest = t->held, *oldest = t->held_first;
+    t->held = t->held_first = NULL;
+    t->held_count = 0;
+    if (newest != NULL) enter_door(door, type, go, newest, oldest);
+}
+
+void oar_door_hold(const struct oar_door *door) {
+    struct oar_thread *t = oar_thread_mine();
+    if (t != NULL) t->holding = door;
+}
+
+void oar_door_release(struct oar_door *door, enum oar_type type, uintptr_t go) {
+    struct oar_thread *t = oar_thread_mine();
+    if (t == NULL || t->holding != door) return;
+    t->holding = NULL;
+    let_in(t, door, type, go);
+}
+
+static void arrive(struct oar_door *door, enum oar_type type, uintptr_t go, struct oar_call_object *call) {
+    struct oar_thread *t = oar_thread_mine();
+    if (t == NULL || t->holding != door) {
+        enter_door(door, type, go, call, call);
+        return;
+    }
+    call->next = t->held;
+    t->held = call;
+    if (t->held_first == NULL) t->held_first = call;
+    if (++t->held_count == HELD_MAX) let_in(t, door, type, go);
+}
+
 /* Hands the call in. If that fails the call will not complete, and both references are the caller's. */
 static oar_status submit(void *object, enum oar_type type, const struct oar_request *request, struct oar_call_object *call) {
-    struct oar_request r = *request;
-    r.body = call->body;
-    call->proposes = proposes(r.op);
+    call->request = *request;
+    call->request.body = call->body;
+    call->proposes = proposes(request->op);
     if (type == OAR_CLIENT) {
-        call->client = go_of(object, type);
-        return oargo_client_submit(call->client, &r, call);
+        struct oar_client_object *c = object;
+        call->client = c->go;
+        arrive(&c->door, type, c->go, call);
+        return OAR_OK;
     }
-    return oargo_server_submit(go_of(object, type), &r, call);
+    struct oar_server_object *s = object;
+    switch (atomic_load(&s->state)) {
+    case OAR_OPENED: return oar_failed(OAR_ERR_ORDER, "the server was not started (oar_server_start)");
+    case OAR_CLOSED_ONE: return oar_failed(OAR_ERR_CLOSED, "the server is closed");
+    default: arrive(&s->door, type, s->go, call); return OAR_OK;
+    }
 }
 
 static void forget(struct oar_call_object *call) {

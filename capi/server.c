@@ -107,6 +107,8 @@ oar_status oar_server_start(oar_server *server) {
     return status;
 }
 
+void oar_server_is(struct oar_server_object *s, int state) { atomic_store(&s->state, state); }
+
 oar_status oar_server_wait_ready(oar_server *server, int64_t timeout) {
     OAR_ENTER();
     OAR_TRY(oar_check_timeout(timeout));
@@ -134,7 +136,6 @@ oar_status oar_server_close(oar_server *server) {
     OAR_TRY(oar_may_wait());
     struct oar_server_object *s = oar_handle_enter(server, OAR_SERVER);
     if (s == NULL) return OAR_ERR_HANDLE;
-    if (s->work != NULL) oar_work_close(s->work);
     oar_status status = oargo_server_close(s->go);
     oar_handle_leave(server);
     return status;

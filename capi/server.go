@@ -30,6 +30,9 @@ type serverBox struct {
 	log       *logBox                  // nil: no callback
 	addresses map[raft.ServerID]string // where clients reach each server; nil: where servers do
 
+	door    sync.Mutex // held by who empties the door
+	batch   []server.Submission
+	answers *deliverer
 	started atomic.Pointer[config.Server]
 	stopped chan struct{} // closed by the first close
 
@@ -73,7 +76,7 @@ func oargo_server_open(
 	}
 	s := &serverBox{
 		object: object, config: c, id: raft.ServerID(id), frames: new(frame), stopped: make(chan struct{}),
-		events: make(map[*eventsBox]struct{}),
+		events: make(map[*eventsBox]struct{}), answers: newDeliverer(&object.door, C.OAR_SERVER),
 	}
 	for _, m := range c.Members {
 		if m.ClientAddress != "" && m.ClientAddress != m.Address {
@@ -92,6 +95,7 @@ func oargo_server_open(
 	}
 	enlist(s)
 	*out = C.uintptr_t(cgo.NewHandle(s))
+	s.answers.owner = *out
 	return C.OAR_OK
 }
 
@@ -130,6 +134,7 @@ func (s *serverBox) start() error {
 	s.pumping = opened.Events(eventsPumped)
 	s.pumped.Go(func() { s.pump(s.pumping) })
 	s.started.Store(opened)
+	C.oar_server_is(s.object, C.OAR_STARTED)
 	return nil
 }
 
@@ -151,6 +156,7 @@ func (s *serverBox) close() error {
 	default:
 		close(s.stopped)
 	}
+	C.oar_server_is(s.object, C.OAR_CLOSED_ONE)
 	if s.object.work != nil {
 		C.oar_work_close(s.object.work)
 	}
@@ -160,6 +166,7 @@ func (s *serverBox) close() error {
 		}
 		s.pumped.Wait()
 	}
+	s.answers.end()
 	s.endEvents()
 	s.log.close()
 	s.closed = true
@@ -171,6 +178,8 @@ func oargo_server_free(h C.uintptr_t) {
 	s := serverOf(h)
 	strike(s)
 	s.log.close()
+	s.answers.end()
+	s.answers.free()
 	s.frames.free()
 	cgo.Handle(h).Delete()
 }

@@ -14,33 +14,42 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 )
 
-// The completions of calls are a pointer in an interface: they allocate nothing. call is C memory, with a reference that
-// completing it gives up.
+// The completions of a server's calls are a box with a pointer to C memory, and a reference to that memory which completing
+// the call gives up.
 type (
-	proposalDone struct{ call *C.struct_oar_call_object }
-	queryDone    struct{ call *C.struct_oar_call_object }
+	proposalDone struct {
+		box  *serverBox
+		call *C.struct_oar_call_object
+	}
+	queryDone struct {
+		box  *serverBox
+		call *C.struct_oar_call_object
+	}
 )
 
-// Complete implements server.Completion and client.Completion.
-func (d proposalDone) Complete(result []byte, err error) { complete(d.call, result, err, false) }
-
-// Complete implements server.Completion and client.Completion.
-func (d queryDone) Complete(result []byte, err error) { complete(d.call, result, err, true) }
-
-func complete(call *C.struct_oar_call_object, result []byte, err error, query bool) {
-	if err == nil {
-		C.oar_call_succeed(call, unsafe.Pointer(unsafe.SliceData(result)), C.size_t(len(result)))
-		return
+// Complete implements server.Completion.
+func (d *proposalDone) Complete(result []byte, err error) {
+	a := answer{call: d.call, result: result}
+	if err != nil {
+		f := failureOf(err, C.OAR_ERR_UNKNOWN).through(d.box.addresses)
+		a.failed = &f
 	}
-	f := failureOf(err, C.OAR_ERR_UNKNOWN)
-	if query {
-		f = ofQuery(f)
+	d.box.answers.bring(a)
+}
+
+// Complete implements server.Completion.
+func (d *queryDone) Complete(result []byte, err error) {
+	a := answer{call: d.call, result: result}
+	if err != nil {
+		f := ofQuery(failureOf(err, C.OAR_ERR_UNKNOWN).through(d.box.addresses))
+		a.failed = &f
 	}
-	failCall(call, f)
+	d.box.answers.bring(a)
 }
 
 // ofQuery is what a failure is called where nothing can have been applied.
@@ -54,26 +63,6 @@ func ofQuery(f failure) failure {
 		f.status, f.cause = C.OAR_ERR_NOT_READY, C.OAR_ERR_NOT_READY
 	}
 	return f
-}
-
-// leaderDone is a completion of a server whose clients have other addresses than its peers.
-type leaderDone struct {
-	call  *C.struct_oar_call_object
-	box   *serverBox
-	query bool
-}
-
-// Complete implements server.Completion.
-func (d *leaderDone) Complete(result []byte, err error) {
-	if err == nil {
-		complete(d.call, result, nil, d.query)
-		return
-	}
-	f := failureOf(err, C.OAR_ERR_UNKNOWN).through(d.box.addresses)
-	if d.query {
-		f = ofQuery(f)
-	}
-	failCall(d.call, f)
 }
 
 // timedDone ends a call of a server at a time, whatever becomes of it then.
@@ -105,28 +94,73 @@ func timed(inner server.Completion, timeout time.Duration, query bool) server.Co
 	return d
 }
 
-//export oargo_server_submit
-func oargo_server_submit(h C.uintptr_t, r *C.struct_oar_request, call *C.struct_oar_call_object) (status C.oar_status) {
-	submitted := false
+// empty takes the calls that wait at a door, in the order in which they came, until there are none. Whoever comes after the
+// last look finds the door empty and goes through it itself.
+// flush is called after each look that found some.
+func empty(door *C.struct_oar_door, take func(call *C.struct_oar_call_object), flush func()) {
+	pending := (*unsafe.Pointer)(unsafe.Pointer(&door.pending))
+	for {
+		var first *C.struct_oar_call_object
+		for call := (*C.struct_oar_call_object)(atomic.SwapPointer(pending, nil)); call != nil; {
+			next := call.next
+			call.next, first, call = first, call, next
+		}
+		if first == nil {
+			return
+		}
+		for call := first; call != nil; {
+			next := call.next // call may be gone when take returns
+			take(call)
+			call = next
+		}
+		flush()
+	}
+}
+
+//export oargo_server_empty
+func oargo_server_empty(h C.uintptr_t, door *C.struct_oar_door) {
+	b := serverOf(h)
+	b.door.Lock() // one at a time, so that calls stay in order
+	defer b.door.Unlock()
+	empty(door, b.take, b.flush)
+}
+
+// flush hands the proposals in that take has gathered. The caller holds door.
+func (b *serverBox) flush() {
+	if len(b.batch) == 0 {
+		return
+	}
 	defer func() {
-		if !submitted {
-			caughtBy(recover(), &status)
-		} else {
-			_ = recover() // the call is the server's by now, which completes it
+		_ = recover() // what was handed in is the server's, which completes it
+		clear(b.batch)
+		b.batch = b.batch[:0]
+	}()
+	if s := b.started.Load(); s != nil {
+		s.SubmitBatch(b.batch)
+	}
+}
+
+// take hands a call to the server. From then on it is the server's, which completes it, whatever happens.
+func (b *serverBox) take(call *C.struct_oar_call_object) {
+	submitted := false
+	b.answers.underWay.Add(1)
+	defer func() {
+		if r := recover(); r != nil && !submitted {
+			f := failureOf(thrown(r), C.OAR_ERR_INTERNAL)
+			b.answers.bring(answer{call: call, failed: &f})
 		}
 	}()
-	b := serverOf(h)
+	r := &call.request
+	query := r.op == C.OAR_OP_QUERY || r.op == C.OAR_OP_QUERY_STALE || r.op == C.OAR_OP_BARRIER
+	var done server.Completion = &proposalDone{b, call}
+	if query {
+		done = &queryDone{b, call}
+	}
 	s, err := b.running()
 	if err != nil {
-		return fail(err, C.OAR_ERR_ORDER)
-	}
-	query := r.op == C.OAR_OP_QUERY || r.op == C.OAR_OP_QUERY_STALE || r.op == C.OAR_OP_BARRIER
-	var done server.Completion = proposalDone{call}
-	switch {
-	case b.addresses != nil:
-		done = &leaderDone{call: call, box: b, query: query}
-	case query:
-		done = queryDone{call}
+		submitted = true
+		done.Complete(nil, err)
+		return
 	}
 	body := unsafe.Slice((*byte)(r.body), int(r.body_len))
 	if r.timeout > 0 {
@@ -134,38 +168,43 @@ func oargo_server_submit(h C.uintptr_t, r *C.struct_oar_request, call *C.struct_
 		done = timed(done, time.Duration(r.timeout), query)
 	}
 	submitted = true
-	submit(s, r, body, done)
-	return C.OAR_OK
+	if p, ok := proposal(r, body); ok {
+		if r.op == C.OAR_OP_SESSION_OPEN {
+			done = sessionDone{done}
+		}
+		b.batch = append(b.batch, server.Submission{Proposal: p, Done: done})
+		return
+	}
+	b.flush()
+	ask(s, r, body, done)
 }
 
-// submitter is what a server takes requests by.
-type submitter interface {
-	Submit(p server.Proposal, done server.Completion)
-	SubmitQuery(group raft.GroupID, query []byte, done server.Completion)
-	SubmitLocal(group raft.GroupID, query []byte, done server.Completion)
-	SubmitBarrier(group raft.GroupID, done server.Completion)
-}
-
-func submit(s submitter, r *C.struct_oar_request, body []byte, done server.Completion) {
-	group := raft.GroupID(r.group)
+// proposal is what a request proposes; ok is false for one that reads.
+func proposal(r *C.struct_oar_request, body []byte) (p server.Proposal, ok bool) {
+	p = server.Proposal{Group: raft.GroupID(r.group), Kind: raft.KindSession, Session: uint64(r.session)}
 	switch r.op {
 	case C.OAR_OP_PROPOSE:
-		s.Submit(server.Proposal{
-			Group: group, Kind: raft.KindCommand, Command: body,
-			Session: uint64(r.session), Sequence: uint64(r.sequence), Floor: uint64(r.floor),
-		}, done)
+		p.Kind, p.Command, p.Sequence, p.Floor = raft.KindCommand, body, uint64(r.sequence), uint64(r.floor)
+	case C.OAR_OP_SESSION_OPEN:
+		p.Session = 0
+	case C.OAR_OP_SESSION_KEEP:
+		p.Keep = true
+	case C.OAR_OP_SESSION_CLOSE:
+	default:
+		return p, false
+	}
+	return p, true
+}
+
+func ask(s *config.Server, r *C.struct_oar_request, body []byte, done server.Completion) {
+	group := raft.GroupID(r.group)
+	switch r.op {
 	case C.OAR_OP_QUERY:
 		s.SubmitQuery(group, body, done)
 	case C.OAR_OP_QUERY_STALE:
 		s.SubmitLocal(group, body, done)
 	case C.OAR_OP_BARRIER:
 		s.SubmitBarrier(group, done)
-	case C.OAR_OP_SESSION_OPEN:
-		s.Submit(server.Proposal{Group: group, Kind: raft.KindSession}, sessionDone{done})
-	case C.OAR_OP_SESSION_KEEP:
-		s.Submit(server.Proposal{Group: group, Kind: raft.KindSession, Session: uint64(r.session), Keep: true}, done)
-	case C.OAR_OP_SESSION_CLOSE:
-		s.Submit(server.Proposal{Group: group, Kind: raft.KindSession, Session: uint64(r.session)}, done)
 	default:
 		done.Complete(nil, server.ErrMalformed)
 	}
@@ -183,12 +222,6 @@ func (d sessionDone) Complete(result []byte, err error) {
 	id, err := server.SessionID(result)
 	number := *(*[8]byte)(unsafe.Pointer(&id))
 	d.inner.Complete(number[:], err)
-}
-
-func caughtBy(r any, status *C.oar_status) {
-	if r != nil {
-		*status = fail(thrown(r), C.OAR_ERR_INTERNAL)
-	}
 }
 
 func serverOf(h C.uintptr_t) *serverBox { return cgo.Handle(h).Value().(*serverBox) }

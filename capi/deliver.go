@@ -1,0 +1,160 @@
+package main
+
+/*
+#include "internal.h"
+*/
+import "C"
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// deliverer brings answers to C. Where many calls are under way their answers go together: one step from Go into C, one
+// back for all that the callbacks propose in their turn, and a thread that is woken does not push aside the goroutine
+// that applies. It runs while there are answers and leaves no goroutine.
+type deliverer struct {
+	door  *C.struct_oar_door
+	kind  C.enum_oar_type
+	owner C.uintptr_t // the handle of the server or client, for what callbacks submit
+
+	underWay atomic.Int64 // calls that were taken and not answered
+
+	mu      sync.Mutex
+	idle    sync.Cond
+	waiting []answer
+	spare   []answer
+	running bool
+
+	at   *C.struct_oar_answer // C memory for the answers of one delivery, with their results behind them
+	size uintptr
+}
+
+// answer is one call's.
+type answer struct {
+	call   *C.struct_oar_call_object
+	result []byte
+	failed *failure // nil: it succeeded
+}
+
+// directMax is how many calls may be under way for an answer to be delivered at once, by whoever brings it.
+const directMax = 4
+
+// deliveryBytesMax is how much memory a deliverer keeps.
+const deliveryBytesMax = 1 << 20
+
+func newDeliverer(door *C.struct_oar_door, kind C.enum_oar_type) *deliverer {
+	d := &deliverer{door: door, kind: kind}
+	d.idle.L = &d.mu
+	return d
+}
+
+// bring delivers an answer, or has it delivered.
+func (d *deliverer) bring(a answer) {
+	left := d.underWay.Add(-1)
+	d.mu.Lock()
+	if left < directMax && !d.running && len(a.result) <= resultChunk {
+		d.mu.Unlock()
+		a.deliver()
+		return
+	}
+	d.waiting = append(d.waiting, a)
+	if !d.running {
+		d.running = true
+		go d.run()
+	}
+	d.mu.Unlock()
+}
+
+func (a *answer) deliver() {
+	if a.failed != nil {
+		failCall(a.call, *a.failed)
+		return
+	}
+	C.oar_call_succeed(a.call, unsafe.Pointer(unsafe.SliceData(a.result)), C.size_t(len(a.result)))
+}
+
+// run delivers until there is nothing left.
+func (d *deliverer) run() {
+	d.mu.Lock()
+	for len(d.waiting) > 0 {
+		all := d.waiting
+		d.waiting, d.spare = d.spare[:0], nil
+		d.mu.Unlock()
+		d.deliver(all)
+		clear(all)
+		d.mu.Lock()
+		d.spare = all[:0]
+	}
+	d.running = false
+	d.mu.Unlock()
+	d.idle.Broadcast()
+}
+
+func (d *deliverer) deliver(all []answer) {
+	for len(all) > 0 {
+		n := 0
+		for n < len(all) && all[n].failed == nil && len(all[n].result) <= deliveryBytesMax/4 {
+			n++
+		}
+		if n == 0 { // a failure, or a large result, goes alone
+			all[0].deliver()
+			all = all[1:]
+			continue
+		}
+		d.together(all[:n])
+		all = all[n:]
+	}
+}
+
+// together lays answers out in C memory and delivers them with one call.
+func (d *deliverer) together(all []answer) {
+	for len(all) > 0 {
+		n, need := 0, uintptr(0)
+		for n < len(all) {
+			more := unsafe.Sizeof(C.struct_oar_answer{}) + uintptr(len(all[n].result))
+			if n > 0 && need+more > deliveryBytesMax {
+				break
+			}
+			need += more
+			n++
+		}
+		d.lay(all[:n], need)
+		C.oar_calls_succeed(d.at, C.size_t(n), d.door, d.kind, d.owner)
+		all = all[n:]
+	}
+}
+
+func (d *deliverer) lay(all []answer, need uintptr) {
+	if need > d.size {
+		C.free(unsafe.Pointer(d.at))
+		d.size = max(need, 16<<10)
+		d.at = (*C.struct_oar_answer)(C.malloc(C.size_t(d.size)))
+	}
+	list := unsafe.Slice(d.at, len(all))
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(d.at)), need)
+	at := uintptr(len(all)) * unsafe.Sizeof(C.struct_oar_answer{})
+	for i := range all {
+		list[i] = C.struct_oar_answer{call: all[i].call, result_len: C.size_t(len(all[i].result))}
+		if len(all[i].result) > 0 {
+			list[i].result = unsafe.Pointer(&bytes[at])
+			at += uintptr(copy(bytes[at:], all[i].result))
+		}
+	}
+}
+
+// end returns when no answer is being delivered. Nobody brings any more.
+func (d *deliverer) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.running {
+		d.idle.Wait()
+	}
+}
+
+// free gives the C memory back, after end.
+func (d *deliverer) free() {
+	C.free(unsafe.Pointer(d.at))
+	d.at, d.size = nil, 0
+}

@@ -1,0 +1,40 @@
+package server_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+)
+
+func TestBatchIsAnsweredInOrderEachOnceWithItsOwnRefusals(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3).start()
+		s := c.leader().server
+		const n = 100
+		answers := make(chan string, 2*n)
+		var batch []server.Submission
+		for i := range n {
+			p := server.Proposal{Group: group, Kind: raft.KindCommand, Command: fmt.Appendf(nil, "command %d", i)}
+			if i%10 == 3 {
+				p.Group = 77 // there is none
+			}
+			batch = append(batch, server.Submission{Proposal: p, Done: completion(func(result []byte, err error) {
+				if err != nil {
+					require.ErrorIs(t, err, server.ErrNoGroup)
+					return
+				}
+				answers <- string(result)
+			})})
+		}
+		s.SubmitBatch(batch)
+		clear(batch) // it is the caller's again
+		for i := range n * 9 / 10 {
+			require.Equal(t, fmt.Sprint(i+1), <-answers, "the ledger counts commands in order")
+		}
+		require.Empty(t, answers)
+	})
+}
