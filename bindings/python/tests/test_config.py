@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 
 import pytest
@@ -58,6 +59,7 @@ def test_arguments_that_cannot_be():
 
 
 def test_a_closed_configuration_says_so_and_none_leaks():
+    gc.collect()
     before = oarlock.debug_counts().configs
     with oarlock.Config() as config:
         assert oarlock.debug_counts().configs == before + 1

@@ -282,7 +282,7 @@ def test_threads_that_wait_while_the_server_closes_are_all_answered(make_config)
 
     def use(i):
         calls = (lambda: server.propose(b"1"), lambda: server.query(b""), lambda: server.propose_future(b"1").result(),
-                 server.barrier, server.group_info, lambda: server.wait_ready(5))  # fmt: skip
+                 server.barrier, server.group_info, server.status)  # fmt: skip
         try:
             while True:
                 calls[i % len(calls)]()
@@ -352,6 +352,7 @@ def test_a_log_handler_may_close_its_server(make_config):
 
 def test_a_thousand_servers_leave_nothing_behind(make_config):
     config = make_config()
+    gc.collect()
     threads = threading.active_count()
 
     def once(i):
@@ -364,5 +365,5 @@ def test_a_thousand_servers_leave_nothing_behind(make_config):
     before = oarlock.debug_counts()
     for i in range(1000):
         once(i)
-    until(lambda: oarlock.debug_counts() == before)
-    assert threading.active_count() == threads
+    until(lambda: all(now <= then for now, then in zip(oarlock.debug_counts(), before)))
+    assert threading.active_count() <= threads
