@@ -6,14 +6,15 @@ LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # How long `make fuzz` spends on each target, and how often `make bench-micro` repeats (benchstat wants several).
 FUZZTIME ?= 20s
 COUNT    ?= 6
+PREFIX   ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test check race fuzz bench bench-micro build clean
+.PHONY: help tools demo test test-c test-python check race fuzz bench bench-bindings bench-micro build lib install clean
 
 help: ## this list
 	@echo "oarlock: a replicated log that applications plug into"
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 tools:
 	@sh scripts/tools.sh
@@ -23,8 +24,14 @@ demo: tools ## three servers on real disks and sockets: kill the leader, lose no
 	@$(GO) build -trimpath -o bin/oarlock ./cmd/oarlock
 	@bin/oarlock demo
 
-test: tools ## all that CI runs: vet, rules, tests, race detector, cross builds
+test: tools ## all that CI runs: Go, C and Python, race detector, sanitizers, cross builds
 	@GO="$(GO)" sh scripts/test.sh
+
+test-c: lib ## the C interface alone: header, handles, servers, clients, sanitizers, install
+	@sh scripts/c.sh
+
+test-python: lib ## the Python package alone: types, tests
+	@sh scripts/python.sh
 
 check: tools ## the read-only gate: format, vet, floor plan, documents, linters
 	@GO="$(GO)" LINT="$(LINT)" sh scripts/check.sh
@@ -38,11 +45,21 @@ fuzz: tools ## each fuzz target for FUZZTIME (20s)
 bench: tools ## throughput, restart and memory, beside their aims, in ten minutes; rewrites docs/performance.md
 	cd bench && $(GO) run . -markdown ../docs/performance.md
 
+bench-bindings: lib ## one counter in Go, C and Python side by side; rewrites its part of docs/performance.md
+	@sh scripts/python.sh venv
+	cd bench && $(GO) run . bindings -markdown ../docs/performance.md
+
 bench-micro: tools ## benchmarks of single packages, COUNT (6) times; compare two outputs with benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
 
 build: tools ## the command, into bin/
 	$(GO) build -trimpath -o bin/oarlock ./cmd/oarlock
+
+lib: tools ## liboarlock for C and Python, into build/lib/
+	@GO="$(GO)" sh scripts/lib.sh
+
+install: lib ## the library, its header, pkg-config and CMake files, below PREFIX (/usr/local) in DESTDIR
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" sh scripts/install.sh
 
 clean: ## remove what the other targets made
 	rm -rf bin build dist
