@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-python3}
 library=$PWD/build/lib/liboarlock.so.1
 venv=$PWD/build/venv
-wanted="pytest==8.4.2 mypy==1.18.2" # the last that run on Python 3.9
+wanted="pytest==8.4.2 mypy==1.18.2 setuptools==80.9.0" # the last that run on Python 3.9
 missing=0
 
 need() { # need WHAT HOW

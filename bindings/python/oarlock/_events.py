@@ -127,7 +127,7 @@ class LogThread(threading.Thread):
                 continue
             try:
                 self._tell(event_of(event))
-            except Exception:  # a handler's: the server's other lines are told all the same
+            except BaseException:  # a handler's: the server's other lines are told all the same
                 logging.getLogger("oarlock").exception("a log handler failed")
         self.end()
 

@@ -90,24 +90,31 @@ class _Core:
         _lifecycle.refuse_forked()
         if in_machine():
             raise WouldDeadlock("closing a server inside of a state machine would wait for the state machine itself")
-        with self._lock:
-            if self.handle.closed:
-                return
-            lib, number = _abi.library(), self.handle.number
-            self._note_why_it_stopped(number)
-            _abi.check(lib.server_close(number))
-            if self._started:
-                for thread in self._threads:
-                    if thread is not threading.current_thread():  # a log handler may close its server
-                        thread.join(patience)
-            elif self._log is not None:
-                self._log.end()
-            self.handle.closed = True
-            status = lib.server_free(number)
-            if status != Status.OK:
-                self.handle.closed = False
-                _abi.check(status)
-            _lifecycle.closed(self)
+        # Who closes joins the thread of the log: a log handler that closes as well leaves it to him.
+        if not self._lock.acquire(blocking=threading.current_thread() is not self._log):
+            return
+        try:
+            if not self.handle.closed:
+                self._close(patience)
+        finally:
+            self._lock.release()
+
+    def _close(self, patience: Optional[float]) -> None:
+        lib, number = _abi.library(), self.handle.number
+        self._note_why_it_stopped(number)
+        _abi.check(lib.server_close(number))
+        if self._started:
+            for thread in self._threads:
+                if thread is not threading.current_thread():
+                    thread.join(patience)
+        elif self._log is not None:
+            self._log.end()
+        self.handle.closed = True
+        status = lib.server_free(number)
+        if status != Status.OK:
+            self.handle.closed = False
+            _abi.check(status)
+        _lifecycle.closed(self)
 
     def _note_why_it_stopped(self, number: int) -> None:
         status = _abi.library().server_wait_stopped(number, 0)

@@ -86,7 +86,7 @@ def test_any_exception_in_apply_stops_the_replica_and_everybody_hears_the_traceb
     assert caught.value.cause == oarlock.Status.ERR_STATE_MACHINE and caught.value.maybe_committed
     assert "Traceback (most recent call last)" in text and "test_machine.py" in text and exception.__name__ in text
     assert "it broke here" in text and "_work.py" not in text
-    for call in (lambda: server.propose(b"1", 5), lambda: server.query(b"", 5), lambda: server.wait_stopped(5)):
+    for call in (lambda: server.wait_stopped(5), lambda: server.propose(b"1", 5), lambda: server.query(b"", 5)):
         with pytest.raises(oarlock.StateMachineError, match="it broke here") as caught_later:
             call()
         assert caught_later.value.fatal and not caught_later.value.maybe_committed
