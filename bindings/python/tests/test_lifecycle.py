@@ -29,7 +29,7 @@ def proposing(server):
 """
 
 
-def ended(process, code, within=10):
+def ended(process, code, within=20):
     """Waits for a process, and returns what it printed on both streams."""
     began = time.monotonic()
     out, err = process.communicate(timeout=30)
@@ -106,22 +106,30 @@ def test_the_exit_of_a_process_that_never_used_the_library_does_not_load_it(scri
     ],
 )
 def test_control_c_ends_every_wait_at_once(script, wait):
-    process = script(
-        SETUP
-        + f"""
-(pathlib.Path(sys.argv[1]) / "three").mkdir()
-lonely = oarlock.Server(new_config(pathlib.Path(sys.argv[1]) / "three", 3), 1, Counter())
+    def once(folder):
+        process = script(
+            SETUP
+            + f"""
+folder = pathlib.Path(sys.argv[1]) / "{folder}"
+folder.mkdir()
+lonely = oarlock.Server(new_config(folder, 3), 1, Counter())
 print("waits", flush=True)
 {wait}
 print("did not wait")
 """
-    )
-    assert process.stdout.readline() == "waits\n"
-    time.sleep(0.3)
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    out, err = ended(process, -2)
-    assert time.monotonic() - began < 1.5 and "KeyboardInterrupt" in err and not out, (out, err)
+        )
+        assert process.stdout.readline() == "waits\n"
+        time.sleep(0.3)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = ended(process, -2)
+        assert "KeyboardInterrupt" in err and not out, (out, err)
+        return time.monotonic() - began
+
+    took = []  # a third of a second; on a machine with much other work an exit takes longer than the wait
+    while not took or (took[-1] > 1 and len(took) < 4):
+        took.append(once(f"three{len(took)}"))
+    assert took[-1] <= 1, took
 
 
 def test_control_c_in_a_wait_leaves_the_server_in_order(script):
