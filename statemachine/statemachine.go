@@ -84,9 +84,10 @@ type ConcurrentQuerier interface {
 }
 
 // Hasher is for machines that can say in a few bytes what state they are in. Two machines that applied the same entries
-// return the same hash. The server asks for it on the apply goroutine.
+// return the same hash. It is called where Apply is, between two commands. The suite smtest compares copies by it instead
+// of by the bytes of their snapshots, which then need not be equal.
 type Hasher interface {
-	Hash() uint64
+	StateHash() uint64
 }
 
 // Durable is for machines with storage of their own, which would be slow to restore at each start. The server gives

@@ -57,7 +57,7 @@ func TestFormatsAreThoseOfTheGoldenFile(t *testing.T) {
 		require.NoError(t, err)
 		fmt.Fprintf(&out, "query   %-24s %x\nanswer  %-24s %x\n", q.name, q.query, q.name, result)
 	}
-	fmt.Fprintf(&out, "hash     %016x\nsnapshot %x\n", m.Hash(), written(t, m))
+	fmt.Fprintf(&out, "hash     %016x\nsnapshot %x\n", m.StateHash(), written(t, m))
 
 	const path = "testdata/formats.golden"
 	if *update {

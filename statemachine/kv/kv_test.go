@@ -112,7 +112,7 @@ func TestDeleteAndCompareAndDeleteRemoveOnlyWhatIsNamed(t *testing.T) {
 	}
 	require.Zero(t, s.Len())
 	require.Zero(t, s.Bytes())
-	require.Zero(t, s.Hash())
+	require.Zero(t, s.StateHash())
 }
 
 func TestKeysExpireAtTheirTimeWithAndWithoutClockEntries(t *testing.T) {
@@ -167,7 +167,7 @@ func TestTTLBeyondTheEndOfTimeSaturates(t *testing.T) {
 func TestRefusalsAreResultsAndChangeNothing(t *testing.T) {
 	s := newStore(t)
 	s.apply(Put(b("k"), bytes.Repeat(b("x"), ValueBytesMax)))
-	before := s.Hash()
+	before := s.StateHash()
 	long := make([]byte, KeyBytesMax+1)
 	for name, step := range map[string]struct {
 		command []byte
@@ -190,7 +190,7 @@ func TestRefusalsAreResultsAndChangeNothing(t *testing.T) {
 		result := s.apply(step.command)
 		_, err := decodeCommand(result)
 		require.ErrorIs(t, err, step.want, name)
-		require.Equal(t, before, s.Hash(), name)
+		require.Equal(t, before, s.StateHash(), name)
 	}
 }
 
@@ -337,7 +337,7 @@ func TestRestoreBringsBackEverythingThatSnapshotSaw(t *testing.T) {
 	fill(from, 2000, 1)
 	fill(to, 300, 2)
 	require.NoError(t, to.Restore(bytes.NewReader(written(t, from))))
-	require.Equal(t, from.Hash(), to.Hash())
+	require.Equal(t, from.StateHash(), to.StateHash())
 	require.Equal(t, from.Bytes(), to.Bytes())
 	require.Equal(t, from.Len(), to.Len())
 	fromDue, _ := from.NextDue()
@@ -394,15 +394,15 @@ func TestHashDependsOnWhatIsThereAndNotOnHowItCame(t *testing.T) {
 	one.apply(Put(b("b"), b("2")))
 	two.apply(PutExpiring(b("b"), b("x"), 5))
 	two.apply(Put(b("a"), b("1")))
-	require.NotEqual(t, one.Hash(), two.Hash())
+	require.NotEqual(t, one.StateHash(), two.StateHash())
 	two.apply(Put(b("b"), b("2")))
-	require.Equal(t, one.Hash(), two.Hash())
+	require.Equal(t, one.StateHash(), two.StateHash())
 	two.apply(PutExpiring(b("b"), b("2"), 5))
-	require.NotEqual(t, one.Hash(), two.Hash(), "the expiry is part of the state")
+	require.NotEqual(t, one.StateHash(), two.StateHash(), "the expiry is part of the state")
 	one.apply(Put(b("a"), b("2")))
 	one.apply(Put(b("b"), b("1")))
 	two.apply(Put(b("b"), b("2")))
-	require.NotEqual(t, one.Hash(), two.Hash(), "values that changed places")
+	require.NotEqual(t, one.StateHash(), two.StateHash(), "values that changed places")
 }
 
 func TestHashQueryIsTheStatesHashAndCount(t *testing.T) {
@@ -412,7 +412,7 @@ func TestHashQueryIsTheStatesHashAndCount(t *testing.T) {
 	require.NoError(t, err)
 	hash, count, err := DecodeHash(result)
 	require.NoError(t, err)
-	require.Equal(t, m.Hash(), hash)
+	require.Equal(t, m.StateHash(), hash)
 	require.Equal(t, 1, count)
 	_, _, err = DecodeHash(result[:3])
 	require.ErrorIs(t, err, ErrBadResult)

@@ -85,9 +85,9 @@ func (m *Machine) Bytes() int64 {
 	return m.state.bytes
 }
 
-// Hash returns the hash of the state: of every key with its value and its expiry. It is kept up to date by every
+// StateHash returns the hash of the state: of every key with its value and its expiry. It is kept up to date by every
 // command, so asking costs nothing. It finds accidents, not adversaries.
-func (m *Machine) Hash() uint64 { return m.state.hash }
+func (m *Machine) StateHash() uint64 { return m.state.hash }
 
 // Apply executes one command. See the package comment for commands and results.
 func (m *Machine) Apply(entry statemachine.Entry) []byte {

@@ -275,7 +275,7 @@ func (l *ledger) decode(b []byte) (map[byte][]byte, map[byte]int64, error) {
 // hashed is a ledger with a hash.
 type hashed struct{ *ledger }
 
-func (h hashed) Hash() uint64 {
+func (h hashed) StateHash() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.fault == "Hash is constant" {

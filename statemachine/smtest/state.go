@@ -32,9 +32,9 @@ func (m *subject) state() (state, error) {
 // runs that are to find the first difference.
 func (m *subject) cheapState() (s state, err error) {
 	if hasher, ok := m.machine.(statemachine.Hasher); ok {
-		m.suite.at("Hash")
+		m.suite.at("StateHash")
 		s.hashed = true
-		if err := guard("Hash", func() { s.hash = hasher.Hash() }); err != nil {
+		if err := guard("StateHash", func() { s.hash = hasher.StateHash() }); err != nil {
 			return s, err
 		}
 	}
