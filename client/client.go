@@ -26,7 +26,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -156,35 +155,6 @@ func (c *Client) QueryLocal(ctx context.Context, query []byte) ([]byte, error) {
 func (c *Client) Barrier(ctx context.Context) error {
 	_, err := c.call(ctx, OpBarrier, nil)
 	return err
-}
-
-// Status is what one server knows of itself and its replicas.
-type Status = wire.ClientStatus
-
-// GroupStatus is one replica's part of Status.
-type GroupStatus = wire.ClientGroup
-
-// Member is one member of the group. Its address is the one by which servers reach it.
-type Member = wire.ClientMember
-
-// Status asks the server that the client is connected to, the leader's if there is one, for its state.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	var s Status
-	raw, err := c.call(ctx, OpStatus, nil)
-	if err != nil {
-		return s, err
-	}
-	return s, (&wire.ClientResponse{Result: raw}).ClientValue(&s)
-}
-
-// Members asks who belongs to the group.
-func (c *Client) Members(ctx context.Context) ([]Member, error) {
-	var members []Member
-	raw, err := c.call(ctx, OpMembers, nil)
-	if err != nil {
-		return nil, err
-	}
-	return members, (&wire.ClientResponse{Result: raw}).ClientValue(&members)
 }
 
 // waiter is where a caller waits for its one answer. It is reused: whoever started a call always waits for its end.

@@ -211,7 +211,7 @@ func (c *testCluster) group(id raft.ServerID) (client.GroupStatus, error) {
 		return client.GroupStatus{}, err
 	}
 	for _, g := range status.Groups {
-		if g.Group == uint64(raft.DefaultGroup) {
+		if g.Group == raft.DefaultGroup {
 			return g, nil
 		}
 	}

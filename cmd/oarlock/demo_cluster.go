@@ -114,7 +114,7 @@ func (p *demoProcess) group(ctx context.Context) (client.GroupStatus, error) {
 		return client.GroupStatus{}, err
 	}
 	for _, g := range status.Groups {
-		if g.Group == uint64(raft.DefaultGroup) {
+		if g.Group == raft.DefaultGroup {
 			return g, nil
 		}
 	}
@@ -142,11 +142,11 @@ func (c *demoCluster) notServer(id raft.ServerID) *demoProcess {
 // leadership is who leads in which term.
 type leadership struct {
 	server raft.ServerID
-	term   uint64
+	term   raft.Term
 }
 
 // leader waits for a server, other than not, that says it leads in a term of at least termMin.
-func (c *demoCluster) leader(ctx context.Context, termMin uint64, not *demoProcess) (leadership, error) {
+func (c *demoCluster) leader(ctx context.Context, termMin raft.Term, not *demoProcess) (leadership, error) {
 	var found leadership
 	err := poll(ctx, func() bool {
 		for _, p := range c.processes {
@@ -191,7 +191,7 @@ func (c *demoCluster) caughtUp(ctx context.Context, p *demoProcess) error {
 // serverState is what one server holds.
 type serverState struct {
 	server  raft.ServerID
-	applied uint64
+	applied raft.Index
 	keys    int
 	hash    uint64
 }

@@ -124,7 +124,7 @@ func TestMajorityThatLostItsDisksElectsNoSecondHistory(t *testing.T) {
 	// Everything that was ever acknowledged is still on the third.
 	after, err := c.group(survivor)
 	require.NoError(t, err)
-	require.Equal(t, [2]uint64{before.First, before.Next}, [2]uint64{after.First, after.Next})
+	require.Equal(t, [2]raft.Index{before.First, before.Next}, [2]raft.Index{after.First, after.Next})
 	alone := c.connect(onlyAt(c.member(survivor)))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -34,7 +34,7 @@ type ClientGroup struct {
 	Role          string   `msgpack:"role"`
 	Term          uint64   `msgpack:"term"`
 	Leader        uint64   `msgpack:"leader"`         // 0: unknown
-	LeaderAddress string   `msgpack:"leader_address"` // where clients reach it; empty: unknown
+	LeaderAddress string   `msgpack:"leader_address"` // where servers reach it; empty: unknown
 	First         uint64   `msgpack:"first"`          // the log holds the entries from first to next, half open
 	Next          uint64   `msgpack:"next"`
 	Commit        uint64   `msgpack:"commit"`
