@@ -41,8 +41,8 @@ type PersistentLog interface {
 	Load(group raft.GroupID) (State, error)
 
 	// Save makes the updates durable, together and with one sync. Each update is atomic: after a crash at any point
-	// Load sees all of it or none of it. Updates of one group take effect in their order in the slice. When Save
-	// returns nil all of it is durable.
+	// Load sees all of it or none of it. A group may have any number of updates in one call: they take effect in their
+	// order in the slice, each by the rules that the ones before it leave. When Save returns nil all of it is durable.
 	Save(updates []Update) error
 
 	// Blocks returns blocks that hold the entries from index from up to, not including, index to: contiguous, the first

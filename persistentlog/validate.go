@@ -6,17 +6,16 @@ import (
 	"github.com/oarlock/oarlock/raft"
 )
 
-// Validate checks all updates of one Save before anything of it is written, so that a refused Save has changed nothing.
-// spine returns a group's spine, or nil for a group that was never saved; it is not changed. The error matches
-// ErrBadUpdate and names the group and the rule.
+// Validate checks all updates of one Save before anything of it is written, so that a refused Save has changed nothing:
+// each update of a group against what the group's earlier ones in the same Save leave. spine returns a group's spine, or
+// nil for a group that was never saved; it is not changed. The error matches ErrBadUpdate and names the group and the rule.
 func Validate(updates []Update, spine func(raft.GroupID) *Spine) error {
 	if len(updates) == 1 {
 		return validateOne(spine(updates[0].Group), updates[0])
 	}
 	type seen struct {
-		spine  *Spine // with the earlier updates applied; nil until there is a second one
-		first  int
-		blocks bool
+		spine *Spine // with the earlier updates applied; nil until there is a second one
+		first int
 	}
 	groups := make(map[raft.GroupID]seen, len(updates))
 	for i, u := range updates {
@@ -25,11 +24,8 @@ func Validate(updates []Update, spine func(raft.GroupID) *Spine) error {
 			if err := validateOne(spine(u.Group), u); err != nil {
 				return err
 			}
-			groups[u.Group] = seen{first: i, blocks: len(u.Blocks) > 0}
+			groups[u.Group] = seen{first: i}
 			continue
-		}
-		if !earlier.blocks || len(u.Blocks) == 0 {
-			return badUpdate(u, "two updates in one save, and not both carry blocks")
 		}
 		if earlier.spine == nil {
 			earlier.spine = new(Spine)

@@ -26,9 +26,7 @@ type group struct {
 	fetched chan struct{} // closed when the latest transfer has ended; the turn's
 
 	// Guarded by writer.mu.
-	saves      []*SaveJob
-	call       uint64 // the latest call of Save that took an update of this group,
-	callBlocks bool   // and whether it carried blocks
+	saves []*SaveJob
 
 	// Guarded by alarm.mu.
 	deadline   time.Duration

@@ -17,7 +17,6 @@ type writer struct {
 	more  *sync.Cond
 	turns []*group // those with saves waiting, each once
 	ends  bool     // once everything queued is saved
-	call  uint64   // numbers the calls of Save
 	done  chan struct{}
 	stuck atomic.Bool // a call of Save is under way
 
@@ -107,19 +106,12 @@ func (w *writer) gather() bool {
 		}
 		w.more.Wait()
 	}
-	w.call++
-	bytes, put := 0, 0
-	for k := 0; k < len(w.turns); k++ {
-		g := w.turns[k]
+	bytes, taken := 0, 0
+	for ; taken < len(w.turns); taken++ {
+		g := w.turns[taken]
 		j := g.saves[0]
 		if len(w.jobs) > 0 && bytes+j.bytes > persistentlog.SaveBytesMax {
-			put += copy(w.turns[put:], w.turns[k:])
 			break
-		}
-		if !g.joins(w.call, j) {
-			w.turns[put] = g
-			put++
-			continue
 		}
 		bytes += j.bytes
 		w.jobs = append(w.jobs, savedJob{g, j})
@@ -129,20 +121,10 @@ func (w *writer) gather() bool {
 			w.turns = append(w.turns, g) // its turn comes again, after the others
 		}
 	}
-	clear(w.turns[put:])
-	w.turns = w.turns[:put]
+	left := copy(w.turns, w.turns[taken:])
+	clear(w.turns[left:])
+	w.turns = w.turns[:left]
 	w.bytes.Add(uint64(bytes))
-	return true
-}
-
-// joins reports whether a group's save may go into a call. One call takes several updates of a group only where all of
-// them carry blocks (PersistentLog.Save).
-func (g *group) joins(call uint64, j *SaveJob) bool {
-	blocks := len(j.update.Blocks) > 0
-	if g.call == call && (!g.callBlocks || !blocks) {
-		return false
-	}
-	g.call, g.callBlocks = call, blocks
 	return true
 }
 

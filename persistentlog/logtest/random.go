@@ -3,6 +3,7 @@ package logtest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -126,16 +127,21 @@ func (s *script) playRead(draw *rand.Rand, id raft.GroupID) (string, error) {
 	return fmt.Sprintf("blocks of group %d from %d to %d, %d bytes", id, from, to, limit), err
 }
 
-// draw makes the updates of one save: mostly of one group, sometimes of all, sometimes two of one.
+// draw makes the updates of one save: mostly of one group, sometimes of all, sometimes several of one.
 func (s *script) draw(draw *rand.Rand) []persistentlog.Update {
+	ahead := &script{groups: maps.Clone(s.groups)} // as the updates so far leave it
 	var updates []persistentlog.Update
-	for _, id := range draw.Perm(3)[:1+draw.IntN(3)] {
-		u := s.drawUpdate(draw, raft.GroupID(id+1))
-		updates = append(updates, u)
-		if n := len(u.Blocks); n > 0 && draw.IntN(4) == 0 {
-			last := u.Blocks[n-1]
-			again := &Builder{Group: u.Group, Next: last.Next(), Chain: last.ChainAfter()}
-			updates = append(updates, again.Commands(last.Term()+raft.Term(draw.IntN(2)), 5, 6).Update())
+	for _, n := range draw.Perm(3)[:1+draw.IntN(3)] {
+		id := raft.GroupID(n + 1)
+		for {
+			u := ahead.drawUpdate(draw, id)
+			updates = append(updates, u)
+			if draw.IntN(4) > 0 {
+				break
+			}
+			m := ahead.group(id).clone()
+			m.apply(u)
+			ahead.groups[id] = m
 		}
 	}
 	return updates

@@ -157,7 +157,52 @@ func updatesInOrder(s *script) error {
 	if err := s.save(first.Update(), other.Update(), second.Update(), last); err != nil {
 		return err
 	}
-	return s.reload()
+	if err := s.reload(); err != nil {
+		return err
+	}
+	return s.recordsInOrder(id)
+}
+
+// recordsInOrder puts updates of one group, with blocks and without, into one save.
+func (s *script) recordsInOrder(id raft.GroupID) error {
+	birth := raft.Birth{Membership: membership(3)}
+	complete := raft.Birth{Membership: membership(3), Complete: true}
+	installed := snapshotMeta(id, 100, 5)
+	behind := &Builder{Group: id, Next: 101, Chain: installed.Chain}
+	behind.Commands(5, 7).Single(6, raft.KindMembership)
+	for _, updates := range []func() []persistentlog.Update{
+		func() []persistentlog.Update {
+			return []persistentlog.Update{{Hard: &raft.HardState{Term: 4}}, {Hard: &raft.HardState{Term: 4, Vote: 2}}, {Commit: 2}}
+		},
+		func() []persistentlog.Update {
+			return []persistentlog.Update{
+				{Birth: &birth}, s.append(id).Commands(4, 9, 9).Update(), {Birth: &complete, Hard: &raft.HardState{Term: 5}}, {Commit: 4},
+			}
+		},
+		func() []persistentlog.Update {
+			return []persistentlog.Update{
+				{Snapshot: s.taken(id, 3)}, {Commit: 5}, s.append(id).Commands(5, 1).Update(), {Snapshot: s.taken(id, 4)},
+			}
+		},
+		func() []persistentlog.Update {
+			return []persistentlog.Update{
+				s.append(id).Commands(5, 2).Update(), {Snapshot: &installed, Installed: true}, behind.Update(),
+				{Commit: 101, Hard: &raft.HardState{Term: 6}},
+			}
+		},
+	} {
+		updates := updates()
+		for i := range updates {
+			updates[i].Group = id
+		}
+		if err := s.save(updates...); err != nil {
+			return err
+		}
+		if err := s.reload(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shape is a log of blocks of many sizes, terms and kinds: 20 entries.

@@ -104,9 +104,13 @@ func (s *script) badUpdates(id, compacted raft.GroupID) []badCase {
 		one("another birth", persistentlog.Update{Group: id, Birth: otherBirth}),
 		one("a birth no longer complete", persistentlog.Update{Group: id, Birth: incomplete}),
 		one("a birth without voters", persistentlog.Update{Group: 5, Birth: &raft.Birth{}}),
-		{"one group twice without blocks", []persistentlog.Update{
-			{Group: id, Hard: &raft.HardState{Term: 8}}, {Group: id, Commit: 10},
+		{"a term that goes back behind an earlier update", []persistentlog.Update{
+			{Group: id, Hard: &raft.HardState{Term: 9}}, {Group: id, Hard: &raft.HardState{Term: 8}},
 		}},
+		{"a second vote behind an earlier update", []persistentlog.Update{
+			{Group: id, Hard: &raft.HardState{Term: 9, Vote: 1}}, {Group: id, Commit: 10}, {Group: id, Hard: &raft.HardState{Term: 9, Vote: 2}},
+		}},
+		{"a commit that goes back behind an earlier update", []persistentlog.Update{{Group: id, Commit: 11}, {Group: id, Commit: 10}}},
 		{"a second update that leaves a gap behind the first", []persistentlog.Update{
 			s.from(id, next-1).Commands(8, 1).Update(), (&Builder{Group: id, Next: next + 2}).Commands(8, 1).Update(),
 		}},
