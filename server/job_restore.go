@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/persistentlog"
@@ -113,7 +112,7 @@ var errBeforeMachine = errors.New("snapshot is unusable")
 // from restores the machine from one snapshot. The file is read and checked as a whole first, because a machine that was
 // given half of a damaged one could not be used again.
 func (j *RestoreJob) from(meta raft.SnapshotMeta) error {
-	if err := j.verify(meta); err != nil {
+	if err := verifySnapshot(j.snapshots, meta); err != nil {
 		return fmt.Errorf("%w: at %d: %w", errBeforeMachine, meta.Index, err)
 	}
 	file, err := j.snapshots.Open(meta, 0)
@@ -144,15 +143,6 @@ func (j *RestoreJob) from(meta raft.SnapshotMeta) error {
 	a.membership = raft.MembershipAt{Index: meta.MembershipIndex, Membership: meta.Membership}
 	a.came()
 	return nil
-}
-
-func (j *RestoreJob) verify(meta raft.SnapshotMeta) error {
-	file, err := j.snapshots.Open(meta, 0)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, file)
-	return errors.Join(err, file.Close())
 }
 
 // keptMachine is what a durable machine was found with.

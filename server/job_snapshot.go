@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/persistentlog"
@@ -139,14 +140,14 @@ type CompactJob struct {
 	soft      error
 }
 
-// snapshotsKept is how many committed snapshots stay: the newest and one to fall back to.
+// snapshotsKept is how many sound snapshots stay: the newest and one to fall back to.
 const snapshotsKept = 2
 
 // Lane implements Job.
 func (j *CompactJob) Lane() Lane { return LaneSnapshot }
 
 // Step implements Job. Files go only after the log: should the newest file turn out damaged, the log continues the
-// older one without a gap.
+// older one without a gap. For that the older one is read once more before the log is cut behind it.
 func (j *CompactJob) Step() (done bool) {
 	done = true
 	defer guard(func() string { return "compact" }, &j.err)
@@ -154,25 +155,16 @@ func (j *CompactJob) Step() (done bool) {
 	if err != nil {
 		j.soft = fmt.Errorf("list snapshots: %w", err)
 	}
-	var kept []raft.SnapshotMeta
-	var drop []raft.SnapshotMeta
-	for _, meta := range list {
-		switch {
-		case meta.Index > j.newest: // a transfer's that was not wanted, or of a run that ended before its pointer
-		case len(kept) < snapshotsKept:
-			kept = append(kept, meta)
-		default:
-			drop = append(drop, meta)
-		}
+	kept, drop := j.choose(list)
+	if len(kept) < snapshotsKept {
+		return done
 	}
-	if len(kept) == snapshotsKept {
-		if through := min(kept[1].Index, max(j.keepFrom-1, j.overflow)); through > 0 {
-			if err := j.log.Compact(j.group, through); err != nil {
-				j.err = fmt.Errorf("compact through %d: %w", through, err)
-				return done
-			}
-			j.through = through
+	if through := min(kept[1].Index, max(j.keepFrom-1, j.overflow)); through > 0 {
+		if err := j.log.Compact(j.group, through); err != nil {
+			j.err = fmt.Errorf("compact through %d: %w", through, err)
+			return done
 		}
+		j.through = through
 	}
 	for _, meta := range drop {
 		if err := j.snapshots.Remove(meta); err != nil {
@@ -180,6 +172,40 @@ func (j *CompactJob) Step() (done bool) {
 		}
 	}
 	return done
+}
+
+// choose finds the two snapshots that are to be kept, the newest and the first behind it that can be read, and those that
+// nobody needs once there are two: what is older, and what is damaged.
+func (j *CompactJob) choose(list []raft.SnapshotMeta) (kept, drop []raft.SnapshotMeta) {
+	for _, meta := range list {
+		switch {
+		case meta.Index > j.newest: // a transfer's that was not wanted, or of a run that ended before its pointer
+		case len(kept) == 0: // just written, or restored from
+			kept = append(kept, meta)
+		case len(kept) == snapshotsKept:
+			drop = append(drop, meta)
+		default:
+			if err := verifySnapshot(j.snapshots, meta); err != nil {
+				j.soft = errors.Join(j.soft, fmt.Errorf("snapshot at %d is none of the two that are kept: %w", meta.Index, err))
+				if errors.Is(err, persistentlog.ErrDamaged) {
+					drop = append(drop, meta)
+				}
+				continue
+			}
+			kept = append(kept, meta)
+		}
+	}
+	return kept, drop
+}
+
+// verifySnapshot reads a snapshot from end to end; what is damaged is an error.
+func verifySnapshot(snapshots persistentlog.Snapshots, meta raft.SnapshotMeta) error {
+	file, err := snapshots.Open(meta, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, file)
+	return errors.Join(err, file.Close())
 }
 
 // Drop implements Job.

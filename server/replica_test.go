@@ -1,7 +1,13 @@
 package server
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -113,7 +119,15 @@ func TestWaiterIsNotAnsweredWithTheResultOfTheEntryThatTookThePlaceOfItsOwn(t *t
 type shelf struct {
 	persistentlog.Snapshots
 	list    []raft.SnapshotMeta
+	damaged []raft.Index
 	removed []raft.Index
+}
+
+func (s *shelf) Open(meta raft.SnapshotMeta, _ int64) (io.ReadCloser, error) {
+	if slices.Contains(s.damaged, meta.Index) {
+		return io.NopCloser(iotest.ErrReader(fmt.Errorf("%w: snapshot at %d", persistentlog.ErrDamaged, meta.Index))), nil
+	}
+	return io.NopCloser(strings.NewReader("state")), nil
 }
 
 func (s *shelf) List(raft.GroupID) ([]raft.SnapshotMeta, error) { return s.list, nil }
@@ -138,20 +152,23 @@ func TestLogIsCutBehindTheOlderOfTwoSnapshotsThatAPointerNamed(t *testing.T) {
 	for _, c := range []struct {
 		name               string
 		list               []raft.Index
+		damaged            []raft.Index
 		keepFrom, overflow raft.Index
 		through            raft.Index
 		removed            []raft.Index
 	}{
-		{"two", []raft.Index{60, 40}, 1000, 0, 40, nil},
-		{"one", []raft.Index{60}, 1000, 0, 0, nil},
-		{"more", []raft.Index{60, 40, 20, 10}, 1000, 0, 40, []raft.Index{20, 10}},
-		{"a file that no pointer names is none of the two, and stays", []raft.Index{90, 60, 40, 20}, 1000, 0, 40, []raft.Index{20}},
-		{"a follower still needs 30", []raft.Index{60, 40, 20}, 30, 0, 29, []raft.Index{20}},
-		{"a follower needs 10, which is too far back", []raft.Index{60, 40}, 10, 35, 35, nil},
-		{"nothing is left to be cut", []raft.Index{60, 40}, 1, 0, 0, nil},
+		{"two", []raft.Index{60, 40}, nil, 1000, 0, 40, nil},
+		{"one", []raft.Index{60}, nil, 1000, 0, 0, nil},
+		{"more", []raft.Index{60, 40, 20, 10}, nil, 1000, 0, 40, []raft.Index{20, 10}},
+		{"a file that no pointer names is none of the two, and stays", []raft.Index{90, 60, 40, 20}, nil, 1000, 0, 40, []raft.Index{20}},
+		{"a follower still needs 30", []raft.Index{60, 40, 20}, nil, 30, 0, 29, []raft.Index{20}},
+		{"a follower needs 10, which is too far back", []raft.Index{60, 40}, nil, 10, 35, 35, nil},
+		{"a damaged one is none of the two", []raft.Index{60, 50, 40, 20}, []raft.Index{50}, 1000, 0, 40, []raft.Index{50, 20}},
+		{"all older ones are damaged: nothing goes", []raft.Index{60, 50, 40}, []raft.Index{50, 40}, 1000, 0, 0, nil},
+		{"nothing is left to be cut", []raft.Index{60, 40}, nil, 1, 0, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, l := new(shelf), new(cutter)
+			s, l := &shelf{damaged: c.damaged}, new(cutter)
 			for _, index := range c.list {
 				s.list = append(s.list, raft.SnapshotMeta{Group: 1, Index: index})
 			}
@@ -161,6 +178,7 @@ func TestLogIsCutBehindTheOlderOfTwoSnapshotsThatAPointerNamed(t *testing.T) {
 			require.Equal(t, c.through, l.through)
 			require.Equal(t, c.through, j.through)
 			require.Equal(t, c.removed, s.removed)
+			require.Equal(t, len(c.damaged) > 0, errors.Is(j.soft, persistentlog.ErrDamaged), "and the damage is told")
 		})
 	}
 }

@@ -134,6 +134,31 @@ func TestDamagedSnapshotFallsBackToTheOlderOneAndTheLog(t *testing.T) {
 	})
 }
 
+func TestDamagedSnapshotDoesNotTakeThePlaceOfTheSoundOneBehindIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 1, snapshots(10_000, 1)).start()
+		for k := range 100 {
+			c.propose(fmt.Sprintf("%d %01000d", k, 0))
+		}
+		time.Sleep(time.Second)
+		before := c.agree()
+		m := c.members[0]
+		for range 3 { // each time the newest is damaged, the older one serves, and a new one is taken
+			newest := m.list()[0]
+			m.stop()
+			damage(t, m.dir, newest)
+			m.start()
+			c.leader()
+			require.Equal(t, before, c.agree())
+			time.Sleep(time.Second)
+			list := m.list()
+			require.Len(t, list, 2)
+			require.Greater(t, list[0], newest)
+			require.NotContains(t, list, newest)
+		}
+	})
+}
+
 // damage flips a bit in the middle of a snapshot's file.
 func damage(t *testing.T, dir string, index raft.Index) {
 	t.Helper()
