@@ -192,5 +192,5 @@ func TestOldCopyPutBackIsRefusedWhenItLacksWhatItAcknowledged(t *testing.T) {
 	c.kept(cl, p)
 	g, err := c.group(victim)
 	require.NoError(t, err)
-	require.Less(t, g.Next, uint64(len(p)), "it was given what it had lost, as if nothing had been")
+	require.Less(t, g.Next, raft.Index(len(p)), "it was given what it had lost, as if nothing had been")
 }
