@@ -26,6 +26,7 @@ type deliverer struct {
 	waiting []answer
 	spare   []answer
 	running bool
+	direct  int // answers that are being delivered by who brought them
 
 	at   *C.struct_oar_answer // C memory for the answers of one delivery, with their results behind them
 	size uintptr
@@ -55,8 +56,13 @@ func (d *deliverer) bring(a answer) {
 	left := d.underWay.Add(-1)
 	d.mu.Lock()
 	if left < directMax && !d.running && len(a.result) <= resultChunk {
+		d.direct++
 		d.mu.Unlock()
 		a.deliver()
+		d.mu.Lock()
+		d.direct--
+		d.mu.Unlock()
+		d.idle.Broadcast()
 		return
 	}
 	d.waiting = append(d.waiting, a)
@@ -148,7 +154,7 @@ func (d *deliverer) lay(all []answer, need uintptr) {
 func (d *deliverer) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.running {
+	for d.running || d.direct > 0 {
 		d.idle.Wait()
 	}
 }
