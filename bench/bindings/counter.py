@@ -35,7 +35,7 @@ class Bench:
     def __init__(self, path):
         config = oarlock.Config.load(path)
         self.servers = []
-        for server_id in config.members():
+        for server_id in config.members:
             oarlock.format(config, server_id)
             self.servers.append(oarlock.Server(config, server_id, Counter()))
         for server in self.servers:
