@@ -6,6 +6,7 @@ package main
 import "C"
 
 import (
+	"errors"
 	"log/slog"
 	"runtime/cgo"
 	"sync"
@@ -66,7 +67,8 @@ func (b *eventsBox) end() {
 // pump hands a server's events to all who have subscribed in C, until the server closes.
 func (s *serverBox) pump(from *server.Subscription) {
 	for e := range from.Events() {
-		if e.Kind != server.EventTrace {
+		closed := e.Kind == server.EventFenced && errors.Is(e.Err, server.ErrClosed)
+		if e.Kind != server.EventTrace && !closed {
 			s.tell(happened{Event: e})
 		}
 	}
@@ -119,10 +121,8 @@ func oargo_events_next(h C.uintptr_t, timeout C.int64_t, out *C.oar_event, text,
 	b := cgo.Handle(h).Value().(*eventsBox)
 	ctx, cancel := within(timeout)
 	defer cancel()
-	select {
-	case e := <-b.queue:
+	if e, ok := b.now(); ok {
 		return give(e, out, text, component)
-	default:
 	}
 	select {
 	case e := <-b.queue:
@@ -133,12 +133,27 @@ func oargo_events_next(h C.uintptr_t, timeout C.int64_t, out *C.oar_event, text,
 	case <-ctx.Done():
 		return fail(errTimeout, C.OAR_ERR_TIMEOUT)
 	}
-	select {
-	case e := <-b.queue: // what came before the end
+	if e, ok := b.now(); ok { // what came before the end
 		return give(e, out, text, component)
-	default:
-		return fail(server.ErrClosed, C.OAR_ERR_CLOSED)
 	}
+	return fail(server.ErrClosed, C.OAR_ERR_CLOSED)
+}
+
+// now takes an event without waiting. Behind the last one comes how many were dropped.
+func (b *eventsBox) now() (e happened, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case e = <-b.queue:
+		return e, true
+	default:
+	}
+	if b.owed == 0 {
+		return e, false
+	}
+	e.Event = server.Event{Kind: server.EventDroppedEvents, Dropped: b.owed}
+	b.owed = 0
+	return e, true
 }
 
 func give(e happened, out *C.oar_event, text, component **C.char) C.oar_status {

@@ -129,8 +129,16 @@ func failureOf(err error, otherwise C.oar_status) failure {
 	case C.OAR_ERR_UNKNOWN, C.OAR_ERR_NOT_SENT, C.OAR_ERR_FENCED, C.OAR_ERR_PENDING:
 		if errors.As(err, &broken) {
 			f.cause = C.OAR_ERR_STATE_MACHINE
-		} else if c := first(causes, err, f.status); f.status != C.OAR_ERR_FENCED || c != C.OAR_ERR_CLOSED {
-			f.cause = c
+		} else {
+			f.cause = first(causes, err, f.status)
+		}
+	}
+	if errors.Is(err, server.ErrClosed) { // a machine whose work was dropped by a close is no broken one
+		switch f.status {
+		case C.OAR_ERR_FENCED, C.OAR_ERR_STATE_MACHINE:
+			f.status, f.cause = C.OAR_ERR_CLOSED, C.OAR_ERR_CLOSED
+		case C.OAR_ERR_UNKNOWN, C.OAR_ERR_NOT_SENT, C.OAR_ERR_PENDING:
+			f.cause = C.OAR_ERR_CLOSED
 		}
 	}
 	var other *server.NotLeaderError

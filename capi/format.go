@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -12,7 +14,7 @@ import (
 func formatMember(c *config.Config, id raft.ServerID) error {
 	m, err := c.Member(id)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(c.DataDir(m)), 0o700); err != nil {
 		return err

@@ -120,7 +120,10 @@ oar_status oar_queue_next(oar_queue *handle, int64_t timeout, oar_completion *co
     pthread_mutex_lock(&q->mutex);
     struct oar_call_object *old = q->taken;
     q->taken = NULL;
+    pthread_mutex_unlock(&q->mutex);
+    drop(old);
     bool late = false;
+    pthread_mutex_lock(&q->mutex);
     q->waiting++;
     while (q->first == NULL && !late && !q->freed && !(q->closed && q->expected == 0))
         late = pthread_cond_timedwait(&q->changed, &q->mutex, &deadline) != 0;
@@ -131,7 +134,6 @@ oar_status oar_queue_next(oar_queue *handle, int64_t timeout, oar_completion *co
         status = q->freed || (q->closed && q->expected == 0) ? OAR_ERR_CLOSED : OAR_ERR_TIMEOUT;
     }
     pthread_mutex_unlock(&q->mutex);
-    drop(old);
     oar_handle_leave(handle);
     return status == OAR_OK ? OAR_OK : oar_failed(status, NULL);
 }

@@ -153,6 +153,7 @@ static oar_status queued(const void *handle, enum oar_type type, const struct oa
 static oar_status started(const void *handle, enum oar_type type, const struct oar_request *request, oar_call **out) {
     if (out == NULL) return oar_failed(OAR_ERR_ARGUMENT, "call is NULL");
     *out = NULL;
+    OAR_TRY(oar_may_wait()); /* a call that a callback could not wait for is not begun in one */
     void *object = oar_handle_enter(handle, type);
     if (object == NULL) return OAR_ERR_HANDLE;
     oar_status status;

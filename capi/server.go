@@ -8,6 +8,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"runtime/cgo"
 	"sync"
@@ -36,10 +37,9 @@ type serverBox struct {
 	started atomic.Pointer[config.Server]
 	stopped chan struct{} // closed by the first close
 
-	mu      sync.Mutex // taken by who starts and who closes
-	closed  bool
-	pumped  sync.WaitGroup
-	pumping *server.Subscription
+	mu     sync.Mutex // taken by who starts and who closes
+	closed bool
+	pumped sync.WaitGroup
 
 	eventsMu sync.Mutex
 	events   map[*eventsBox]struct{}
@@ -67,13 +67,13 @@ func oargo_server_open(
 	b.mu.Lock()
 	c := b.config.Clone()
 	b.mu.Unlock()
-	err := c.Validate()
-	if err == nil {
-		_, err = c.Member(raft.ServerID(id))
-	}
-	if err != nil {
+	if err := c.Validate(); err != nil {
 		return fail(err, C.OAR_ERR_CONFIG)
 	}
+	if _, err := c.Member(raft.ServerID(id)); err != nil {
+		return fail(fmt.Errorf("%w: %w", fs.ErrNotExist, err), C.OAR_ERR_NOT_FOUND)
+	}
+	var err error
 	s := &serverBox{
 		object: object, config: c, id: raft.ServerID(id), frames: new(frame), stopped: make(chan struct{}),
 		events: make(map[*eventsBox]struct{}), answers: newDeliverer(&object.door, C.OAR_SERVER),
@@ -127,12 +127,12 @@ func (s *serverBox) start() error {
 	case s.started.Load() != nil:
 		return fmt.Errorf("%w: the server was started already", errOrder)
 	}
-	opened, err := s.config.OpenServer(s.id, s.machine, slog.New(s.handler()))
+	events := server.NewSubscription(eventsPumped)
+	opened, err := s.config.OpenServerWith(s.id, s.machine, slog.New(s.handler()), func(o *server.Options) { o.Subscription = events })
 	if err != nil {
 		return err
 	}
-	s.pumping = opened.Events(eventsPumped)
-	s.pumped.Go(func() { s.pump(s.pumping) })
+	s.pumped.Go(func() { s.pump(events) })
 	s.started.Store(opened)
 	C.oar_server_is(s.object, C.OAR_STARTED)
 	return nil

@@ -60,7 +60,15 @@ type Server struct {
 //
 // The error matches persistentlog.ErrNotFormatted if the member was never formatted, or another directory is mounted
 // where its data was.
-func (c *Config) OpenServer(id raft.ServerID, machine statemachine.StateMachine, logger *slog.Logger) (_ *Server, err error) {
+func (c *Config) OpenServer(id raft.ServerID, machine statemachine.StateMachine, logger *slog.Logger) (*Server, error) {
+	return c.OpenServerWith(id, machine, logger, nil)
+}
+
+// OpenServerWith is OpenServer with options that no file has: tune, if it is not nil, may change what the configuration has
+// come to, but for the parts, before the server is opened.
+func (c *Config) OpenServerWith(
+	id raft.ServerID, machine statemachine.StateMachine, logger *slog.Logger, tune func(*server.Options),
+) (_ *Server, err error) {
 	m, err := c.Member(id)
 	if err != nil {
 		return nil, err
@@ -77,6 +85,9 @@ func (c *Config) OpenServer(id raft.ServerID, machine statemachine.StateMachine,
 	}()
 	options := c.serverOptions(m, machine)
 	options.Logger, options.TraceLogger = s.logger, logger.With(ComponentKey, "raft")
+	if tune != nil {
+		tune(&options)
+	}
 	if options.Log, options.Snapshots, err = c.openStore(s, logger); err != nil {
 		return nil, err
 	}

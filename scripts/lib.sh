@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds liboarlock into build/lib: the shared library with its link, the archive, both with nothing visible but oar_*.
-# `sh scripts/lib.sh asan` builds the shared one into build/lib-asan with its C code under AddressSanitizer. Go's cache makes
+# `sh scripts/lib.sh shared` leaves the archive out, `sh scripts/lib.sh asan` builds the shared one into build/lib-asan with its C code under AddressSanitizer. Go's cache makes
 # it quick when nothing changed. GO is the go command.
 cd "$(dirname "$0")/.." || exit 1
 go=${GO:-go}
@@ -43,5 +43,6 @@ if [ "$1" = asan ]; then
 	exit 0
 fi
 shared build/lib "-s -w"
+[ "$1" = shared ] && exit 0
 archive
 printf 'build/lib: %s\n' "$(cd build/lib && ls -x liboarlock.*)"

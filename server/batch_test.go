@@ -38,3 +38,22 @@ func TestBatchIsAnsweredInOrderEachOnceWithItsOwnRefusals(t *testing.T) {
 		require.Empty(t, answers)
 	})
 }
+
+func TestSubscriptionOfTheOptionsHearsTheFirstEvent(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		heard := server.NewSubscription(100)
+		c := newCluster(t, 1, func(c *cluster) {
+			c.options = func(o *server.Options) { o.Subscription = heard }
+		}).start()
+		c.leader()
+		for e := range heard.Events() {
+			if e.Kind == server.EventRole && e.Role == raft.RoleLeader {
+				break
+			}
+		}
+		c.members[0].stop()
+		for range heard.Events() { // it is closed with the server
+		}
+		require.Zero(t, heard.Dropped())
+	})
+}

@@ -74,13 +74,18 @@ type Subscription struct {
 	hub     *hub
 }
 
+// NewSubscription returns one for Options.Subscription, with room for size events.
+func NewSubscription(size int) *Subscription {
+	return &Subscription{events: make(chan Event, max(2, size))}
+}
+
 // Events is the channel that events come from. It is closed by Close, and when the server closes.
 func (s *Subscription) Events() <-chan Event { return s.events }
 
 // Dropped is how many events did not fit.
 func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
 
-// Close ends the subscription.
+// Close ends the subscription. One that was made by NewSubscription may be closed once its server is open.
 func (s *Subscription) Close() { s.hub.remove(s) }
 
 // hub hands events to subscribers. It never blocks.
@@ -92,16 +97,21 @@ type hub struct {
 }
 
 func (h *hub) subscribe(size int) *Subscription {
-	s := &Subscription{events: make(chan Event, max(2, size)), hub: h}
+	s := NewSubscription(size)
+	h.add(s)
+	return s
+}
+
+func (h *hub) add(s *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	s.hub = h
 	if h.closed {
 		close(s.events)
-		return s
+		return
 	}
 	h.subs = append(h.subs, s)
 	h.some.Store(true)
-	return s
 }
 
 func (h *hub) remove(s *Subscription) {

@@ -29,6 +29,9 @@ type Options struct {
 	Logger *slog.Logger
 	// TraceLogger takes what the consensus module tells of itself, at debug; nil is Logger.
 	TraceLogger *slog.Logger
+	// Subscription, if it is not nil, hears of all that happens, from the first event on (NewSubscription). Where Open fails it
+	// is closed, unless the options could not be used at all.
+	Subscription *Subscription
 	// Clock tells the time; nil is the machine's monotonic clock.
 	Clock Clock
 	// Seed makes the election timeouts; 0 draws one.

@@ -77,6 +77,9 @@ func Open(o Options) (*Server, error) {
 	s.alarm = newAlarm(s.clock)
 	s.writer = newWriter(s.options.Log, s.storeFailed)
 	s.clients = newClients(clientDoor{s}, s.options.Clients, s.options.Logger)
+	if o.Subscription != nil {
+		s.hub.add(o.Subscription)
+	}
 	s.startLogger()
 	if err := s.options.Transport.Start(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("server: %w", err), s.close(false))

@@ -44,7 +44,7 @@ def library() -> Path:
     if lacking:
         raise SystemExit("oarlock: cannot build liboarlock. Missing:\n" + "".join(f"  - {what}\n" for what in lacking))
     print(f"oarlock: building {NAME} with Go (the first time this compiles a minute or two)", flush=True)
-    subprocess.run(["sh", str(SCRIPT)], cwd=ROOT, check=True)
+    subprocess.run(["sh", str(SCRIPT), "shared"], cwd=ROOT, check=True)
     return ROOT / "build" / "lib" / NAME
 
 

@@ -26,9 +26,9 @@
  *   - Durations are relative, in nanoseconds. OAR_FOREVER never ends; 0 does not wait; other negative ones are
  *     OAR_ERR_ARGUMENT.
  *   - Callbacks (of a state machine, a completion, a log) get user_data first. They must not throw C++ exceptions or longjmp
- *     through the library, and they must not wait for it: in one, every function that takes a timeout, that starts, closes
- *     or frees a server or a client, or that looks at a server's state, returns OAR_ERR_WOULD_DEADLOCK, whichever server it
- *     is about. The functions ending in _async and _queued may be called.
+ *     through the library, and they must not wait for it: in one, every function that takes a timeout, that begins what is
+ *     waited for (_start), that starts, closes or frees a server or a client, or that looks at a server's state, returns
+ *     OAR_ERR_WOULD_DEADLOCK, whichever server it is about. The functions ending in _async and _queued may be called.
  *   - After fork(), every function in the child returns OAR_ERR_FORKED at once, and releases nothing. exec is fine, and so
  *     is posix_spawn. A child that lives on keeps the listening ports of its parent taken.
  *   - The library asks for no signal, reads no environment variable but the Go runtime's own, and prints nothing. The Go
