@@ -74,7 +74,7 @@ type Identity struct {
 
 // Update is one atomic change of one group. What is nil or empty stays as it was. An update that breaks one of these rules
 // is a bug of the caller, refused with ErrBadUpdate before anything of the call is written (Validate checks them): a term,
-// a commit or a snapshot pointer that goes back; a second vote in a term; another birth than the one saved, except that
+// a commit or a snapshot pointer that goes back; a second vote in a term; a log that is lost no more; another birth than the one saved, except that
 // one may become complete; blocks that are not contiguous, leave a gap, go back in term, or replace what is committed or
 // covered by the snapshot; a taken snapshot past the end of the log or of another term than the log has there.
 type Update struct {

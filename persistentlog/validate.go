@@ -89,6 +89,8 @@ func (s *Spine) validateRecords(u Update) error {
 		switch {
 		case h.Term < old.Term:
 			return badUpdate(u, "term goes back from %d to %d", old.Term, h.Term)
+		case old.Lost && !h.Lost:
+			return badUpdate(u, "a log that was lost is taken for whole again")
 		case h.Term == old.Term && old.Vote != 0 && h.Vote != old.Vote:
 			return badUpdate(u, "vote of term %d goes from server %d to %d", h.Term, old.Vote, h.Vote)
 		}

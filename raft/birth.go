@@ -154,8 +154,8 @@ func (n *Node) handleBirthRequest(m *Message) {
 	switch {
 	case m.Birth.IsZero():
 		if own.Complete {
-			// It answered for this birth once, with this very store, and does not know it any more.
-			n.refuse(m, RefusalLostLog)
+			// It answered for this birth once, with this very store, and does not know it any more; or it asked before.
+			n.refuse(m, RefusalLostBirth)
 			return
 		}
 	case own.IsZero():

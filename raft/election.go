@@ -51,9 +51,10 @@ func (n *Node) restartElectionTimer(now time.Duration) {
 	e.at = now + n.config.ElectionTimeoutMin + time.Duration(mix64(e.random)%spread)
 }
 
-// electable reports whether the server may stand for election: a voter in its own view, of a group that was born.
+// electable reports whether the server may stand for election: a voter in its own view, of a group that was born, with a
+// log that it can answer for.
 func (n *Node) electable() bool {
-	return n.born && !n.election.needSnapshot && n.membership().IsVoter(n.config.ID)
+	return n.born && !n.hard.Lost && !n.election.needSnapshot && n.membership().IsVoter(n.config.ID)
 }
 
 // alone reports whether the server is all there is of its group.
@@ -150,6 +151,8 @@ func (n *Node) askVotes(t MessageType, term Term, forced bool) {
 // is good and whose term is behind catches up (etcd#8501).
 func (n *Node) handlePreVoteRequest(now time.Duration, m *Message) {
 	switch {
+	case n.hard.Lost:
+		n.rejectVote(m, MessagePreVoteResponse, "the own log was lost")
 	case m.Term <= n.hard.Term:
 		n.rejectVote(m, MessagePreVoteResponse, "its term is not ahead")
 	case n.hasLeader(now):
@@ -173,6 +176,8 @@ func (n *Node) handleVoteRequest(now time.Duration, m *Message) {
 		n.becomeFollower(now, m.Term, 0)
 	}
 	switch {
+	case n.hard.Lost:
+		n.rejectVote(m, MessageVoteResponse, "the own log was lost")
 	case m.Term < n.hard.Term:
 		n.rejectVote(m, MessageVoteResponse, "its term is over")
 	case n.hard.Vote != m.From && n.hard.Vote != 0:

@@ -3,7 +3,8 @@ package raft
 import "time"
 
 // heardLeader takes what every message of the present term's leader says. It reports false when the message has no
-// effect: its term is over (the sender is told), or this server leads that term itself, which cannot be.
+// effect: its term is over (the sender is told), or this server leads that term itself, which cannot be, or it has lost
+// its log and may not answer.
 func (n *Node) heardLeader(now time.Duration, m *Message) bool {
 	if m.Term < n.hard.Term {
 		// The stale leader learns the newer term from the answer, and steps down.
@@ -28,7 +29,7 @@ func (n *Node) heardLeader(now time.Duration, m *Message) bool {
 	if m.Time > 0 {
 		n.clock.heard(m.Time)
 	}
-	return true
+	return !n.hard.Lost
 }
 
 func (n *Node) handleHeartbeatRequest(now time.Duration, m *Message) {

@@ -19,8 +19,8 @@ type ClusterID [16]byte
 // formatted again has the same ServerID and another StoreID, and is a stranger until a membership change admits it.
 type StoreID [16]byte
 
-// RunID is a random number drawn at each start of a process. It tells a stale message of a living server from the
-// claim of a server that came back with less than it had acknowledged.
+// RunID is a random number drawn at each start of a process, and proved in each handshake: it tells whether two messages
+// of a server came from one run of it. Run ids have no order, so they cannot tell which came first.
 type RunID uint64
 
 // Term is Raft's logical clock: a number that only grows, with at most one leader in each (dissertation 3.3).

@@ -66,10 +66,12 @@ const (
 	RefusalUnborn Refusal = 3
 	// RefusalRemoved: the sender is no member of the group.
 	RefusalRemoved Refusal = 4
-	// RefusalLostLog: the sender's log ends below what it acknowledged before its last start.
+	// RefusalLostLog: the sender's log ends below what it acknowledged. Whoever is told keeps it (HardState.Lost).
 	RefusalLostLog Refusal = 5
 	// RefusalFounders: the proposed birth is not of the founders that the receiver was configured with.
 	RefusalFounders Refusal = 6
+	// RefusalLostBirth: the sender asks for a birth that it answered for, with this very store.
+	RefusalLostBirth Refusal = 7
 )
 
 // String returns the reason in words.
@@ -89,6 +91,8 @@ func (r Refusal) String() string {
 		return "the log ends below what was acknowledged"
 	case RefusalFounders:
 		return "the founders are not those that the receiver was configured with"
+	case RefusalLostBirth:
+		return "the group's birth was answered for and forgotten"
 	}
 	return fmt.Sprintf("refusal-%d", uint8(r))
 }

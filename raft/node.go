@@ -65,6 +65,9 @@ func NewNode(c Config, s State, now time.Duration) (*Node, error) {
 	n.election.random = mix64(c.Seed ^ uint64(c.ID)*0x9e3779b97f4a7c15 ^ uint64(c.Group))
 	n.restartElectionTimer(now)
 	n.birth.at = now
+	if s.Hard.Lost {
+		n.trace(Trace{Kind: TraceRefusedByPeer, Server: c.ID, Refusal: RefusalLostLog})
+	}
 	return n, nil
 }
 
@@ -289,8 +292,9 @@ func (n *Node) membershipChanged() {
 
 func (n *Node) quorum() quorum { return quorumOf(n.membership()) }
 
-// setHard changes term and vote; messages that claim them wait for this turn's save.
+// setHard changes term and vote; messages that claim them wait for this turn's save. What is lost stays lost.
 func (n *Node) setHard(h HardState) {
+	h.Lost = h.Lost || n.hard.Lost
 	if h == n.hard {
 		return
 	}

@@ -100,7 +100,7 @@ func (n *Node) handleSnapshotOffer(now time.Duration, m *Message) {
 // caught up meanwhile. Otherwise the pointer comes out in the next save, Actions.Restore with it, and the answer to the
 // leader waits for that save.
 func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
-	if !n.input(now) {
+	if !n.input(now) || n.hard.Lost {
 		return false
 	}
 	if n.install.Snapshot.Same(meta) {

@@ -1,9 +1,13 @@
 package raft
 
-// HardState is what a server must never forget of a term: that it has seen it, and for whom it voted in it.
+// HardState is what a server must never forget of a term: that it has seen it, and for whom it voted in it. And that its
+// word counts for nothing any more, if so it is.
 type HardState struct {
 	Term Term
 	Vote ServerID // zero: nobody yet
+	// Lost says that this store has lost entries which it had acknowledged, as a leader found and told it. Such a server
+	// neither votes, nor campaigns, nor acknowledges: it could help to elect a leader that never had them. Never unset.
+	Lost bool
 }
 
 // TermRun is one step of the trail: entries from First on have Term, up to where the next run begins.

@@ -43,7 +43,7 @@ func (n *Node) Status() Status {
 		ID: n.config.ID, Group: n.config.Group, Role: n.role, Term: n.hard.Term, Leader: n.leader, Commit: n.commit,
 		Applied: n.applied, First: n.trail.first, Next: n.trail.next, Durable: n.saves.durable - 1,
 		Snapshot: n.snapshot.Index, Membership: n.membership(), ClusterTime: n.clock.read(n.clock.now), Born: n.born,
-		Refused: n.refusal, UncommittedBytes: n.uncommittedBytes(),
+		Refused: n.refused(), UncommittedBytes: n.uncommittedBytes(),
 	}
 	if !n.born {
 		s.BirthMissing = n.birthMissing()

@@ -7,7 +7,7 @@ import (
 
 // Refused says that peers give this server's messages no effect, and why.
 type Refused struct {
-	By     ServerID // zero: nobody
+	By     ServerID // zero: nobody; the server's own id: it was told so in an earlier run
 	Reason Refusal
 }
 
@@ -24,8 +24,7 @@ func (n *Node) Step(now time.Duration, m *Message) {
 		return
 	}
 	if m.Type == MessageRefusal {
-		n.refusal = Refused{By: m.From, Reason: m.Refusal}
-		n.trace(Trace{Kind: TraceRefusedByPeer, Server: m.From, Refusal: m.Refusal})
+		n.takeRefusal(now, m)
 		return
 	}
 	if member, ok := n.membership().Member(m.From); ok && member.Store != m.FromStore {
@@ -80,7 +79,11 @@ func (n *Node) dispatch(now time.Duration, m *Message) {
 // refuse tells a sender why its message has no effect.
 func (n *Node) refuse(m *Message, reason Refusal) {
 	n.trace(Trace{Kind: TraceRefused, Server: m.From, Refusal: reason})
-	n.sendNow(Message{Type: MessageRefusal, To: m.From, Refusal: reason}, 0)
+	answer := Message{Type: MessageRefusal, To: m.From, Refusal: reason}
+	if reason == RefusalLostLog {
+		answer.ToStore = m.FromStore // it is for good, and must not hit another store that takes the sender's place
+	}
+	n.sendNow(answer, 0)
 }
 
 // inspect finds what no honest peer sends. Peers are trusted not to lie (dissertation 3.1 assumes as much), but a bug or

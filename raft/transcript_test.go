@@ -69,6 +69,9 @@ func (c *cluster) logSave(h *host, u diskUpdate) {
 	var parts []string
 	if hard := u.save.Hard; hard != nil {
 		parts = append(parts, fmt.Sprintf("term %d vote %d", hard.Term, hard.Vote))
+		if hard.Lost {
+			parts = append(parts, "its log is lost")
+		}
 	}
 	if b := u.save.Birth; b != nil {
 		parts = append(parts, fmt.Sprintf("birth %s complete %v", encodeMembership(b.Membership), b.Complete))

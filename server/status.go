@@ -95,10 +95,16 @@ func (r *Replica) Status() GroupStatus {
 func refusalText(self, by raft.ServerID, why raft.Refusal) string {
 	id := func(s raft.ServerID) string { return "server " + strconv.FormatUint(uint64(s), 10) }
 	switch why {
+	case raft.RefusalLostLog:
+		lost := "the log of " + id(self) + " ends below what it acknowledged: this store has lost data; replacement is a membership change"
+		if by == self {
+			return "it was told before its last start: " + lost
+		}
+		return id(by) + " says: " + lost
+	case raft.RefusalLostBirth:
+		return id(by) + " says: " + id(self) + " has forgotten the group's birth, which it had saved: this store has lost data; replacement is a membership change"
 	case raft.RefusalStranger:
 		return id(by) + " says: stranger: " + id(self) + " is bound to another store; an old copy must not be put back; replacement is a membership change"
-	case raft.RefusalLostLog:
-		return id(by) + " says: the log of " + id(self) + " ends below what it acknowledged: this store has lost data; replacement is a membership change"
 	case raft.RefusalRemoved:
 		return id(by) + " says: " + id(self) + " is not a member of the group"
 	}

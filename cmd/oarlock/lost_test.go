@@ -193,4 +193,22 @@ func TestOldCopyPutBackIsRefusedWhenItLacksWhatItAcknowledged(t *testing.T) {
 	g, err := c.group(victim)
 	require.NoError(t, err)
 	require.Less(t, g.Next, raft.Index(len(p)), "it was given what it had lost, as if nothing had been")
+
+	// The leader that found it out is gone, and so is the process that was told. The store knows.
+	c.nodes[victim].kill()
+	n = c.start(victim)
+	n.says("it was told before its last start: the log of server")
+	leader := c.leader()
+	c.nodes[leader].kill()
+	neverFor(t, 3*time.Second, func() string {
+		for _, m := range c.conf.Members {
+			if g, err := c.group(m.ID); err == nil && g.Role == raft.RoleLeader.String() {
+				return fmt.Sprintf("server %d leads, and has the word of server %d alone", m.ID, victim)
+			}
+		}
+		return ""
+	})
+	c.start(leader)
+	require.NotEqual(t, victim, c.leader())
+	c.kept(cl, p)
 }

@@ -36,18 +36,19 @@ func CheckMembership(m raft.Membership) error {
 	return m.Validate()
 }
 
-// AppendHardState appends the record of a group's term and vote: [version, term, vote].
+// AppendHardState appends the record of a group's term and vote: [version, term, vote, lost].
 func AppendHardState(dst []byte, h raft.HardState) []byte {
-	dst = append(appendArray(dst, 3), recordVersion)
+	dst = append(appendArray(dst, 4), recordVersion)
 	dst = appendUint(dst, uint64(h.Term))
-	return appendUint(dst, uint64(h.Vote))
+	dst = appendUint(dst, uint64(h.Vote))
+	return appendBool(dst, h.Lost)
 }
 
 // DecodeHardState reads what AppendHardState wrote. All of b must be the record; errors match ErrMalformed.
 func DecodeHardState(b []byte) (raft.HardState, error) {
 	c := cursor{b: b}
-	c.record(3)
-	h := raft.HardState{Term: raft.Term(c.uint()), Vote: raft.ServerID(c.uint())}
+	c.record(4)
+	h := raft.HardState{Term: raft.Term(c.uint()), Vote: raft.ServerID(c.uint()), Lost: c.bool()}
 	if err := c.end("hard state"); err != nil {
 		return raft.HardState{}, err
 	}

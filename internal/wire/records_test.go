@@ -43,6 +43,7 @@ func exampleSnapshot() raft.SnapshotMeta {
 func TestRecordsKeepTheirBytes(t *testing.T) {
 	compareGolden(t, "records.golden", []goldenCase{
 		{"hard state, term 7, voted for 3", AppendHardState(nil, raft.HardState{Term: 7, Vote: 3})},
+		{"hard state, of a log that was lost", AppendHardState(nil, raft.HardState{Term: 7, Vote: 3, Lost: true})},
 		{"hard state, large numbers", AppendHardState(nil, raft.HardState{Term: 1 << 63, Vote: 1 << 16})},
 		{"birth of nothing", AppendBirth(nil, raft.Birth{})},
 		{"birth, complete", AppendBirth(nil, raft.Birth{Membership: exampleMembership(), Limits: exampleLimits(), Complete: true})},
@@ -136,6 +137,7 @@ func checkRecord[V any](t *rapid.T, v V, appendTo func([]byte, V) []byte, decode
 func TestRecordsReadBackAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := raft.HardState{Term: raft.Term(rapid.Uint64().Draw(t, "term")), Vote: raft.ServerID(rapid.Uint64().Draw(t, "vote"))}
+		h.Lost = rapid.Bool().Draw(t, "lost")
 		checkRecord(t, h, AppendHardState, DecodeHardState)
 		checkRecord(t, anyBirth(t), AppendBirth, DecodeBirth)
 		checkRecord(t, anyMembership(t), AppendMembership, DecodeMembership)
@@ -163,10 +165,10 @@ func TestRecordsRefuseWhatCannotBe(t *testing.T) {
 			_, err := DecodeMembership(AppendMembership(nil, m))
 			return err
 		},
-		"other version":  func() error { _, err := DecodeHardState([]byte{0x93, 2, 1, 1}); return err },
-		"longer integer": func() error { _, err := DecodeHardState([]byte{0x93, 1, 0xcc, 1, 1}); return err },
-		"other type":     func() error { _, err := DecodeHardState([]byte{0x93, 1, 0xa1, 'x', 1}); return err },
-		"negative":       func() error { _, err := DecodeHardState([]byte{0x93, 1, 0xff, 1}); return err },
+		"other version":  func() error { _, err := DecodeHardState([]byte{0x94, 2, 1, 1, 0xc2}); return err },
+		"longer integer": func() error { _, err := DecodeHardState([]byte{0x94, 1, 0xcc, 1, 1, 0xc2}); return err },
+		"other type":     func() error { _, err := DecodeHardState([]byte{0x94, 1, 0xa1, 'x', 1, 0xc2}); return err },
+		"negative":       func() error { _, err := DecodeHardState([]byte{0x94, 1, 0xff, 1, 0xc2}); return err },
 		"huge trail":     func() error { _, err := DecodeTrail([]byte{0x92, 1, 0xdd, 0x7f, 0xff, 0xff, 0xff}); return err },
 		"half a run":     func() error { _, err := DecodeTrail([]byte{0x92, 1, 0x91, 1}); return err },
 		"trail goes back": func() error {

@@ -151,7 +151,7 @@ func (s *script) drawUpdate(draw *rand.Rand, id raft.GroupID) persistentlog.Upda
 	m := s.group(id)
 	u := persistentlog.Update{Group: id}
 	if draw.IntN(3) == 0 {
-		u.Hard = &raft.HardState{Term: m.hard.Term + 1, Vote: raft.ServerID(draw.IntN(4))}
+		u.Hard = &raft.HardState{Term: m.hard.Term + 1, Vote: raft.ServerID(draw.IntN(4)), Lost: m.hard.Lost || draw.IntN(20) == 0}
 	}
 	if draw.IntN(10) == 0 && len(m.birth.Membership.Voters) == 0 {
 		u.Birth = &raft.Birth{Membership: membership(3), Complete: draw.IntN(2) == 0}

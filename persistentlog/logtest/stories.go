@@ -75,6 +75,7 @@ func recordsStand(s *script) error {
 		s.append(id).Single(3, raft.KindNoOp).Commands(4, 1, 2, 3).Update(),
 		{Commit: 2},
 		{Hard: &raft.HardState{Term: math.MaxUint64}, Commit: 4},
+		{Hard: &raft.HardState{Term: math.MaxUint64, Lost: true}},
 	}
 	for i, u := range steps {
 		u.Group = id

@@ -104,6 +104,9 @@ func (s *script) badUpdates(id, compacted raft.GroupID) []badCase {
 		one("another birth", persistentlog.Update{Group: id, Birth: otherBirth}),
 		one("a birth no longer complete", persistentlog.Update{Group: id, Birth: incomplete}),
 		one("a birth without voters", persistentlog.Update{Group: 5, Birth: &raft.Birth{}}),
+		{"a lost log that is lost no more", []persistentlog.Update{
+			{Group: id, Hard: &raft.HardState{Term: 9, Lost: true}}, {Group: id, Hard: &raft.HardState{Term: 10}},
+		}},
 		{"a term that goes back behind an earlier update", []persistentlog.Update{
 			{Group: id, Hard: &raft.HardState{Term: 9}}, {Group: id, Hard: &raft.HardState{Term: 8}},
 		}},
