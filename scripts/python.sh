@@ -1,6 +1,7 @@
 #!/bin/sh
 # Types and tests of bindings/python, with the library of build/lib, in a venv of its own that is kept while what it was made
-# from stays the same. PYTHON is the interpreter, from 3.9 on; what follows the script's name goes to pytest.
+# from stays the same. PYTHON is the interpreter, from 3.9 on; what follows the script's name goes to pytest, but for
+# `sh scripts/python.sh venv`, which makes the venv and no more.
 cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-python3}
 library=$PWD/build/lib/liboarlock.so.1
@@ -28,6 +29,8 @@ if [ "$(cat "$venv/made-from" 2>/dev/null)" != "$stamp" ]; then
 	"$venv/bin/pip" install -q --disable-pip-version-check $wanted || { need "$wanted" "pip could not install them: see above"; exit 1; }
 	printf '%s\n' "$stamp" >"$venv/made-from"
 fi
+
+[ "$1" = venv ] && exit 0 # that was all that was asked for
 
 # The cache of types stays out of the tree.
 export OARLOCK_LIBRARY="$library" PYTHONPATH="$PWD/bindings/python" MYPYPATH="$PWD/bindings/python"
