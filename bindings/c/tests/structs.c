@@ -1,0 +1,271 @@
+/* The sizes of structs, in both directions, their flags and what is reserved. */
+#include "harness.h"
+
+static struct machine machine;
+static oar_config *config;
+static oar_server *server;
+
+/* ---- Structs that the caller fills in ---- */
+
+static oar_status take_runtime(const void *s) { return oar_runtime_configure(s); }
+static oar_status take_propose(const void *s) { return oar_propose(server, s, "+1", 2, OAR_FOREVER, NULL, NULL); }
+static oar_status take_query(const void *s) { return oar_query(server, s, NULL, 0, OAR_FOREVER, NULL, NULL); }
+static oar_status take_client(const void *s) {
+    oar_client *client;
+    oar_status status = oar_client_open(config, s, &client);
+    return status == OAR_OK ? oar_client_free(client) : status;
+}
+static oar_status take_events(const void *s) {
+    oar_events *events;
+    oar_status status = oar_events_open(server, s, &events);
+    return status == OAR_OK ? oar_events_free(events) : status;
+}
+static oar_status take_server(const void *s) {
+    oar_server *another;
+    oar_status status = oar_server_open(config, 1, s, &another);
+    return status == OAR_OK ? oar_server_free(another) : status;
+}
+static oar_status take_machine(const void *s) {
+    oar_server_options o;
+    OAR_INIT(&o);
+    o.machine = s;
+    return take_server(&o);
+}
+
+static void taken(oar_status (*take)(const void *), const void *good, size_t size) {
+    uint32_t buffer[4096];
+    const uint32_t wrong[] = {0, 1, 4, (uint32_t)size - 8, (uint32_t)size - 4, (uint32_t)size + 2, (uint32_t)size + 8192, UINT32_MAX};
+    memset(buffer, 0, sizeof buffer);
+    memcpy(buffer, good, size);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        buffer[0] = wrong[i];
+        IS(take(buffer), OAR_ERR_STRUCT_SIZE);
+    }
+    buffer[0] = (uint32_t)size;
+    OK(take(buffer));
+    buffer[0] = (uint32_t)size + 64; /* of a later version that is not used */
+    OK(take(buffer));
+    buffer[size / 4 + 15] = 1;
+    IS(take(buffer), OAR_ERR_STRUCT_SIZE);
+    buffer[0] = (uint32_t)size + 60; /* beyond its end */
+    OK(take(buffer));
+}
+
+#define TAKEN(take, good) taken((take), &(good), sizeof(good))
+
+static void inputs(void) {
+    oar_runtime_options runtime;
+    oar_propose_options propose;
+    oar_query_options query;
+    oar_client_options client;
+    oar_events_options events;
+    oar_server_options options;
+    machine_init(&machine);
+    config = cluster(1, true);
+    server = started(config, 1, &machine_plain, &machine);
+    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OAR_INIT(&runtime);
+    OAR_INIT(&propose);
+    OAR_INIT(&query);
+    OAR_INIT(&client);
+    OAR_INIT(&events);
+    OAR_INIT(&options);
+    options.flags = OAR_SERVER_PULL;
+    TAKEN(take_runtime, runtime);
+    TAKEN(take_propose, propose);
+    TAKEN(take_query, query);
+    TAKEN(take_client, client);
+    TAKEN(take_events, events);
+    TAKEN(take_server, options);
+    struct machine another;
+    machine_init(&another);
+    oar_state_machine m = machine_full;
+    m.destroy = NULL; /* there is no user_data */
+    TAKEN(take_machine, m);
+    OK(oar_server_free(server));
+    OK(oar_config_free(config));
+}
+
+/* ---- Structs that the library fills in ---- */
+
+static oar_events *events;
+static oar_status give_detail(void *s) { return oar_last_error_detail(s); }
+static oar_status give_counts(void *s) { return oar_debug_counts(s); }
+static oar_status give_info(void *s) { return oar_server_group_info(server, 0, s); }
+static oar_status give_event(void *s) { return oar_events_next(events, 20 * OAR_SECOND, s); }
+
+static oar_server *pulled;
+static oar_status give_work(void *s) { return oar_work_next(pulled, OAR_WORK_ALL, OAR_FOREVER, s); } /* it is closed */
+
+static void given(oar_status (*give)(void *), size_t size) {
+    unsigned char buffer[2048];
+    const uint32_t wrong[] = {0, 4, (uint32_t)size - 4, (uint32_t)size + 2, UINT32_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        memset(buffer, 0xa5, sizeof buffer);
+        memcpy(buffer, &wrong[i], 4);
+        IS(give(buffer), OAR_ERR_STRUCT_SIZE);
+        for (size_t b = 4; b < sizeof buffer; b++) CHECK(buffer[b] == 0xa5);
+    }
+    for (uint32_t theirs = (uint32_t)size; theirs <= size + 64; theirs += 16) {
+        uint32_t said;
+        memset(buffer, 0xa5, sizeof buffer);
+        memcpy(buffer, &theirs, 4);
+        OK(give(buffer));
+        memcpy(&said, buffer, 4);
+        CHECK(said == theirs);
+        for (size_t b = size; b < theirs; b++) CHECK(buffer[b] == 0);
+        for (size_t b = theirs; b < sizeof buffer; b++) CHECK(buffer[b] == 0xa5);
+    }
+}
+
+static void completions(void) {
+    enum { STRIDE = sizeof(oar_completion) + 16, COUNT = 3 };
+    unsigned char buffer[STRIDE * (COUNT + 1)];
+    oar_queue *queue;
+    size_t n = 0, got = 0;
+    OK(oar_queue_new(&queue));
+    for (uint64_t tag = 0; tag < COUNT; tag++) OK(oar_propose_queued(server, NULL, "+1", 2, queue, tag));
+    memset(buffer, 0xa5, sizeof buffer);
+    for (; got < COUNT; got += n) OK(oar_queue_next(queue, OAR_FOREVER, (oar_completion *)(void *)(buffer + got * STRIDE), STRIDE, COUNT - got, &n));
+    for (size_t i = 0; i < COUNT; i++) {
+        oar_completion c;
+        memcpy(&c, buffer + i * STRIDE, sizeof c);
+        CHECK(c.struct_size == STRIDE && c.tag == i && c.status == OAR_OK && c.text[0] == '\0' && c.leader_address[0] == '\0');
+        for (size_t b = sizeof c; b < STRIDE; b++) CHECK(buffer[i * STRIDE + b] == 0);
+    }
+    for (size_t b = COUNT * STRIDE; b < sizeof buffer; b++) CHECK(buffer[b] == 0xa5);
+    IS(oar_queue_next(queue, 0, (oar_completion *)(void *)buffer, STRIDE + 4, 1, &n), OAR_ERR_STRUCT_SIZE);
+    OK(oar_queue_free(queue));
+}
+
+static void outputs(void) {
+    machine_init(&machine);
+    config = cluster(1, true);
+    server = opened(config, 1, &machine_plain, &machine);
+    oar_events_options levels;
+    OAR_INIT(&levels);
+    levels.log_levels = "debug"; /* enough of them */
+    OK(oar_events_open(server, &levels, &events));
+    OK(oar_server_start(server));
+    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    oar_server_options pull;
+    OAR_INIT(&pull);
+    pull.flags = OAR_SERVER_PULL;
+    OK(oar_server_open(config, 1, &pull, &pulled));
+    OK(oar_server_close(pulled));
+    given(give_detail, sizeof(oar_error_detail));
+    given(give_counts, sizeof(oar_counts));
+    given(give_info, sizeof(oar_group_info));
+    given(give_event, sizeof(oar_event));
+    given(give_work, sizeof(oar_work));
+    completions();
+    OK(oar_events_free(events));
+    OK(oar_server_free(pulled));
+    OK(oar_server_free(server));
+    OK(oar_config_free(config));
+}
+
+/* ---- Flags and what is reserved ---- */
+
+static void flags_of_servers(void) {
+    oar_server_options o;
+    oar_state_machine m = machine_full;
+    m.destroy = NULL;
+    OAR_INIT(&o);
+    o.machine = &m;
+    o.flags = 2;
+    IS(take_server(&o), OAR_ERR_FLAGS);
+    o.flags = 1u << 31;
+    IS(take_server(&o), OAR_ERR_FLAGS);
+    o.flags = 0, o.reserved = 1;
+    IS(take_server(&o), OAR_ERR_FLAGS);
+    o.reserved = 0, o.pull_flags = OAR_PULL_STATE_HASH; /* without OAR_SERVER_PULL */
+    IS(take_server(&o), OAR_ERR_FLAGS);
+    o.flags = OAR_SERVER_PULL, o.pull_flags = 16, o.machine = NULL;
+    IS(take_server(&o), OAR_ERR_FLAGS);
+    o.pull_flags = 0, o.machine = &m;
+    SAYS(take_server(&o), OAR_ERR_ARGUMENT, "one or the other");
+    o.flags = 0, o.machine = NULL;
+    SAYS(take_server(&o), OAR_ERR_ARGUMENT, "machine");
+    m.flags = 2;
+    IS(take_machine(&m), OAR_ERR_FLAGS);
+    m.flags = OAR_MACHINE_CONCURRENT_QUERIES;
+    OK(take_machine(&m));
+#define WITHOUT(member, part)                                                                                          \
+    m = machine_full, m.destroy = NULL, m.member = NULL;                                                               \
+    SAYS(take_machine(&m), OAR_ERR_ARGUMENT, part)
+    WITHOUT(apply, "apply");
+    WITHOUT(query, "query");
+    WITHOUT(snapshot_write, "snapshot_write");
+    WITHOUT(restore, "restore");
+    m = machine_plain, m.destroy = NULL, m.snapshot_prepare = machine_full.snapshot_prepare;
+    SAYS(take_machine(&m), OAR_ERR_ARGUMENT, "snapshot_prepare");
+}
+
+static int never_due(void *user_data, int64_t *time) { return (void)user_data, (void)time, 0; }
+
+static void flags(void) {
+    oar_runtime_options runtime;
+    oar_propose_options p;
+    oar_query_options q;
+    oar_client_options k;
+    oar_events_options e;
+    machine_init(&machine);
+    config = cluster(1, true);
+    server = started(config, 1, &machine_plain, &machine);
+    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+#define REFUSED(take, s, member, status)                                                                               \
+    OAR_INIT(&s);                                                                                                      \
+    s.member = 64;                                                                                                     \
+    IS(take(&s), status)
+    REFUSED(take_runtime, runtime, flags, OAR_ERR_FLAGS);
+    REFUSED(take_propose, p, flags, OAR_ERR_FLAGS);
+    REFUSED(take_query, q, flags, OAR_ERR_FLAGS);
+    REFUSED(take_query, q, reserved, OAR_ERR_FLAGS);
+    REFUSED(take_query, q, consistency, OAR_ERR_UNSUPPORTED);
+    REFUSED(take_client, k, flags, OAR_ERR_FLAGS);
+    REFUSED(take_client, k, reserved, OAR_ERR_FLAGS);
+    REFUSED(take_events, e, flags, OAR_ERR_FLAGS);
+    REFUSED(take_events, e, reserved, OAR_ERR_FLAGS);
+    REFUSED(take_propose, p, sequence, OAR_ERR_ARGUMENT);
+    REFUSED(take_propose, p, floor, OAR_ERR_ARGUMENT);
+    REFUSED(take_propose, p, session, OAR_ERR_ARGUMENT);
+    REFUSED(take_propose, p, group, OAR_ERR_NO_GROUP);
+    REFUSED(take_query, q, group, OAR_ERR_NO_GROUP);
+    p.group = 0, p.session = 1, p.sequence = 2, p.floor = 3;
+    SAYS(take_propose(&p), OAR_ERR_ARGUMENT, "floor");
+    OAR_INIT(&e);
+    e.room = 1;
+    IS(take_events(&e), OAR_ERR_ARGUMENT);
+    e.room = 2, e.log_levels = "nonsense=7";
+    IS(take_events(&e), OAR_ERR_CONFIG);
+    OAR_INIT(&runtime);
+    runtime.processors = -1;
+    IS(take_runtime(&runtime), OAR_ERR_ARGUMENT);
+    runtime.processors = 2, runtime.gc_percent = 100;
+    OK(take_runtime(&runtime));
+    OAR_INIT(&k);
+    k.dial_timeout = -1;
+    IS(take_client(&k), OAR_ERR_ARGUMENT);
+    k.dial_timeout = 0, k.outstanding_bytes_max = UINT64_MAX, k.response_bytes_max = UINT64_MAX; /* anything but a crash */
+    oar_status status = take_client(&k);
+    CHECK(status == OAR_OK || status == OAR_ERR_CONFIG || status == OAR_ERR_ARGUMENT);
+    oar_state_machine m = machine_full;
+    m.destroy = NULL, m.next_due = never_due;
+    SAYS(take_machine(&m), OAR_ERR_ARGUMENT, "next_due");
+    flags_of_servers();
+    oar_work w;
+    OAR_INIT(&w);
+    IS(oar_work_next(server, 0, 0, &w), OAR_ERR_FLAGS);
+    IS(oar_work_next(server, 512, 0, &w), OAR_ERR_FLAGS);
+    IS(oar_work_next(server, OAR_WORK_CLOSED, 0, &w), OAR_ERR_FLAGS);
+    OK(oar_server_free(server));
+    OK(oar_config_free(config));
+}
+
+const struct phase structs_phases[] = {
+    {"structs.inputs", inputs},
+    {"structs.outputs", outputs},
+    {"structs.flags", flags},
+    {NULL, NULL},
+};
