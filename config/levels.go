@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -75,6 +76,18 @@ func ParseLevels(list string) (Levels, error) {
 		levels.least = min(levels.least, level)
 	}
 	return levels, nil
+}
+
+// Check returns an error if the list named a part that is not among those given. Levels may be of parts of an application's
+// own, so ParseLevels takes any name; who knows all parts finds a misspelt one with this.
+func (l Levels) Check(parts ...string) error {
+	named := slices.Sorted(maps.Keys(l.parts))
+	for _, part := range named {
+		if !slices.Contains(parts, part) {
+			return fmt.Errorf("%s: nothing here is called %q (%s)%s", LevelsVariable, part, strings.Join(parts, ", "), didYouMean(part, parts))
+		}
+	}
+	return nil
 }
 
 func parseLevel(name string) (slog.Level, bool) {

@@ -40,7 +40,11 @@ func newInit() *cobra.Command {
 				}
 				chosen = []config.Member{m}
 			}
-			if err := formatMembers(conf, chosen, "nothing was changed; to format another member alone: --member ID"); err != nil {
+			wayOut := "nothing was changed"
+			if only == 0 {
+				wayOut += "; to format another member alone: --member ID"
+			}
+			if err := formatMembers(conf, chosen, wayOut); err != nil {
 				return err
 			}
 			for _, m := range chosen {

@@ -93,21 +93,31 @@ func newDelete(f *kvFlags) *cobra.Command {
 func newCompareAndSet(f *kvFlags) *cobra.Command {
 	var absent bool
 	c := &cobra.Command{
-		Use: "cas KEY EXPECTED VALUE", Short: "Set a value if the present one is the expected one", Args: args("KEY", "EXPECTED", "VALUE"),
-		Long: "Sets KEY to VALUE if it holds EXPECTED. With --absent, EXPECTED is ignored (write -) and KEY must not be there.",
+		Use: "cas KEY EXPECTED VALUE", Short: "Set a value if the present one is the expected one",
+		Long: "Sets KEY to VALUE if it holds EXPECTED; with --absent, which takes no EXPECTED, if it is not there.",
 	}
-	c.Flags().BoolVar(&absent, "absent", false, "the key must not be there")
-	c.RunE = f.run(func(ctx context.Context, c *client.Client, a []string) error {
-		expected := []byte(a[1])
+	c.Args = func(cmd *cobra.Command, given []string) error {
 		if absent {
-			expected = nil
+			return args("KEY", "VALUE")(cmd, given)
 		}
-		result, err := c.Propose(ctx, kv.CompareAndSet([]byte(a[0]), expected, []byte(a[2])))
+		return args("KEY", "EXPECTED", "VALUE")(cmd, given)
+	}
+	c.Flags().BoolVar(&absent, "absent", false, "the key must not be there: cas --absent KEY VALUE")
+	c.RunE = f.run(func(ctx context.Context, c *client.Client, a []string) error {
+		var expected []byte // nil: none
+		if !absent {
+			expected = []byte(a[1])
+		}
+		result, err := c.Propose(ctx, kv.CompareAndSet([]byte(a[0]), expected, []byte(a[len(a)-1])))
 		if err != nil {
 			return err
 		}
 		set, err := kv.DecodeCompareAndSet(result)
-		if err == nil && !set {
+		switch {
+		case err != nil || set:
+		case absent:
+			err = errors.New("not set: the key is there")
+		default:
 			err = errors.New("not set: the value was another")
 		}
 		return err

@@ -22,8 +22,8 @@ func TestKeyValueCommandsDoWhatTheySay(t *testing.T) {
 	require.Empty(t, kv("cas", "k", "one-two", "three").succeeds(t))
 	kv("cas", "k", "one-two", "four").fails(t, exitFailed, "not set: the value was another")
 	require.Equal(t, "three\n", kv("get", "k").succeeds(t))
-	kv("cas", "k", "-", "five", "--absent").fails(t, exitFailed, "not set")
-	kv("cas", "fresh", "-", "five", "--absent").succeeds(t)
+	kv("cas", "k", "five", "--absent").fails(t, exitFailed, "not set: the key is there")
+	kv("cas", "fresh", "five", "--absent").succeeds(t)
 	require.Equal(t, "five\n", kv("get", "fresh").succeeds(t))
 
 	require.Empty(t, kv("delete", "k").succeeds(t))
@@ -41,6 +41,8 @@ func TestKeyValueCommandsDoWhatTheySay(t *testing.T) {
 	require.Equal(t, "v\n", kv("get", "long").succeeds(t))
 
 	kv("put", "k").fails(t, exitUsage, "VALUE is missing", "oarlock kv put KEY VALUE")
+	kv("cas", "k", "v").fails(t, exitUsage, "VALUE is missing", "oarlock kv cas KEY EXPECTED VALUE")
+	kv("cas", "k", "-", "v", "--absent").fails(t, exitUsage, `"v" is one argument too many`)
 	kv("get", "a", "b").fails(t, exitUsage, `"b" is one argument too many`)
 	kv("put", "k", "v", "--ttl", "soon").fails(t, exitUsage, `invalid argument "soon" for "--ttl"`)
 }

@@ -144,7 +144,7 @@ func TestWrongWordsExitWithTwoAndSayWhatWasMeant(t *testing.T) {
 		{[]string{"node", path, "1", "--inti"}, []string{"unknown flag: --inti"}},
 		{[]string{"node", path, "7"}, []string{"there is no member 7; the file has: 1, 2, 3"}},
 		{[]string{"node", path, "first"}, []string{`INDEX "first" is not a number`, "the id of a member"}},
-		{[]string{"cluster", path, "4"}, []string{`N is "4"`, "has 3 members"}},
+		{[]string{"cluster", path, "4"}, []string{`N "4" is not a number from 1 to 3`, "how many members"}},
 		{[]string{"status", filepath.Join(dir, "none.toml")}, []string{"none.toml: no such file", "`oarlock init", "writes a new cluster's config"}},
 		{[]string{"init", filepath.Join(dir, "new.toml"), "--member", "2"}, []string{"new.toml does not exist", "--member formats one member of a config that does"}},
 		{[]string{"init", path, "--port", "99"}, []string{"is there already", "--port is for a new one"}},
@@ -165,6 +165,7 @@ func TestLevelsThatCannotBeReadStopANodeBeforeItStarts(t *testing.T) {
 		"raft=debug,,":    {"has an empty item between its commas"},
 		"=debug":          {"names no part before its \"=\""},
 		"info,warn":       {`"warn": there was a level for that already`},
+		"rafft=debug":     {`OARLOCK_LOG: nothing here is called "rafft" (raft, server, tcp, pebble)`, `did you mean "raft"?`},
 	} {
 		oarlockWith(t, []string{"OARLOCK_LOG=" + value}, "node", path, "1").fails(t, exitUsage, words...)
 	}

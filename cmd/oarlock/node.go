@@ -67,7 +67,7 @@ func newCluster() *cobra.Command {
 			}
 			n, err := strconv.Atoi(a[1])
 			if err != nil || n < 1 || n > len(conf.Members) {
-				return withCode(exitUsage, fmt.Errorf("N is %q; %s has %d members", a[1], a[0], len(conf.Members)))
+				return withCode(exitUsage, fmt.Errorf("N %q is not a number from 1 to %d: how many members of %s are to run", a[1], len(conf.Members), a[0]))
 			}
 			if format {
 				if err := formatMembers(conf, conf.Members[:n], leaveOutInit); err != nil {
@@ -95,6 +95,9 @@ func signalContext(ctx context.Context) (context.Context, context.CancelFunc) {
 
 func newLogger() (*slog.Logger, error) {
 	levels, err := config.LevelsFromEnvironment()
+	if err == nil {
+		err = levels.Check("raft", "server", "tcp", "pebble")
+	}
 	if err != nil {
 		return nil, withCode(exitUsage, err)
 	}

@@ -72,7 +72,7 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 		return err
 	}
 	if silent == len(conf.Members) {
-		return fmt.Errorf("no member of %s answers", conf.Path())
+		return fmt.Errorf("no member of %s answers (`oarlock node %s ID` runs one)", conf.Path(), conf.Path())
 	}
 	if !led {
 		return fmt.Errorf("no member of %s knows a leader: nothing can be written, and read only what one server has", conf.Path())

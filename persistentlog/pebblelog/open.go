@@ -192,7 +192,7 @@ func lockDir(f *fenceFS, dir string, inner vfs.FS) (io.Closer, error) {
 	} else if pid := lockHolder(path); pid != 0 {
 		holder = fmt.Sprintf("process %d", pid)
 	}
-	return nil, fmt.Errorf("%w: %s has %s open (%w)", persistentlog.ErrInUse, holder, dir, err)
+	return nil, fmt.Errorf("%w: %s has %s open: a directory serves one process, stop it first (%w)", persistentlog.ErrInUse, holder, dir, err)
 }
 
 // openPebble opens the database. Damage makes Pebble panic in places; that is an error here.
