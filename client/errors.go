@@ -6,21 +6,21 @@ import "github.com/oarlock/oarlock/internal/wire"
 // been applied, or may yet be. Where it does not, the command of a Propose was certainly not applied and never will be,
 // except by ErrResultTooLarge, which says in its text that it was. They are the same values as those of package server.
 var (
-	ErrUnknown        = wire.ErrUnknown
-	ErrNotSent        = wire.ErrNotSent
-	ErrNotLeader      = wire.ErrNotLeader
-	ErrNoLeader       = wire.ErrNoLeader
-	ErrBusy           = wire.ErrBusy
-	ErrClosed         = wire.ErrClosed
-	ErrFenced         = wire.ErrFenced
-	ErrNotReady       = wire.ErrNotReady
-	ErrNoGroup        = wire.ErrNoGroup
-	ErrSessionExpired = wire.ErrSessionExpired
-	ErrSequence       = wire.ErrSequence
-	ErrTooLarge       = wire.ErrTooLarge
-	ErrResultTooLarge = wire.ErrResultTooLarge
-	ErrMalformed      = wire.ErrMalformed
-	ErrVersion        = wire.ErrVersion
-	ErrCluster        = wire.ErrCluster
-	ErrQuery          = wire.ErrQuery
+	ErrUnknown        = wire.ErrUnknown        // it may have been applied, or may yet be
+	ErrNotSent        = wire.ErrNotSent        // the context ended, or Close came, before anything was sent
+	ErrNotLeader      = wire.ErrNotLeader      // another server leads; the client looks for it as long as ctx lets it
+	ErrNoLeader       = wire.ErrNoLeader       // nobody is known to lead: an election is under way, or there is no majority
+	ErrBusy           = wire.ErrBusy           // a queue is full; try again later
+	ErrClosed         = wire.ErrClosed         // the server, or the client, is closed
+	ErrFenced         = wire.ErrFenced         // the replica has stopped for good, for the reason in the text; the other servers go on
+	ErrNotReady       = wire.ErrNotReady       // the group is not born yet: the servers that the text names have not been up yet
+	ErrNoGroup        = wire.ErrNoGroup        // the server has no replica of that group
+	ErrSessionExpired = wire.ErrSessionExpired // the session was not used for too long, or gave way to others
+	ErrSequence       = wire.ErrSequence       // the number is outside of the session's window, or its results fill their bound
+	ErrTooLarge       = wire.ErrTooLarge       // the command or query is longer than the server takes
+	ErrResultTooLarge = wire.ErrResultTooLarge // applied, and the result is longer than the group keeps
+	ErrMalformed      = wire.ErrMalformed      // bytes that break the protocol
+	ErrVersion        = wire.ErrVersion        // the other side speaks no version that this one does
+	ErrCluster        = wire.ErrCluster        // the server belongs to another cluster
+	ErrQuery          = wire.ErrQuery          // the state machine's own error, in the text
 )

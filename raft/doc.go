@@ -41,6 +41,34 @@ fills in, from its cache in the same turn or from the log beside the loop.
  5. An AppendRequest whose range is filled in is sent whole; a server that cannot fill it in drops it.
  6. FromStore and FromRun of a message are what its connection proved.
 
+# Words
+
+One thing has one word, in the code, in messages and in documents:
+
+	server        a running member, named by a ServerID that is never an address; its data directory is a store, with a StoreID
+	group         one replicated log and its state machine; a server may hold many
+	replica       one server's copy of one group; its Node is what this package adds to it
+	entry         one place in the log: index, term, kind, cluster time, and for a command the application's bytes
+	block         entries that follow one another in one term, encoded once, saved and sent as they are
+	term          Raft's clock: a number that grows with each election; at most one server leads in a term
+	leader        the server that appends; followers copy its log; a candidate asks for votes, a pre-candidate whether it would get them
+	voter         a member that counts in majorities; a learner gets the log and does not count; an outgoing one is of the old half
+	              of a change of membership
+	quorum        a majority of the voters, of each half while the membership changes
+	birth         the first membership, which all founders save once before anybody may lead
+	commit        an entry is committed once a quorum has it on disk and the leader knows: it is never lost or changed from then on
+	apply         to have the state machine execute committed entries, in order
+	save          one atomic change of what is on disk, numbered; a message that claims something waits for the save that holds it
+	hard state    what a server must not forget of a term: that it saw it, and for whom it voted
+	snapshot      the state after an entry, in a file, in place of the log up to there; its pointer in the log says which one counts
+	compact       to drop the front of the log, which a snapshot covers; truncate: to drop its end, which another leader replaces
+	trail         which term stands at which index: all that a Node keeps of the log. The tail is the server's cache of recent blocks
+	progress      what a leader knows of one follower: Probe (looking for where the logs meet), Stream, or Snapshot
+	round         heartbeats of a leader to all, numbered; a quorum's answers to one prove that it led when it was sent
+	cluster time  nanoseconds since the birth in which a leader was at work: the only clock of a state machine
+	session       a client's numbered commands with the results that are kept, so that a retry is not executed again
+	fence         to stop a replica, or all on a store, for good, with the reason
+
 # Where the dissertation's sections are
 
 	3.3, 3.4  terms, elections, election timeouts      election.go, clock.go

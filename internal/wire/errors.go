@@ -164,7 +164,7 @@ func ClassOf(err error) Class { return CodeOf(err).Class() }
 // NotLeaderError is the ErrNotLeader of a server that may know who leads.
 type NotLeaderError struct {
 	Leader  raft.ServerID // zero: unknown
-	Address string        // where clients reach the leader; empty: unknown
+	Address string        // where other servers reach the leader; empty: unknown
 }
 
 // Error names the leader, if one is known.
