@@ -94,7 +94,7 @@ int gate_inside(struct gate *gate) {
 /* ---- Phases ---- */
 
 static const struct phase *const areas[] = {
-    arguments_phases, structs_phases, errors_phases, config_phases, one_phases,
+    arguments_phases, structs_phases, errors_phases, config_phases, one_phases, sessions_phases, three_phases,
 };
 
 enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 100 };
