@@ -86,9 +86,7 @@ var clientOps = map[C.enum_oar_op]client.Op{
 //export oargo_client_empty
 func oargo_client_empty(h C.uintptr_t, door *C.struct_oar_door) {
 	b := clientOf(h)
-	b.door.Lock() // one at a time, so that calls stay in order
-	defer b.door.Unlock()
-	empty(door, b.take, func() {})
+	goThrough(&b.door, door, b.take, func() {}) // one at a time, so that calls stay in order
 }
 
 // take hands a call to the client. From then on it is the client's, which completes it, whatever happens.

@@ -24,7 +24,6 @@ struct oar_thread {
     char *address; /* of the leader in the last failure */
     size_t address_cap;
     char *fail_text; /* of oar_fail, until its callback returns */
-    const struct oar_door *door; /* that this thread is emptying */
     /* While answers are delivered: the door for which calls are held back, to go in together, and these, newest first. */
     const struct oar_door *holding;
     struct oar_call_object *held, *held_first;

@@ -16,16 +16,11 @@ static void enter_door(struct oar_door *door, enum oar_type type, uintptr_t go, 
         oldest->next = head;
     } while (!atomic_compare_exchange_weak(&door->pending, &head, newest));
     if (head != NULL) return;
-    struct oar_thread *t = oar_thread_mine();
-    const struct oar_door *outer = t == NULL ? NULL : t->door;
-    if (outer == door) return; /* we are in a callback of the emptying, which goes on with this call */
-    if (t != NULL) t->door = door;
     if (type == OAR_CLIENT) {
         oargo_client_empty(go, door);
     } else {
         oargo_server_empty(go, door);
     }
-    if (t != NULL) t->door = outer;
 }
 
 /* How many calls are held back at most. */

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/cgo"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -94,8 +95,22 @@ func timed(inner server.Completion, timeout time.Duration, query bool) server.Co
 	return d
 }
 
-// empty takes the calls that wait at a door, in the order in which they came, until there are none. Whoever comes after the
-// last look finds the door empty and goes through it itself.
+// goThrough empties a door, or leaves it to whoever is doing so, who looks once more after having let go of the lock. Nobody
+// waits here: two who empty a door each may have calls for the other's.
+func goThrough(lock *sync.Mutex, door *C.struct_oar_door, take func(call *C.struct_oar_call_object), flush func()) {
+	pending := (*unsafe.Pointer)(unsafe.Pointer(&door.pending))
+	for lock.TryLock() {
+		func() {
+			defer lock.Unlock()
+			empty(door, take, flush)
+		}()
+		if atomic.LoadPointer(pending) == nil {
+			return
+		}
+	}
+}
+
+// empty takes the calls that wait at a door, in the order in which they came, until there are none.
 // flush is called after each look that found some.
 func empty(door *C.struct_oar_door, take func(call *C.struct_oar_call_object), flush func()) {
 	pending := (*unsafe.Pointer)(unsafe.Pointer(&door.pending))
@@ -120,9 +135,7 @@ func empty(door *C.struct_oar_door, take func(call *C.struct_oar_call_object), f
 //export oargo_server_empty
 func oargo_server_empty(h C.uintptr_t, door *C.struct_oar_door) {
 	b := serverOf(h)
-	b.door.Lock() // one at a time, so that calls stay in order
-	defer b.door.Unlock()
-	empty(door, b.take, b.flush)
+	goThrough(&b.door, door, b.take, b.flush) // one at a time, so that calls stay in order
 }
 
 // flush hands the proposals in that take has gathered. The caller holds door.
