@@ -94,10 +94,10 @@ int gate_inside(struct gate *gate) {
 /* ---- Phases ---- */
 
 static const struct phase *const areas[] = {
-    arguments_phases, structs_phases, errors_phases, config_phases, one_phases, sessions_phases, three_phases,
+    arguments_phases, structs_phases, errors_phases, config_phases, one_phases, sessions_phases, three_phases, ways_phases, calls_phases,
 };
 
-enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 100 };
+enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 60 };
 
 /* In the child: the phase, and that it left nothing behind. */
 static int run(const struct phase *p) {
