@@ -187,7 +187,9 @@ func (s *script) recordsInOrder(id raft.GroupID) error {
 		},
 		func() []persistentlog.Update {
 			return []persistentlog.Update{
-				s.append(id).Commands(5, 2).Update(), {Snapshot: &installed, Installed: true}, behind.Update(),
+				s.append(id).Commands(5, 2).Update(),
+				{Snapshot: &installed, Installed: true},
+				behind.Update(),
 				{Commit: 101, Hard: &raft.HardState{Term: 6}},
 			}
 		},

@@ -303,7 +303,7 @@ func (s *suite) restoreAndCrash(stream []byte, to boundary, good bool) error {
 		return broken
 	}
 	if good != (failed == nil) {
-		return fmt.Errorf("RestoreDurable returned %v", failed)
+		return fmt.Errorf("RestoreDurable returned %v", failed) //nolint:errorlint // a report of what came, not a cause
 	}
 	// Not everything need be durable yet; but what is there is one of these, whole.
 	line := []boundary{{records: map[string]string{}, state: empty}, old}

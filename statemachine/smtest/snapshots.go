@@ -310,10 +310,10 @@ func (s *suite) refuse(what string, stream io.Reader, must bool) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s: after the error %q: %w", what, failed, err)
+		return fmt.Errorf("%s: after the error %q: %w", what, failed, err) //nolint:errorlint // a report of what came, not a cause
 	}
 	if d := before.differs(after); d != "" {
-		return fmt.Errorf("%s: the error %q left a changed state behind: %s", what, failed, d)
+		return fmt.Errorf("%s: the error %q left a changed state behind: %s", what, failed, d) //nolint:errorlint // a report of what came, not a cause
 	}
 	return nil
 }

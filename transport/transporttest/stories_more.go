@@ -101,7 +101,7 @@ func panickingHandler(c *script) error {
 	defer cancel()
 	_, err = fetch(ctx, a, b, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 10})
 	if err == nil || ctx.Err() != nil {
-		return fmt.Errorf("the chunk of a handler that panicked: %v", err)
+		return fmt.Errorf("the chunk of a handler that panicked: %v", err) //nolint:errorlint // a report of what came, not a cause
 	}
 	return connect(a, b)
 }
@@ -180,15 +180,15 @@ func chunkRefused(c *script) error {
 	other.Index = 4711
 	_, err = fetch(context.Background(), a, b, transport.ChunkRequest{Snapshot: other, BytesMax: 10})
 	if !errors.Is(err, transport.ErrChunkRefused) || !strings.Contains(err.Error(), "no snapshot at index 4711") {
-		return fmt.Errorf("a refused chunk is reported as %v", err)
+		return fmt.Errorf("a refused chunk is reported as %v", err) //nolint:errorlint // a report of what came, not a cause
 	}
 	_, err = a.FetchChunk(context.Background(), 77, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 10})
 	if !errors.Is(err, transport.ErrUnreachable) {
-		return fmt.Errorf("a chunk of an unknown peer is reported as %v", err)
+		return fmt.Errorf("a chunk of an unknown peer is reported as %v", err) //nolint:errorlint // a report of what came, not a cause
 	}
 	chunk, err := fetch(context.Background(), a, b, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 10})
 	if err != nil || string(chunk.Bytes) != "bytes" || !chunk.Last {
-		return fmt.Errorf("after a refusal came %q, %v", chunk.Bytes, err)
+		return fmt.Errorf("after a refusal came %q, %v", chunk.Bytes, err) //nolint:errorlint // a report of what came, not a cause
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func fetchCancelled(c *script) error {
 	select {
 	case err := <-ended:
 		if !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("a cancelled fetch returned %v", err)
+			return fmt.Errorf("a cancelled fetch returned %v", err) //nolint:errorlint // a report of what came, not a cause
 		}
 	case <-time.After(patience):
 		return fmt.Errorf("a cancelled fetch did not return")
@@ -237,7 +237,7 @@ func fetchCancelled(c *script) error {
 	close(done)
 	chunk, err := fetch(context.Background(), a, b, request)
 	if err != nil || string(chunk.Bytes) != "fresh" {
-		return fmt.Errorf("after a cancelled fetch came %q, %v", chunk.Bytes, err)
+		return fmt.Errorf("after a cancelled fetch came %q, %v", chunk.Bytes, err) //nolint:errorlint // a report of what came, not a cause
 	}
 	return nil
 }
@@ -310,7 +310,7 @@ func closeWithTraffic(c *script) error {
 	b.Send([]raft.Message{heartbeat(b, a, 3)})
 	b.SetPeers(nil)
 	if _, err := b.FetchChunk(context.Background(), 1, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 1}); !errors.Is(err, transport.ErrClosed) {
-		closing = errors.Join(closing, fmt.Errorf("FetchChunk after Close returned %v", err))
+		closing = errors.Join(closing, fmt.Errorf("FetchChunk after Close returned %v", err)) //nolint:errorlint // a report of what came, not a cause
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
