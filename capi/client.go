@@ -9,6 +9,8 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"runtime/cgo"
 	"strings"
@@ -19,12 +21,14 @@ import (
 	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
 )
 
 // clientBox is a client with its calls under way.
 type clientBox struct {
-	client *client.Client
-	door   sync.Mutex // held by who empties the door
+	client   *client.Client
+	patience time.Duration // how long closing may take
+	door     sync.Mutex    // held by who empties the door
 
 	answers *deliverer
 
@@ -148,6 +152,9 @@ func oargo_client_open(
 		DialTimeout: time.Duration(o.dial_timeout), SilenceMax: time.Duration(o.silence_max),
 		BackoffMin: time.Duration(o.backoff_min), BackoffMax: time.Duration(o.backoff_max), CloseTimeout: time.Duration(o.close_timeout),
 	}
+	if options.CloseTimeout == 0 {
+		options.CloseTimeout = time.Second
+	}
 	if o.servers != nil {
 		for address := range strings.SplitSeq(C.GoString(o.servers), ",") {
 			options.Servers = append(options.Servers, strings.TrimSpace(address))
@@ -167,7 +174,7 @@ func oargo_client_open(
 		return fail(err, C.OAR_ERR_CONFIG)
 	}
 	box := &clientBox{
-		client: c, calls: make(map[*C.struct_oar_call_object]*clientCall), answers: newDeliverer(&object.door, C.OAR_CLIENT),
+		client: c, patience: options.CloseTimeout, calls: make(map[*C.struct_oar_call_object]*clientCall), answers: newDeliverer(&object.door, C.OAR_CLIENT),
 	}
 	enlist(box)
 	*out = C.uintptr_t(cgo.NewHandle(box))
@@ -221,8 +228,11 @@ func oargo_client_json(h C.uintptr_t, op C.enum_oar_op, timeout C.int64_t, out *
 }
 
 func (b *clientBox) close() error {
+	over := time.After(b.patience)
 	err := b.client.Close()
-	b.answers.end()
+	if !b.answers.end(over) {
+		return errors.Join(fmt.Errorf("%w: a completion callback does not return", server.ErrStuck), err)
+	}
 	return err
 }
 
@@ -236,7 +246,7 @@ func oargo_client_close(h C.uintptr_t) (status C.oar_status) {
 func oargo_client_free(h C.uintptr_t) {
 	b := clientOf(h)
 	strike(b)
-	b.answers.end()
+	b.answers.end(nil)
 	b.answers.free()
 	cgo.Handle(h).Delete()
 }

@@ -8,6 +8,7 @@ import "C"
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -21,12 +22,12 @@ type deliverer struct {
 
 	underWay atomic.Int64 // calls that were taken and not answered
 
-	mu      sync.Mutex
-	idle    sync.Cond
-	waiting []answer
-	spare   []answer
-	running bool
-	direct  int // answers that are being delivered by who brought them
+	mu         sync.Mutex
+	waiting    []answer
+	spare      []answer
+	running    bool
+	delivering int           // run, and those who deliver their answer themselves
+	idle       chan struct{} // closed when nobody delivers any more; nil: nobody waits for it
 
 	at   *C.struct_oar_answer // C memory for the answers of one delivery, with their results behind them
 	size uintptr
@@ -46,9 +47,7 @@ const directMax = 4
 const deliveryBytesMax = 1 << 20
 
 func newDeliverer(door *C.struct_oar_door, kind C.enum_oar_type) *deliverer {
-	d := &deliverer{door: door, kind: kind}
-	d.idle.L = &d.mu
-	return d
+	return &deliverer{door: door, kind: kind}
 }
 
 // bring delivers an answer, or has it delivered.
@@ -56,21 +55,30 @@ func (d *deliverer) bring(a answer) {
 	left := d.underWay.Add(-1)
 	d.mu.Lock()
 	if left < directMax && !d.running && len(a.result) <= resultChunk {
-		d.direct++
+		d.delivering++
 		d.mu.Unlock()
 		a.deliver()
 		d.mu.Lock()
-		d.direct--
+		d.delivered()
 		d.mu.Unlock()
-		d.idle.Broadcast()
 		return
 	}
 	d.waiting = append(d.waiting, a)
 	if !d.running {
 		d.running = true
+		d.delivering++
 		go d.run()
 	}
 	d.mu.Unlock()
+}
+
+// delivered says that one of those who deliver has ended. The caller holds mu.
+func (d *deliverer) delivered() {
+	d.delivering--
+	if d.delivering == 0 && d.idle != nil {
+		close(d.idle)
+		d.idle = nil
+	}
 }
 
 func (a *answer) deliver() {
@@ -94,8 +102,8 @@ func (d *deliverer) run() {
 		d.spare = all[:0]
 	}
 	d.running = false
+	d.delivered()
 	d.mu.Unlock()
-	d.idle.Broadcast()
 }
 
 func (d *deliverer) deliver(all []answer) {
@@ -150,12 +158,24 @@ func (d *deliverer) lay(all []answer, need uintptr) {
 	}
 }
 
-// end returns when no answer is being delivered. Nobody brings any more.
-func (d *deliverer) end() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.running || d.direct > 0 {
-		d.idle.Wait()
+// end returns true when no answer is being delivered, and false if over comes before. Nobody brings any more.
+func (d *deliverer) end(over <-chan time.Time) bool {
+	for {
+		d.mu.Lock()
+		if d.delivering == 0 {
+			d.mu.Unlock()
+			return true
+		}
+		if d.idle == nil {
+			d.idle = make(chan struct{})
+		}
+		idle := d.idle
+		d.mu.Unlock()
+		select {
+		case <-idle:
+		case <-over:
+			return false
+		}
 	}
 }
 

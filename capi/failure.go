@@ -42,6 +42,7 @@ var statuses = []known{
 	{errPending, C.OAR_ERR_PENDING},
 	{server.ErrNotSent, C.OAR_ERR_NOT_SENT},
 	{errTimeout, C.OAR_ERR_TIMEOUT},
+	{server.ErrStuck, C.OAR_ERR_TIMEOUT},
 	{errOrder, C.OAR_ERR_ORDER},
 	{errPanic, C.OAR_ERR_INTERNAL},
 	{errRefused, C.OAR_ERR_REFUSED},
@@ -70,6 +71,7 @@ var statuses = []known{
 	{fs.ErrExist, C.OAR_ERR_EXISTS},
 	{syscall.EADDRINUSE, C.OAR_ERR_ADDRESS},
 	{syscall.EADDRNOTAVAIL, C.OAR_ERR_ADDRESS},
+	{errNoSnapshots, C.OAR_ERR_UNSUPPORTED},
 }
 
 // causes say why an outcome is unknown, a wait ended or a replica stopped, in this order.

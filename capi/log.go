@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/oarlock/oarlock/config"
@@ -85,10 +86,10 @@ func (b *logBox) put(l *logLine) {
 	b.dropped++
 }
 
-// close returns when the callback has had everything.
-func (b *logBox) close() {
+// close returns true when the callback has had everything, and false if over comes before.
+func (b *logBox) close(over <-chan time.Time) bool {
 	if b == nil {
-		return
+		return true
 	}
 	b.mu.Lock()
 	if !b.closed {
@@ -96,7 +97,12 @@ func (b *logBox) close() {
 		close(b.lines)
 	}
 	b.mu.Unlock()
-	<-b.done
+	select {
+	case <-b.done:
+		return true
+	case <-over:
+		return false
+	}
 }
 
 // lineHandler makes lines of records. Handlers that were derived from one another share the sink.

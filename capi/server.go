@@ -160,25 +160,31 @@ func (s *serverBox) close() error {
 	if s.object.work != nil {
 		C.oar_work_close(s.object.work)
 	}
+	over := time.After(s.config.Timing.CloseTimeout)
+	var failed error
 	if started := s.started.Load(); started != nil {
-		if err := started.Close(); err != nil {
-			return err
+		if failed = started.Close(); errors.Is(failed, server.ErrStuck) {
+			return failed
 		}
 		s.pumped.Wait()
 	}
-	s.answers.end()
+	if !s.answers.end(over) {
+		return fmt.Errorf("%w: a completion callback does not return", server.ErrStuck)
+	}
 	s.endEvents()
-	s.log.close()
-	s.closed = true
-	return nil
+	if !s.log.close(over) {
+		return fmt.Errorf("%w: the log callback does not return", server.ErrStuck)
+	}
+	s.closed = true // also if a part has ended badly: that is told once
+	return failed
 }
 
 //export oargo_server_free
 func oargo_server_free(h C.uintptr_t) {
 	s := serverOf(h)
 	strike(s)
-	s.log.close()
-	s.answers.end()
+	s.log.close(nil)
+	s.answers.end(nil)
 	s.answers.free()
 	s.frames.free()
 	cgo.Handle(h).Delete()
