@@ -95,9 +95,10 @@ int gate_inside(struct gate *gate) {
 
 static const struct phase *const areas[] = {
     arguments_phases, structs_phases, errors_phases, config_phases, one_phases, sessions_phases, three_phases, ways_phases, calls_phases,
+    machine_phases, stuck_phases,
 };
 
-enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 60 };
+enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 30 };
 
 /* In the child: the phase, and that it left nothing behind. */
 static int run(const struct phase *p) {
