@@ -38,6 +38,9 @@ type GroupStatus struct {
 	Fenced string
 	// Refusal says why another server gives this one's messages no effect, and what helps; empty: none does.
 	Refusal string
+	// NoSnapshot says why the server cannot restore its state machine from what is on its disk, and waits for the leader's
+	// snapshot; empty: it can.
+	NoSnapshot string
 }
 
 // Member is one member of a group.
@@ -73,6 +76,7 @@ func groupStatus(g wire.ClientGroup) GroupStatus {
 		Group: raft.GroupID(g.Group), Role: g.Role, Term: raft.Term(g.Term), Leader: raft.ServerID(g.Leader),
 		LeaderAddress: g.LeaderAddress, First: raft.Index(g.First), Next: raft.Index(g.Next), Commit: raft.Index(g.Commit),
 		Applied: raft.Index(g.Applied), Born: g.Born, Fenced: g.Fenced, Refusal: g.Refusal,
+		NoSnapshot: g.NoSnapshot,
 	}
 	for _, id := range g.Missing {
 		s.Missing = append(s.Missing, raft.ServerID(id))

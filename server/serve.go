@@ -74,8 +74,9 @@ func clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
 	if st.Fenced != nil {
 		g.Fenced = st.Fenced.Error()
 	}
-	if st.Refusal != "" {
-		g.Refusal = st.Refusal
+	g.Refusal = st.Refusal
+	if st.NoSnapshot != nil {
+		g.NoSnapshot = st.NoSnapshot.Error()
 	}
 	return g
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,12 +108,25 @@ func TestServerWithoutASoundSnapshotFetchesTheLeaders(t *testing.T) {
 	p := promise{}
 	victim := c.followers()[0]
 	c.writeSnapshots(p, victim)
-	c.nodes[victim].kill()
+	for _, m := range c.conf.Members {
+		c.nodes[m.ID].kill()
+	}
 	for _, path := range c.snapshots(victim) {
 		flipMiddle(t, path)
 	}
 	n := c.start(victim)
 	n.says("cannot be read, and the log begins at")
+	eventually(t, "the status says so too", func() error {
+		if e := oarlock(t, "status", c.path); !strings.Contains(e.out, "waits for the leader's snapshot: snapshot at ") {
+			return errors.New(e.out)
+		}
+		return nil
+	})
+	for _, m := range c.conf.Members {
+		if m.ID != victim {
+			c.start(m.ID)
+		}
+	}
 	n.says("msg=installed")
 	c.caughtUp(victim, c.leader())
 	c.sameStates()

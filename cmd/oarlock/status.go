@@ -121,6 +121,9 @@ func note(g client.GroupStatus) string {
 	if g.Refusal != "" {
 		notes = append(notes, g.Refusal)
 	}
+	if g.NoSnapshot != "" {
+		notes = append(notes, "waits for the leader's snapshot: "+g.NoSnapshot)
+	}
 	if g.Born && g.Fenced == "" && g.Leader == 0 {
 		notes = append(notes, "knows no leader")
 	}

@@ -40,9 +40,10 @@ type ClientGroup struct {
 	Commit        uint64   `msgpack:"commit"`
 	Applied       uint64   `msgpack:"applied"`
 	Born          bool     `msgpack:"born"`
-	Missing       []uint64 `msgpack:"missing"` // voters that the group's birth still waits for
-	Fenced        string   `msgpack:"fenced"`  // why the replica stopped; empty: it runs
-	Refusal       string   `msgpack:"refusal"` // why a peer gives this server's messages no effect; empty: none does
+	Missing       []uint64 `msgpack:"missing"`     // voters that the group's birth still waits for
+	Fenced        string   `msgpack:"fenced"`      // why the replica stopped; empty: it runs
+	Refusal       string   `msgpack:"refusal"`     // why a peer gives this server's messages no effect; empty: none does
+	NoSnapshot    string   `msgpack:"no_snapshot"` // why the state cannot be had from this server; empty: it can
 }
 
 // ClientMember is one element of the result of members.
