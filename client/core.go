@@ -281,8 +281,19 @@ func (c *Core) endAll(why error) {
 
 // Actions returns what the events since the last call ask for.
 func (c *Core) Actions() *Actions {
+	c.dropTaken()
 	c.done = true
 	return &c.actions
+}
+
+// dropTaken drops what was handed out.
+func (c *Core) dropTaken() {
+	if c.done {
+		c.done = false
+		a := &c.actions
+		clear(a.Dones)
+		a.Hangups, a.Dials, a.Writable, a.Dones = a.Hangups[:0], a.Dials[:0], a.Writable[:0], a.Dones[:0]
+	}
 }
 
 // TakeOutput returns what is to be written to a connection, and takes spare (its content is dropped) as memory for what
@@ -300,12 +311,7 @@ func (c *Core) TakeOutput(conn ConnID, spare []byte) []byte {
 // turn begins an event.
 func (c *Core) turn(now time.Duration) {
 	c.now = max(c.now, now)
-	if c.done {
-		c.done = false
-		a := &c.actions
-		clear(a.Dones)
-		a.Hangups, a.Dials, a.Writable, a.Dones = a.Hangups[:0], a.Dials[:0], a.Writable[:0], a.Dones[:0]
-	}
+	c.dropTaken()
 }
 
 func (c *Core) newCall(op Op) *call {

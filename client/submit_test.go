@@ -69,6 +69,21 @@ func TestCloseCompletesWhatWasSubmitted(t *testing.T) {
 	})
 }
 
+func TestSecondCloseCompletesNothingAgain(t *testing.T) {
+	inMemory(t, func(t *testing.T, f *fakeCluster) {
+		f.leader = "nobody"
+		c, err := client.New(client.Options{Servers: []string{"s1"}, Dial: f.Dial})
+		require.NoError(t, err)
+		answers := make(chan error, 3)
+		_, err = c.Submit(client.OpQuery, []byte("a"), done(func(_ []byte, err error) { answers <- err }))
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Close())
+		require.ErrorIs(t, <-answers, client.ErrClosed)
+		require.Empty(t, answers)
+	})
+}
+
 func TestSubmitRefusesWhatCannotBe(t *testing.T) {
 	inMemory(t, func(t *testing.T, f *fakeCluster) {
 		c := open(t, client.Options{Servers: []string{"s1"}, Dial: f.Dial})
