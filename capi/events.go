@@ -131,7 +131,11 @@ func oargo_events_next(h C.uintptr_t, timeout C.int64_t, out *C.oar_event, text,
 		return fail(server.ErrClosed, C.OAR_ERR_CLOSED)
 	case <-b.ended:
 	case <-ctx.Done():
-		return fail(errTimeout, C.OAR_ERR_TIMEOUT)
+		select {
+		case <-b.ended: // select draws lots where both are ready, as with a timeout of 0
+		default:
+			return fail(errTimeout, C.OAR_ERR_TIMEOUT)
+		}
 	}
 	if e, ok := b.now(); ok { // what came before the end
 		return give(e, out, text, component)
