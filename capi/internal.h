@@ -18,6 +18,7 @@
 /* What the library keeps of a thread. A thread has one pointer of thread-local storage; this hangs on it. */
 struct oar_thread {
     int callbacks; /* depth of callbacks, and of work that was fetched and not reported */
+    const void *owes; /* the handle of the server whose work that is */
     oar_error_detail detail;
     char *text; /* of the last failure */
     size_t text_cap;

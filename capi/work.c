@@ -150,6 +150,7 @@ oar_status oar_work_next(oar_server *server, uint32_t kinds, int64_t timeout, oa
     if (s == NULL) return OAR_ERR_HANDLE;
     oar_status status = s->work == NULL ? no_pull() : next(s->work, kinds, timeout, &work);
     if (status == OAR_OK) (void)oar_give(out, &work, sizeof work, "oar_work", sizeof work);
+    if (status == OAR_OK && work.kind != OAR_WORK_CLOSED && oar_thread_mine() != NULL) oar_thread_mine()->owes = server;
     oar_handle_leave(server);
     return status;
 }
@@ -199,15 +200,23 @@ static oar_status take_out(struct oar_work_queue *q, uint64_t id, oar_status sta
     return OAR_OK;
 }
 
-static oar_status done(struct oar_work_queue *q, uint64_t id, oar_status status, const void *data, size_t data_len) {
+/* This thread is no longer in the callback that work of a server is. */
+static void owes_nothing(const oar_server *server) {
+    struct oar_thread *t = oar_thread_mine();
+    if (t == NULL || t->owes != server) return;
+    t->owes = NULL;
+    free(oar_callback_leave());
+}
+
+static oar_status done(const oar_server *server, struct oar_work_queue *q, uint64_t id, oar_status status, const void *data,
+                       size_t data_len) {
     struct oar_work_item *item = NULL;
     oar_status said = take_out(q, id, status, data, data_len, &item);
     if (said != OAR_OK) {
-        /* Abandoned work is owed no more, but this thread was still in its callback. */
-        if (said == OAR_ERR_ORDER && q->abandoned) free(oar_callback_leave());
+        if (said == OAR_ERR_ORDER && q->abandoned) owes_nothing(server);
         return said;
     }
-    free(oar_callback_leave());
+    owes_nothing(server);
     if (status == OAR_OK && item->writer.failed != OAR_OK) status = item->writer.failed;
     if (item->go != 0) said = oargo_work_done(item->go, status, (void *)(uintptr_t)data, data_len);
     oar_release(item, sizeof *item);
@@ -218,8 +227,11 @@ oar_status oar_work_done(oar_server *server, uint64_t id, oar_status status, con
     OAR_ENTER();
     if (data == NULL && data_len > 0) return oar_failed(OAR_ERR_ARGUMENT, "NULL with a length of %zu", data_len);
     struct oar_server_object *s = oar_handle_enter(server, OAR_SERVER);
-    if (s == NULL) return OAR_ERR_HANDLE;
-    oar_status said = s->work == NULL ? no_pull() : done(s->work, id, status, data, data_len);
+    if (s == NULL) {
+        owes_nothing(server); /* freed meanwhile: a release waits for nobody */
+        return OAR_ERR_HANDLE;
+    }
+    oar_status said = s->work == NULL ? no_pull() : done(server, s->work, id, status, data, data_len);
     oar_handle_leave(server);
     return said;
 }
