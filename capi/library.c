@@ -6,6 +6,7 @@
 const char *oar_version(void) { return OAR_VERSION; }
 
 oar_status oar_check_abi(uint32_t abi_major, uint32_t abi_minor) {
+    OAR_ENTER();
     if (abi_major == OAR_ABI_MAJOR && abi_minor <= OAR_ABI_MINOR) return OAR_OK;
     return oar_failed(OAR_ERR_ABI, "compiled for ABI %u.%u, and the library (%s) has %d.%d", abi_major, abi_minor, OAR_VERSION,
                       OAR_ABI_MAJOR, OAR_ABI_MINOR);
