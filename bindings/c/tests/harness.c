@@ -96,6 +96,7 @@ int gate_inside(struct gate *gate) {
 static const struct phase *const areas[] = {
     arguments_phases, structs_phases, errors_phases, config_phases, one_phases, sessions_phases, three_phases, ways_phases, calls_phases,
     machine_phases, stuck_phases, deadlock_phases, events_phases, pull_phases, closing_phases,
+    fork_phases, leaks_phases,
 };
 
 enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 30 };

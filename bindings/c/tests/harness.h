@@ -37,7 +37,6 @@ AREA(machine);
 AREA(stuck);
 AREA(deadlock);
 AREA(pull);
-AREA(pullmore);
 AREA(closing);
 AREA(fork);
 AREA(events);
