@@ -147,14 +147,35 @@ func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte) ([]byt
 func (s *Server) SubmitLocal(group raft.GroupID, q []byte, done Completion) {
 	g, err := s.local(group, q)
 	if err == nil {
-		local := query{query: q, done: done}
-		bytes := local.size()
-		if err = g.inbox.admitLocal(bytes); err == nil {
-			g.apply.push(&QueryJob{a: g.replica.apply, queries: []query{local}, bytes: bytes, counted: [2]*Bound{&g.inbox.own.inbox, &g.inbox.all.inbox}})
+		j := g.replica.localQuery(q, done)
+		if err = g.inbox.admitLocal(j.bytes); err == nil {
+			g.apply.push(j)
 			return
 		}
 	}
 	done.Complete(nil, err)
+}
+
+// QueryLocal returns the job that reads this replica's own state, to be put into its apply lane, and to be given back like
+// every job. ok is false, and done is not called, where the replica has applied nothing yet. It is for those who drive a
+// Replica by themselves: a server has SubmitLocal.
+func (r *Replica) QueryLocal(q []byte, done Completion) (j Job, ok bool) {
+	if r.apply.progress.Load() == 0 {
+		return nil, false
+	}
+	local := r.localQuery(q, done)
+	for _, b := range local.counted {
+		b.add(local.bytes)
+	}
+	return local, true
+}
+
+// localQuery makes the job of a local read. The bytes are to be counted before it runs.
+func (r *Replica) localQuery(q []byte, done Completion) *QueryJob {
+	local := query{query: q, done: done}
+	return &QueryJob{
+		a: r.apply, queries: []query{local}, bytes: local.size(), counted: [2]*Bound{&r.bounds.inbox, &r.shared.bounds.inbox},
+	}
 }
 
 // QueryLocal is SubmitLocal for a caller that waits. Its answer may be stale: Query is the one that is not.

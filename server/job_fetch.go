@@ -52,6 +52,9 @@ func newFetchJob(t transport.Transport, s persistentlog.Snapshots, install raft.
 // Lane implements Job.
 func (j *FetchJob) Lane() Lane { return LaneFetch }
 
+// From is the server that has the snapshot.
+func (j *FetchJob) From() raft.ServerID { return j.install.From }
+
 // Cancel ends the job soon; what arrived is kept.
 func (j *FetchJob) Cancel() { j.cancel() }
 
