@@ -8,8 +8,13 @@ FUZZTIME ?= 20s
 COUNT    ?= 6
 PREFIX   ?= /usr/local
 
+# How many seeds `make sim` runs, from which on; or the one to be told.
+RUNS ?= 1000
+FROM ?= 1
+SEED ?= 0
+
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-c test-python check race fuzz bench bench-bindings bench-micro build lib install clean
+.PHONY: help tools demo test test-c test-python check race fuzz sim bench bench-bindings bench-micro build lib install clean
 
 help: ## this list
 	@echo "oarlock: a replicated log that applications plug into"
@@ -41,6 +46,9 @@ race: tools ## every test under the race detector
 
 fuzz: tools ## each fuzz target for FUZZTIME (20s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh scripts/fuzz.sh
+
+sim: tools ## RUNS (1000) simulated clusters FROM (1) a seed; or SEED=n alone, with its story
+	$(GO) test ./sim -count=1 -timeout 0 -run TestNoSeedBreaksARule -v -sim.runs=$(RUNS) -sim.from=$(FROM) -sim.seed=$(SEED)
 
 bench: tools ## throughput, restart and memory, beside their aims, in ten minutes; rewrites docs/performance.md
 	cd bench && $(GO) run . -markdown ../docs/performance.md

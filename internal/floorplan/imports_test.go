@@ -36,7 +36,7 @@ var plan = []room{
 	{path: "client", floor: 4, may: []string{"raft", "transport", "internal/wire"}},
 	{path: "sim", floor: 5, may: []string{
 		"server", "client", "raft", "statemachine", "statemachine/kv", "persistentlog", "transport",
-		"persistentlog/memlog", "persistentlog/seglog", "transport/memnet",
+		"persistentlog/memlog", "persistentlog/seglog", "persistentlog/vfsdir", "transport/memnet", "internal/wire",
 	}},
 	{path: "config", floor: 5, may: []string{
 		"server", "client", "raft", "statemachine/...", "persistentlog/...", "transport/...", "internal/wire",

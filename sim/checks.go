@@ -1,0 +1,186 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// check is one rule that every run has to keep.
+type check struct {
+	number int
+	name   string
+	// turn, if it is not nil, looks at a replica after each of its turns. The other rules are held where what they are
+	// about happens: see where their variables are used.
+	turn func(r *replica, st *look) error
+}
+
+// The rules. Numbers up to 40 are those of the list that package raft's own tests use as well.
+var (
+	checkElection     = &check{1, "at most one leader in a term, ever", electionSafety}
+	checkVoteOnce     = &check{2, "one vote in a term, over all restarts", nil}
+	checkVoteDurable  = &check{3, "term and vote are durable before they are claimed", nil}
+	checkAppend       = &check{4, "entries are durable before they are acknowledged, and are the leader's", nil}
+	checkAppendOnly   = &check{5, "within its term a leader only adds to its log", nil}
+	checkMatching     = &check{6, "entries of one index and term have the same history everywhere", nil}
+	checkCommitted    = &check{7, "what was committed once is committed for ever, everywhere", committedForever}
+	checkCompleteness = &check{9, "a leader holds what was committed in earlier terms", leaderCompleteness}
+	checkQuorum       = &check{10, "a leader commits what is of its term and durable on a majority", commitOnQuorum}
+	checkBound        = &check{11, "a follower commits no more than a message has verified", followerBound}
+	checkMonotonic    = &check{12, "term, commit, applied, snapshot, beginning of the log and cluster time never go back", monotonic}
+	checkOrder        = &check{13, "beginning <= snapshot+1, snapshot <= applied <= commit <= end", indexOrder}
+	checkTerms        = &check{14, "terms do not decrease along the log and are not above the server's", nil}
+	checkMachines     = &check{15, "the same state after the same entry on every server", nil}
+	checkApplyOrder   = &check{16, "every entry is applied once, in order, and only when it is committed", nil}
+	checkSnapshot     = &check{17, "a snapshot is the state at its index, which is committed", nil}
+	checkLinear       = &check{24, "histories of clients are linearizable", nil}
+	checkRead         = &check{25, "a read sees all that was answered before it was asked", nil}
+	checkOnce         = &check{27, "a command is executed at most once, and every answer is that execution's", nil}
+	checkPhantom      = &check{28, "what is executed was asked for, and what is read was written", nil}
+	checkRefused      = &check{29, "what was refused is never executed", nil}
+	checkKept         = &check{30, "what was acknowledged is there in the end, on every member", nil}
+	checkLeader       = &check{31, "a leader within ten election timeouts once nothing fails", nil}
+	checkServes       = &check{32, "new commands are executed once nothing fails", nil}
+	checkConverges    = &check{33, "all members come together once nothing fails", nil}
+	checkStable       = &check{36, "no elections while nothing fails", nil}
+	checkAnswered     = &check{38, "every call is answered, once", nil}
+	checkQueues       = &check{39, "what is queued stays within its bounds", queuesBounded}
+	checkStart        = &check{42, "a server starts on what its store holds", nil}
+	checkFence        = &check{43, "a replica stops only for a fault of its disk, and says so", nil}
+	checkDurable      = &check{44, "a store holds after a crash what its saves promised, each update whole", nil}
+	checkSilent       = &check{45, "nothing leaves a replica that has stopped", nil}
+	checkCompact      = &check{46, "a log keeps what an older snapshot than the newest needs after it", nil}
+)
+
+// checks is the table of all rules.
+var checks = []*check{
+	checkElection, checkVoteOnce, checkVoteDurable, checkAppend, checkAppendOnly, checkMatching, checkCommitted, checkCompleteness,
+	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot, checkLinear,
+	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkStable,
+	checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
+}
+
+// turnChecks are those that look at a replica after a turn.
+var turnChecks = func() (list []*check) {
+	for _, c := range checks {
+		if c.turn != nil {
+			list = append(list, c)
+		}
+	}
+	return list
+}()
+
+// EachCheck calls f with every rule that runs are held to.
+func EachCheck(f func(number int, name string)) {
+	for _, c := range checks {
+		f(c.number, c.name)
+	}
+}
+
+func electionSafety(r *replica, st *look) error {
+	if st.role != raft.RoleLeader {
+		return nil
+	}
+	if other, ok := r.oracle.leaders[st.term]; ok && other != r.h.id {
+		return fmt.Errorf("term %d was led by server %d", st.term, other)
+	}
+	r.oracle.leaders[st.term] = r.h.id
+	r.oracle.termMax = max(r.oracle.termMax, st.term)
+	return nil
+}
+
+func committedForever(r *replica, st *look) error {
+	o := r.oracle
+	for i := r.seen.commit + 1; i <= st.commit; i++ {
+		term, chain, ok := r.mirror.now.at(i)
+		switch {
+		case !ok: // a snapshot covers it, and the hash at its end covers the rest
+			continue
+		case i < raft.Index(len(o.committed)) && o.committed[i] != 0:
+			if o.committed[i] != chain {
+				return fmt.Errorf("index %d was committed with another history", i)
+			}
+			continue
+		}
+		o.commit(i, term, chain)
+	}
+	if st.role == raft.RoleLeader {
+		o.committedBy[st.term] = st.commit
+	}
+	return nil
+}
+
+func leaderCompleteness(r *replica, st *look) error {
+	if st.role != raft.RoleLeader || r.seen.role == raft.RoleLeader && r.seen.term == st.term {
+		return nil
+	}
+	for term, index := range r.oracle.committedBy {
+		if term < st.term && index > 0 && !r.mirror.now.holds(index, r.oracle.committed[index]) {
+			return fmt.Errorf("it leads term %d and lacks index %d, committed in term %d", st.term, index, term)
+		}
+	}
+	return nil
+}
+
+func commitOnQuorum(r *replica, st *look) error {
+	if st.role != raft.RoleLeader || r.seen.role != raft.RoleLeader || st.commit == r.seen.commit {
+		return nil
+	}
+	term, chain, ok := r.mirror.now.at(st.commit)
+	if !ok || term != st.term {
+		return fmt.Errorf("it leads term %d and commits index %d of term %d", st.term, st.commit, term)
+	}
+	count := 0
+	for _, m := range r.oracle.mirrors {
+		if m.disk.holds(st.commit, chain) || m.former != nil && m.former.holds(st.commit, chain) {
+			count++
+		}
+	}
+	if count <= len(r.oracle.mirrors)/2 {
+		return fmt.Errorf("index %d is on %d disks of %d", st.commit, count, len(r.oracle.mirrors))
+	}
+	return nil
+}
+
+func followerBound(r *replica, st *look) error {
+	if st.role == raft.RoleLeader || r.seen.role == raft.RoleLeader || st.commit <= max(r.seen.commit, r.seen.bound) {
+		return nil
+	}
+	return fmt.Errorf("commit went from %d to %d, and the messages verified %d", r.seen.commit, st.commit, r.seen.bound)
+}
+
+func monotonic(r *replica, st *look) error {
+	s := &r.seen
+	for _, x := range [...]struct {
+		name     string
+		was, now uint64
+	}{
+		{"term", uint64(s.term), uint64(st.term)},
+		{"commit", uint64(s.commit), uint64(st.commit)},
+		{"applied", uint64(s.applied), uint64(st.applied)},
+		{"snapshot", uint64(s.snapshot), uint64(st.snapshot)},
+		{"beginning", uint64(s.first), uint64(st.first)},
+		{"cluster time", uint64(s.time), uint64(st.time)},
+	} {
+		if x.now < x.was {
+			return fmt.Errorf("%s went from %d back to %d", x.name, x.was, x.now)
+		}
+	}
+	return nil
+}
+
+func indexOrder(_ *replica, st *look) error {
+	if st.first > st.snapshot+1 || st.snapshot > st.applied || st.applied > st.commit || st.commit >= st.next {
+		return fmt.Errorf("beginning %d, snapshot %d, applied %d, commit %d, end %d", st.first, st.snapshot, st.applied, st.commit, st.next)
+	}
+	return nil
+}
+
+func queuesBounded(r *replica, st *look) error {
+	p := r.h.w.plan
+	// What is empty takes anything, and a block more is let in by whoever looked before it came.
+	if most := int64(p.UncommittedBytesMax + 2*p.BlockBytesMax); st.uncommitted > most {
+		return fmt.Errorf("%d bytes are uncommitted, bound %d", st.uncommitted, p.UncommittedBytesMax)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package sim
+
+// situation is something that a run may come into and that is worth having been in.
+type situation int
+
+const (
+	sawElection situation = iota
+	sawDeposed
+	sawTruncation
+	sawCutLogElection
+	sawSnapshotTaken
+	sawSnapshotInstalled
+	sawInstalledBesideSaves
+	sawInstalledOverTruncation
+	sawTransferResumed
+	sawTransferFailed
+	sawSnapshotFallback
+	sawSnapshotLost
+	sawLateFillDropped
+	sawFill
+	sawDuplicateCaught
+	sawSessionExpired
+	sawSequenceRefused
+	sawReadRefused
+	sawReadServed
+	sawLocalRead
+	sawNotLeader
+	sawBusy
+	sawUnknown
+	sawCancelled
+	sawTooLarge
+	sawResultTooLarge
+	sawResponseLost
+	sawPauseOfLeader
+	sawTimeJump
+	sawBatchedSave
+	sawSharedSave
+	sawCrash
+	sawCrashInSave
+	sawCrashInSnapshot
+	sawCrashInTurn
+	sawDiskFailed
+	sawTornSave
+	sawStoreDamaged
+	sawStranger
+	sawLostLog
+	sawRefusedMessage
+	sawMisrouted
+	sawGarbage
+	sawCompaction
+	sawClockEntry
+	sawNoMajority
+	sawRunChecked
+	sawCheckUnfinished
+	situations
+)
+
+var situationNames = [situations]string{
+	sawElection: "a leader was elected", sawDeposed: "a leader was deposed with uncommitted entries",
+	sawTruncation: "a log was cut", sawCutLogElection: "a leader was elected after its log had been cut",
+	sawSnapshotTaken: "a snapshot was taken", sawSnapshotInstalled: "a snapshot was installed",
+	sawInstalledBesideSaves:    "a snapshot was installed while saves were under way",
+	sawInstalledOverTruncation: "a snapshot was installed while a truncation was under way",
+	sawTransferResumed:         "a snapshot's transfer was resumed", sawTransferFailed: "a snapshot's transfer was given up",
+	sawSnapshotFallback: "a damaged snapshot was replaced by an older one or the log",
+	sawSnapshotLost:     "a server had no snapshot to start from and got the leader's",
+	sawLateFillDropped:  "a late read of old entries was dropped", sawFill: "old entries were read for a follower",
+	sawDuplicateCaught: "a session caught a command that was tried again", sawSessionExpired: "a session expired",
+	sawSequenceRefused: "a sequence number was refused", sawReadRefused: "a read was refused", sawReadServed: "a linearizable read was served",
+	sawLocalRead: "a local read was served", sawNotLeader: "a request was redirected", sawBusy: "a request was refused as busy",
+	sawUnknown: "an outcome was unknown", sawCancelled: "a call was given up", sawTooLarge: "a command was over the limit",
+	sawResultTooLarge: "a result was over the limit", sawResponseLost: "a response was lost after its command was executed",
+	sawPauseOfLeader: "a leader was paused beyond its authority", sawTimeJump: "a server noticed that time had jumped",
+	sawBatchedSave: "several saves of a group shared one call", sawSharedSave: "saves of several groups shared one call",
+	sawCrash: "a server crashed", sawCrashInSave: "a server crashed while saving", sawCrashInSnapshot: "a server crashed while writing a snapshot",
+	sawCrashInTurn: "a server crashed between two messages of a turn", sawDiskFailed: "a replica was fenced because its disk failed",
+	sawTornSave: "part of an unfinished save survived a crash", sawStoreDamaged: "a store was found damaged",
+	sawStranger: "a wiped server was refused as a stranger", sawLostLog: "a server was refused because its log was lost",
+	sawRefusedMessage: "a message was refused", sawMisrouted: "a message reached the wrong server", sawGarbage: "a malformed message was dropped",
+	sawCompaction: "a log was compacted", sawClockEntry: "a clock entry was applied",
+	sawNoMajority: "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
+}
+
+// Coverage counts how often runs came into situations that are worth it.
+type Coverage [situations]int
+
+// Add adds the counts of other runs.
+func (c *Coverage) Add(o *Coverage) {
+	for k := range c {
+		c[k] += o[k]
+	}
+}
+
+// Each calls f with every situation, in a fixed order.
+func (c *Coverage) Each(f func(name string, count int)) {
+	for k, n := range c {
+		f(situationNames[k], n)
+	}
+}
+
+func (w *world) saw(s situation) { w.cover[s]++ }

@@ -1,0 +1,365 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// disk is a file system in memory, byte by byte, that knows what is durable and what is not. It is a vfs.FS, so that what
+// stands on Pebble's file systems can stand on it. It belongs to one goroutine.
+//
+// A power cut keeps what was synced, and of the rest any subset: of a file's data by sectors, of a directory's changes by
+// names. Nothing about it depends on the order of a map, which is why it is not vfs.MemFS.
+type disk struct {
+	root  *node
+	calls int // that change something
+
+	fuse  int   // after so many more calls that change something the power goes
+	image *disk // what was left when it went; nil: it is on
+	cut   *rand.Rand
+	fails int // the n-th call that changes something from now on fails, and every one after it; 0: none
+}
+
+// sectorBytes is the piece that a disk writes whole or not at all.
+const sectorBytes = 512
+
+// node is a file or a directory.
+type node struct {
+	dir      bool
+	data     []byte
+	synced   []byte
+	children map[string]*node // of a directory, now
+	durable  map[string]*node // and after a power cut
+}
+
+var (
+	errDisk    = errors.New("sim: the disk failed")
+	errPower   = errors.New("sim: the power is gone")
+	errNotADir = errors.New("sim: not a directory")
+)
+
+func newDisk() *disk {
+	return &disk{root: &node{dir: true, children: map[string]*node{}, durable: map[string]*node{}}}
+}
+
+// change counts a call that changes something and says whether it still comes to pass.
+func (d *disk) change() error {
+	if d.image != nil {
+		return errPower
+	}
+	d.calls++
+	if d.fuse > 0 {
+		if d.fuse--; d.fuse == 0 {
+			d.image = d.crash(d.cut)
+			return errPower
+		}
+	}
+	if d.fails > 0 {
+		if d.fails > 1 {
+			d.fails--
+			return nil
+		}
+		return errDisk
+	}
+	return nil
+}
+
+// crash returns what a power cut leaves.
+func (d *disk) crash(r *rand.Rand) *disk {
+	if d.image != nil {
+		return d.image
+	}
+	keep := [...]float64{0, 1, 0.5, 0.1, 0.9}[r.IntN(5)]
+	return &disk{root: d.root.crash(r, keep)}
+}
+
+func (n *node) crash(r *rand.Rand, keep float64) *node {
+	c := &node{dir: n.dir}
+	if !n.dir {
+		c.data = slices.Clone(n.synced)
+		for at := 0; at < len(n.data); at += sectorBytes {
+			end := min(at+sectorBytes, len(n.data))
+			if end <= len(n.synced) && string(n.data[at:end]) == string(n.synced[at:end]) || !chance(r, keep) {
+				continue
+			}
+			if grow := end - len(c.data); grow > 0 {
+				c.data = append(c.data, make([]byte, grow)...)
+			}
+			copy(c.data[at:end], n.data[at:end])
+		}
+		c.synced = slices.Clone(c.data)
+		return c
+	}
+	c.children = make(map[string]*node)
+	names := maps.Clone(n.children)
+	maps.Copy(names, n.durable)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		now, was := n.children[name], n.durable[name]
+		kept := was
+		if now != was && chance(r, keep) {
+			kept = now
+		}
+		if kept != nil {
+			c.children[name] = kept.crash(r, keep)
+		}
+	}
+	c.durable = maps.Clone(c.children)
+	return c
+}
+
+// files returns the names of all files below the root, in order.
+func (d *disk) files() []string {
+	var all []string
+	var walk func(at string, n *node)
+	walk = func(at string, n *node) {
+		for _, name := range slices.Sorted(maps.Keys(n.children)) {
+			c := n.children[name]
+			if c.dir {
+				walk(path.Join(at, name), c)
+			} else {
+				all = append(all, path.Join(at, name))
+			}
+		}
+	}
+	walk("", d.root)
+	return all
+}
+
+// flip changes one bit of a file for good.
+func (d *disk) flip(name string, r *rand.Rand) bool {
+	n, err := d.find(name)
+	if err != nil || len(n.data) == 0 {
+		return false
+	}
+	bit := r.IntN(8 * len(n.data))
+	n.data = slices.Clone(n.data)
+	n.data[bit/8] ^= 1 << (bit % 8)
+	n.synced = slices.Clone(n.data)
+	return true
+}
+
+func split(name string) []string {
+	name = strings.Trim(path.Clean("/"+name), "/")
+	if name == "" {
+		return nil
+	}
+	return strings.Split(name, "/")
+}
+
+func (d *disk) find(name string) (*node, error) {
+	n := d.root
+	for _, part := range split(name) {
+		if n = n.children[part]; n == nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		}
+	}
+	return n, nil
+}
+
+// parent finds the directory that a name stands in.
+func (d *disk) parent(name string) (*node, string, error) {
+	parts := split(name)
+	if len(parts) == 0 {
+		return nil, "", &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	n, err := d.find(strings.Join(parts[:len(parts)-1], "/"))
+	if err == nil && !n.dir {
+		err = errNotADir
+	}
+	return n, parts[len(parts)-1], err
+}
+
+// Create implements vfs.FS.
+func (d *disk) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := d.change(); err != nil {
+		return nil, err
+	}
+	dir, base, err := d.parent(name)
+	if err != nil {
+		return nil, err
+	}
+	n := new(node)
+	dir.children[base] = n
+	return &file{d: d, n: n, name: base}, nil
+}
+
+// Link implements vfs.FS.
+func (d *disk) Link(from, to string) error {
+	n, err := d.find(from)
+	if err != nil {
+		return err
+	}
+	return d.put(to, n)
+}
+
+func (d *disk) put(name string, n *node) error {
+	if err := d.change(); err != nil {
+		return err
+	}
+	dir, base, err := d.parent(name)
+	if err != nil {
+		return err
+	}
+	dir.children[base] = n
+	return nil
+}
+
+// Open implements vfs.FS.
+func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	n, err := d.find(name)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{d: d, n: n, name: path.Base(name)}
+	for _, o := range opts {
+		o.Apply(f)
+	}
+	return f, nil
+}
+
+// OpenReadWrite implements vfs.FS.
+func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, _ ...vfs.OpenOption) (vfs.File, error) {
+	if n, err := d.find(name); err == nil {
+		return &file{d: d, n: n, name: path.Base(name)}, nil
+	}
+	return d.Create(name, c)
+}
+
+// OpenDir implements vfs.FS.
+func (d *disk) OpenDir(name string) (vfs.File, error) { return d.Open(name) }
+
+// Remove implements vfs.FS.
+func (d *disk) Remove(name string) error {
+	if err := d.change(); err != nil {
+		return err
+	}
+	dir, base, err := d.parent(name)
+	if err == nil && dir.children[base] == nil {
+		err = &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	if err == nil {
+		delete(dir.children, base)
+	}
+	return err
+}
+
+// RemoveAll implements vfs.FS.
+func (d *disk) RemoveAll(name string) error {
+	err := d.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Rename implements vfs.FS.
+func (d *disk) Rename(from, to string) error {
+	n, err := d.find(from)
+	if err != nil {
+		return err
+	}
+	if err := d.put(to, n); err != nil {
+		return err
+	}
+	dir, base, err := d.parent(from)
+	if err == nil {
+		delete(dir.children, base)
+	}
+	return err
+}
+
+// ReuseForWrite implements vfs.FS.
+func (d *disk) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := d.Rename(from, to); err != nil {
+		return nil, err
+	}
+	return d.OpenReadWrite(to, c)
+}
+
+// MkdirAll implements vfs.FS.
+func (d *disk) MkdirAll(name string, _ os.FileMode) error {
+	n := d.root
+	for _, part := range split(name) {
+		next := n.children[part]
+		if next == nil {
+			if err := d.change(); err != nil {
+				return err
+			}
+			next = &node{dir: true, children: map[string]*node{}, durable: map[string]*node{}}
+			n.children[part] = next
+		}
+		if n = next; !n.dir {
+			return errNotADir
+		}
+	}
+	return nil
+}
+
+// Lock implements vfs.FS. Nobody else is there.
+func (d *disk) Lock(string) (io.Closer, error) { return unlocked{}, nil }
+
+type unlocked struct{}
+
+func (unlocked) Close() error { return nil }
+
+// List implements vfs.FS.
+func (d *disk) List(name string) ([]string, error) {
+	n, err := d.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(n.children)), nil
+}
+
+// Stat implements vfs.FS.
+func (d *disk) Stat(name string) (vfs.FileInfo, error) {
+	n, err := d.find(name)
+	return info{n, path.Base(name)}, err
+}
+
+// PathBase implements vfs.FS.
+func (d *disk) PathBase(p string) string { return path.Base(p) }
+
+// PathJoin implements vfs.FS.
+func (d *disk) PathJoin(elem ...string) string { return path.Join(elem...) }
+
+// PathDir implements vfs.FS.
+func (d *disk) PathDir(p string) string { return path.Dir(p) }
+
+// GetDiskUsage implements vfs.FS.
+func (d *disk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{}, vfs.ErrUnsupported
+}
+
+// Unwrap implements vfs.FS.
+func (d *disk) Unwrap() vfs.FS { return nil }
+
+// info is what Stat says.
+type info struct {
+	n    *node
+	name string
+}
+
+func (i info) Name() string           { return i.name }
+func (i info) Size() int64            { return int64(len(i.n.data)) }
+func (i info) Mode() fs.FileMode      { return 0o600 }
+func (i info) ModTime() time.Time     { return time.Time{} }
+func (i info) IsDir() bool            { return i.n.dir }
+func (i info) Sys() any               { return nil }
+func (i info) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
+
+var _ fmt.Stringer = (*disk)(nil)
+
+// String names the disk.
+func (d *disk) String() string { return fmt.Sprintf("disk after %d changes", d.calls) }

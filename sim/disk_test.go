@@ -1,0 +1,96 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+// written makes a disk with a file of which the first part was synced, and one that nobody has made durable.
+func written(t *testing.T) *disk {
+	d := newDisk()
+	require.NoError(t, d.MkdirAll("dir", 0o700))
+	root, err := d.OpenDir("")
+	require.NoError(t, err)
+	require.NoError(t, root.Sync())
+	f, err := d.Create("dir/kept", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	dir, err := d.OpenDir("dir")
+	require.NoError(t, err)
+	require.NoError(t, dir.Sync())
+	_, err = f.Write(make([]byte, 1000))
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	for range 20 {
+		_, err = f.Write([]byte("what was not synced may go, sector by sector ........................................................"))
+		require.NoError(t, err)
+	}
+	_, err = d.Create("dir/lost", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	return d
+}
+
+func TestAPowerCutKeepsWhatWasSyncedAndAnySubsetOfTheRest(t *testing.T) {
+	d := written(t)
+	sizes, lost := map[int]bool{}, 0
+	for seed := range uint64(200) {
+		after := d.crash(rand.New(rand.NewPCG(seed, 0)))
+		n, err := after.find("dir/kept")
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(n.data), 1000)
+		require.Equal(t, make([]byte, 1000), n.data[:1000])
+		sizes[len(n.data)] = true
+		if _, err := after.find("dir/lost"); err != nil {
+			lost++
+		}
+	}
+	require.Greater(t, len(sizes), 3, "some sectors are kept and some are not")
+	require.NotZero(t, lost)
+	require.NotEqual(t, 200, lost)
+}
+
+func TestTheSameSeedLosesTheSameBytes(t *testing.T) {
+	d := written(t)
+	for seed := range uint64(20) {
+		one, two := d.crash(rand.New(rand.NewPCG(seed, 0))), d.crash(rand.New(rand.NewPCG(seed, 0)))
+		require.Equal(t, one.files(), two.files())
+		for _, name := range one.files() {
+			a, err := one.find(name)
+			require.NoError(t, err)
+			b, err := two.find(name)
+			require.NoError(t, err)
+			require.Equal(t, a.data, b.data)
+		}
+	}
+}
+
+func TestPowerGoesAtTheChosenCallAndStaysAway(t *testing.T) {
+	d := written(t)
+	d.fuse, d.cut = 2, rand.New(rand.NewPCG(1, 1))
+	f, err := d.OpenReadWrite("dir/kept", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	_, err = f.Write([]byte("one"))
+	require.NoError(t, err)
+	_, err = f.Write([]byte("two"))
+	require.ErrorIs(t, err, errPower)
+	require.ErrorIs(t, f.Sync(), errPower)
+	require.NotNil(t, d.image)
+	require.Same(t, d.image, d.crash(nil), "what is left was decided when the power went")
+}
+
+func TestAFlippedBitIsOneBit(t *testing.T) {
+	d := written(t)
+	n, err := d.find("dir/kept")
+	require.NoError(t, err)
+	before := string(n.data)
+	require.True(t, d.flip("dir/kept", rand.New(rand.NewPCG(1, 1))))
+	bits := 0
+	for i := range n.data {
+		for x := n.data[i] ^ before[i]; x != 0; x &= x - 1 {
+			bits++
+		}
+	}
+	require.Equal(t, 1, bits)
+}

@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// file is an open file, or directory, of a disk.
+type file struct {
+	d    *disk
+	n    *node
+	name string
+	pos  int
+}
+
+var _ vfs.File = (*file)(nil)
+
+// Close implements vfs.File.
+func (f *file) Close() error { return nil }
+
+// Read implements vfs.File.
+func (f *file) Read(p []byte) (int, error) {
+	n, err := f.ReadAt(p, int64(f.pos))
+	if f.pos += n; n > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+// ReadAt implements vfs.File.
+func (f *file) ReadAt(p []byte, at int64) (int, error) {
+	if f.d.image != nil {
+		return 0, errPower
+	}
+	if at >= int64(len(f.n.data)) {
+		return 0, io.EOF
+	}
+	n := copy(p, f.n.data[at:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Write implements vfs.File.
+func (f *file) Write(p []byte) (int, error) {
+	n, err := f.WriteAt(p, int64(f.pos))
+	f.pos += n
+	return n, err
+}
+
+// WriteAt implements vfs.File. A write that fails may have reached the file in part.
+func (f *file) WriteAt(p []byte, at int64) (int, error) {
+	if err := f.d.change(); err != nil {
+		f.write(p[:len(p)/2], at)
+		return 0, err
+	}
+	f.write(p, at)
+	return len(p), nil
+}
+
+func (f *file) write(p []byte, at int64) {
+	if grow := int(at) + len(p) - len(f.n.data); grow > 0 {
+		f.n.data = append(f.n.data, make([]byte, grow)...)
+	}
+	copy(f.n.data[at:], p)
+}
+
+// Preallocate implements vfs.File.
+func (f *file) Preallocate(int64, int64) error { return nil }
+
+// Stat implements vfs.File.
+func (f *file) Stat() (vfs.FileInfo, error) { return info{f.n, f.name}, nil }
+
+// Sync implements vfs.File.
+func (f *file) Sync() error {
+	if err := f.d.change(); err != nil {
+		return err
+	}
+	if f.n.dir {
+		f.n.durable = maps.Clone(f.n.children)
+		return nil
+	}
+	f.n.synced = slices.Clone(f.n.data)
+	return nil
+}
+
+// SyncTo implements vfs.File.
+func (f *file) SyncTo(int64) (bool, error) { return true, f.Sync() }
+
+// SyncData implements vfs.File.
+func (f *file) SyncData() error { return f.Sync() }
+
+// Prefetch implements vfs.File.
+func (f *file) Prefetch(int64, int64) error { return nil }
+
+// Fd implements vfs.File.
+func (f *file) Fd() uintptr { return vfs.InvalidFd }

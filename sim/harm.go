@@ -1,0 +1,237 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/memlog"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+)
+
+// target is the server that a fault is for; nil: nobody leads the group that it is for.
+func (w *world) target(f *Fault) *host {
+	if f.Server != leaderServer {
+		return w.hosts[f.Server%len(w.hosts)]
+	}
+	var found *host
+	term := raft.Term(0)
+	for _, h := range w.hosts {
+		if !h.up {
+			continue
+		}
+		s := &h.replicas[f.N%w.plan.Groups].seen
+		if s.role == raft.RoleLeader && s.term > term && !s.ended {
+			found, term = h, s.term
+		}
+	}
+	return found
+}
+
+// strike has a fault come to pass.
+func (w *world) strike(f *Fault) {
+	h := w.target(f)
+	if h == nil || w.calm {
+		return
+	}
+	end := startTime + w.plan.Trouble
+	if w.now+f.For > end {
+		short := *f
+		short.For = max(0, end-w.now)
+		f = &short
+	}
+	if !w.harm(f, h) {
+		return
+	}
+	w.faults++
+	w.byKind[f.Kind]++
+	w.note("FAULT %v (server %d)", f, h.id)
+}
+
+// harm does what a fault does, and reports whether it applied.
+func (w *world) harm(f *Fault, h *host) bool {
+	if end := w.startNet(f, h.id); end != nil {
+		w.after(f.For, func() {
+			if !w.calm {
+				end()
+			}
+		})
+		return true
+	}
+	switch f.Kind {
+	case FaultCrashAll:
+		for _, other := range w.hosts {
+			other.crash(f.For/2 + upTo(w.jobs, f.For+1))
+		}
+		return true
+	case FaultBreak, FaultStall, FaultSleep:
+		return w.harmClients(f)
+	case FaultWipe, FaultDamage, FaultFlip:
+		return h.harmStore(f)
+	}
+	if !h.up || h.repairing {
+		return false
+	}
+	switch f.Kind {
+	case FaultSlowDisk, FaultHungDisk, FaultSaveError, FaultCompactError, FaultReadError, FaultSnapshotError, FaultPowerCut:
+		return h.harmDisk(f)
+	case FaultCrash:
+		h.downFor = f.For
+		if h.fuse = f.N; f.N == 0 {
+			h.crash(f.For)
+		}
+	case FaultPause:
+		h.pause(f.For)
+	case FaultClock:
+		h.setRate(f.X)
+		w.after(f.For, func() { h.setRate(1) })
+	case FaultSlowApply:
+		h.slowApply = f.X
+		w.after(f.For, func() { h.slowApply = 0 })
+	case FaultSnapshot:
+		for _, r := range h.replicas {
+			r.in.TakeSnapshot(ignored{})
+			r.poke()
+		}
+	}
+	return true
+}
+
+// ignored is a Completion that nobody waits for.
+type ignored struct{}
+
+// Complete implements server.Completion.
+func (ignored) Complete([]byte, error) {}
+
+var _ server.Completion = ignored{}
+
+// pause stops a process; its clock goes on.
+func (h *host) pause(d time.Duration) {
+	h.pausedUntil = max(h.pausedUntil, h.w.now+d)
+	for _, r := range h.replicas {
+		if r.seen.role == raft.RoleLeader && d > h.w.plan.ElectionTimeoutMin {
+			h.w.saw(sawPauseOfLeader)
+		}
+	}
+}
+
+func (h *host) harmDisk(f *Fault) bool {
+	w := h.w
+	switch f.Kind {
+	case FaultSlowDisk:
+		h.slowDisk = f.X
+		w.after(f.For, func() { h.slowDisk = 0 })
+	case FaultHungDisk:
+		h.hungUntil = max(h.hungUntil, w.now+f.For)
+	case FaultSaveError:
+		h.mayFail = errDisk
+		h.log.Fail(memlog.CallSave, f.N, errDisk)
+	case FaultCompactError:
+		h.mayFail = errDisk
+		h.log.Fail(memlog.CallCompact, f.N, errDisk)
+	case FaultReadError:
+		h.mayFail = errDisk // an apply that cannot read stops its replica
+		h.log.Fail(memlog.CallBlocks, f.N, errDisk)
+	case FaultSnapshotError:
+		h.mayFail = errDisk // and so does a restore
+		disk := h.disk
+		disk.fails = f.N
+		w.after(f.For, func() { disk.fails = 0 })
+	case FaultPowerCut:
+		h.downFor = f.For
+		h.disk.fuse, h.disk.cut = f.N, w.disks
+	}
+	return true
+}
+
+// mayHarm reports whether one more store may be harmed: no run that must lose nothing destroys what others need, and none
+// harms a store before every group has had a leader, because a group's birth needs all of them.
+func (h *host) mayHarm() bool {
+	w := h.w
+	for _, o := range w.oracle.groups {
+		if o.termMax == 0 {
+			return false
+		}
+	}
+	harmed := 0
+	for _, other := range w.hosts {
+		if other.budget && other != h {
+			harmed++
+		}
+	}
+	return w.plan.Lossy || harmed < (len(w.hosts)-1)/2
+}
+
+var errGone = fmt.Errorf("%w: a bit has decayed", persistentlog.ErrDamaged)
+
+// harmStore destroys part of what a store has promised to keep.
+func (h *host) harmStore(f *Fault) bool {
+	w := h.w
+	if !h.mayHarm() || h.gone != nil || h.formats > 1 {
+		return false
+	}
+	switch f.Kind {
+	case FaultWipe:
+		if h.onlyMemory() {
+			return false
+		}
+		h.crash(f.For)
+		h.format()
+	case FaultDamage:
+		if !h.up || h.repairing {
+			return false
+		}
+		h.gone = errGone
+		h.log.Fail(memlog.CallBlocks, 1, errGone)
+	case FaultFlip:
+		names := h.disk.files()
+		if len(names) == 0 {
+			return false
+		}
+		if f.N%2 == 0 { // all of them, so that none is left to fall back to
+			w.disks.Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
+			names = names[:1]
+		}
+		for _, name := range names {
+			h.disk.flip(name, w.disks)
+		}
+		h.flipped = true
+		if h.up && chance(w.disks, 0.7) {
+			h.crash(f.For)
+		}
+	}
+	h.budget = true
+	return true
+}
+
+// onlyMemory reports whether no other store is left that knows of the group: then a wiped server would found it anew.
+func (h *host) onlyMemory() bool {
+	for _, other := range h.w.hosts {
+		if other != h && other.formats == 1 {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) harmClients(f *Fault) bool {
+	done := false
+	for k, c := range w.clients {
+		if f.N%3 != 0 && k != f.N%len(w.clients) {
+			continue
+		}
+		done = true
+		switch f.Kind {
+		case FaultBreak:
+			for _, conn := range c.conns {
+				conn.lost()
+			}
+		case FaultStall:
+			c.stalledUntil = max(c.stalledUntil, w.now+f.For)
+		case FaultSleep:
+			c.asleepUntil = max(c.asleepUntil, w.now+f.For)
+		}
+	}
+	return done
+}

@@ -1,0 +1,265 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/oarlock/oarlock/client"
+	"github.com/oarlock/oarlock/persistentlog/memlog"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+)
+
+// How long the second phase waits for what. Clients may first have to notice that a connection is dead, and a leader takes
+// a snapshot for a follower that cannot restore its own once a minute.
+const (
+	answersWithin    = 20 * time.Second
+	convergesWithin  = 30 * time.Second
+	helpWithin       = 90 * time.Second
+	electionTimeouts = 10
+)
+
+// heal is the second phase: nothing fails any more, and what must come of it comes.
+func (w *world) heal() {
+	w.note("CALM: nothing fails from here on")
+	w.calm = true
+	w.net.heal()
+	for _, h := range w.hosts {
+		h.heal()
+	}
+	if !w.mayServe() {
+		w.standStill()
+		return
+	}
+	timeout := w.plan.ElectionTimeoutMax
+	w.wait(electionTimeouts*timeout, checkLeader, w.led)
+	if w.failure != nil {
+		return
+	}
+	probes := w.probe()
+	w.wait(electionTimeouts*timeout, checkServes, func() string { return unanswered(probes) })
+	w.wait(answersWithin, checkAnswered, func() string { return unanswered(w.oracle.ops) })
+	within := convergesWithin
+	for _, h := range w.hosts {
+		if h.flipped {
+			within = helpWithin
+		}
+	}
+	w.wait(within, checkConverges, w.together)
+	w.rest(6 * timeout)
+	w.verify()
+}
+
+// heal ends all trouble of a server and starts it, if there is something to start it on.
+func (h *host) heal() {
+	h.slowDisk, h.slowApply, h.fuse, h.hungUntil = 0, 0, 0, 0
+	h.setRate(1)
+	h.disk.fails, h.disk.fuse = 0, 0
+	for _, call := range [...]memlog.Call{memlog.CallSave, memlog.CallCompact, memlog.CallBlocks} {
+		h.log.Fail(call, 0, nil)
+	}
+	if h.up && (h.repairing || h.gone != nil) {
+		h.crash(time.Hour)
+	}
+	h.start()
+}
+
+// sound reports whether a server's store is the one that its group knows, and whole.
+func (h *host) sound() bool { return h.gone == nil && h.formats == 1 }
+
+// mayServe reports whether a majority is left that has lost nothing.
+func (w *world) mayServe() bool {
+	sound, whole := 0, 0
+	for _, h := range w.hosts {
+		if h.sound() {
+			sound++
+			if !h.flipped {
+				whole++
+			}
+		}
+	}
+	need := len(w.hosts)/2 + 1
+	return sound >= need && (!w.plan.Lossy || whole >= need)
+}
+
+// wait lets time pass until a condition holds; missing says what is missing, nothing if it holds.
+func (w *world) wait(within time.Duration, c *check, missing func() string) {
+	end := w.now + within
+	for w.failure == nil {
+		what := missing()
+		if what == "" {
+			return
+		}
+		if w.now >= end {
+			w.fail(c, "%v after the last fault: %s", within, what)
+			return
+		}
+		w.run(w.now + 20*time.Millisecond)
+	}
+}
+
+// led says which group has no leader that a majority follows.
+func (w *world) led() string {
+	for g, o := range w.oracle.groups {
+		if w.leaderOf(g) == nil {
+			return sprintf("group %d has no leader", o.group)
+		}
+	}
+	return ""
+}
+
+// leaderOf returns the replica that leads a group for a majority.
+func (w *world) leaderOf(g int) *replica {
+	for _, h := range w.hosts {
+		if !h.up {
+			continue
+		}
+		r := h.replicas[g]
+		if r.seen.role != raft.RoleLeader || r.seen.ended {
+			continue
+		}
+		followers := 0
+		for _, other := range w.hosts {
+			if other.up && other.replicas[g].seen.leader == h.id && other.replicas[g].seen.term == r.seen.term {
+				followers++
+			}
+		}
+		if followers > len(w.hosts)/2 {
+			return r
+		}
+	}
+	return nil
+}
+
+// probeDone is the Completion of a command that goes to a leader without a client between.
+type probeDone struct{ k *op }
+
+// Complete implements server.Completion.
+func (p probeDone) Complete(result []byte, err error) { p.k.answer(result, err) }
+
+// probe has every group execute a new command and answer a read; a leader that loses its place meanwhile is replaced by
+// the next one.
+func (w *world) probe() (probes []*op) {
+	for g := range w.oracle.groups {
+		for _, kind := range [...]CallKind{CallAppend, CallRead} {
+			probes = append(probes, w.probeOne(g, kind))
+		}
+	}
+	return probes
+}
+
+func (w *world) probeOne(g int, kind CallKind) *op {
+	r := w.leaderOf(g)
+	k := w.newOp(kind, uint8(g), w.oracle.groups[g])
+	if kind == CallRead {
+		r.in.Query([]byte{k.key}, probeDone{k})
+	} else {
+		r.in.Propose(server.Proposal{
+			Group: r.group, Kind: raft.KindCommand, Command: command{commandKind(kind), k.number, k.key, 0}.encode(0),
+		}, probeDone{k})
+	}
+	r.poke()
+	return k
+}
+
+func unanswered(ops []*op) string {
+	n, first := 0, (*op)(nil)
+	for _, k := range ops {
+		if !k.ended {
+			if n++; first == nil {
+				first = k
+			}
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return sprintf("%d calls are not answered, the first is %s %d of group %d", n, first.kind, first.number, first.group.group)
+}
+
+// together says in what the members of a group differ still.
+func (w *world) together() string {
+	for g, o := range w.oracle.groups {
+		leader := w.leaderOf(g)
+		if leader == nil {
+			return sprintf("group %d has no leader", o.group)
+		}
+		want := leader.look()
+		for _, h := range w.hosts {
+			if !h.sound() {
+				continue
+			}
+			if !h.up {
+				return sprintf("server %d is down", h.id)
+			}
+			r := h.replicas[g]
+			got := r.look()
+			switch {
+			case got.next != want.next || got.commit != want.commit || got.commit+1 != got.next:
+				return sprintf("group %d: server %d has its log to %d, committed %d, and the leader to %d, committed %d", o.group, h.id, got.next, got.commit, want.next, want.commit)
+			case got.applied != want.commit:
+				return sprintf("group %d: server %d has applied %d of %d", o.group, h.id, got.applied, want.commit)
+			case r.machine.hash() != leader.machine.hash():
+				return sprintf("group %d: server %d is in state %016x, and the leader in %016x", o.group, h.id, r.machine.hash(), leader.machine.hash())
+			case got.needsBackup:
+				return sprintf("group %d: server %d still needs the leader's snapshot", o.group, h.id)
+			}
+		}
+	}
+	return ""
+}
+
+// rest lets time pass in which nothing happens, so no term may change.
+func (w *world) rest(d time.Duration) {
+	if w.failure != nil {
+		return
+	}
+	terms := make([]raft.Term, len(w.oracle.groups))
+	for g := range terms {
+		terms[g] = w.leaderOf(g).seen.term
+	}
+	w.run(w.now + d)
+	for g, o := range w.oracle.groups {
+		if r := w.leaderOf(g); w.failure == nil && (r == nil || r.seen.term != terms[g]) {
+			w.fail(checkStable, "group %d: term %d has ended, and nothing had failed", o.group, terms[g])
+		}
+	}
+}
+
+// verify holds what clients know against what every member has, in the end.
+func (w *world) verify() {
+	for g, o := range w.oracle.groups {
+		for _, h := range w.hosts {
+			if w.failure != nil || !h.sound() {
+				continue
+			}
+			m := h.replicas[g].machine
+			if m.count != uint64(len(o.changes)) {
+				w.fail(checkKept, "group %d: server %d has made %d changes, and there were %d", o.group, h.id, m.count, len(o.changes))
+			}
+			o.standsAt(m, "ends")
+		}
+	}
+	for _, k := range w.oracle.ops {
+		if k.ended && k.err == nil && !k.reads() && (k.executed == 0 || k.executed > uint64(len(k.group.changes))) {
+			w.fail(checkKept, "call %d was acknowledged and is not there", k.number)
+		}
+	}
+}
+
+// standStill is what is left where more was destroyed than can be lost: nobody may be told anything wrong, and every call
+// ends when its caller gives up.
+func (w *world) standStill() {
+	w.saw(sawNoMajority)
+	w.run(w.now + electionTimeouts*w.plan.ElectionTimeoutMax)
+	for _, c := range w.clients {
+		for _, k := range w.oracle.ops {
+			if k.client == c && !k.ended && w.failure == nil {
+				c.core.Cancel(w.now, k.handle, errGivenUp)
+				c.act()
+			}
+		}
+	}
+	w.wait(time.Second, checkAnswered, func() string { return unanswered(w.oracle.ops) })
+}
+
+var errGivenUp = client.ErrNotSent

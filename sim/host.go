@@ -1,0 +1,248 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/memlog"
+	"github.com/oarlock/oarlock/persistentlog/vfsdir"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+)
+
+// host is one server: a store that outlives its processes, a clock, and while it is up the replicas of every group. It
+// stands where server.Server stands, and does what that one's goroutines do.
+type host struct {
+	w        *world
+	id       raft.ServerID
+	identity persistentlog.Identity
+	formats  int // how often its store was formatted
+
+	log   *memlog.Log
+	disk  *disk
+	files *persistentlog.Files
+
+	up          bool
+	life        int // counts starts
+	run         raft.RunID
+	pausedUntil time.Duration
+	fuse        int // after so many effects it crashes; 0: it does not
+	downFor     time.Duration
+	repairing   bool // it has failed and waits for its restart
+
+	gone    error // its store is damaged for good
+	flipped bool  // a bit of a snapshot was flipped: it may need the leader's
+	budget  bool  // it counts among those whose store was harmed
+	mayFail error // faults of its disk that were planned, and that may fence it
+
+	slowDisk, slowApply float64
+	hungUntil           time.Duration
+
+	shared   *server.Shared
+	replicas []*replica // by group, from 1
+	writer   writer
+	conns    []*conn
+
+	clockBase, clockSince time.Duration
+	rate                  float64
+}
+
+func newHost(w *world, id raft.ServerID) *host {
+	h := &host{w: w, id: id, rate: 1}
+	h.format()
+	return h
+}
+
+// format makes a new, empty store.
+func (h *host) format() {
+	h.formats++
+	h.identity = persistentlog.Identity{
+		Cluster: raft.ClusterID{0xc1}, Server: h.id, Store: raft.StoreID{byte(h.id), byte(h.formats)},
+	}
+	h.log, h.disk = memlog.New(h.identity), newDisk()
+	h.w.oracle.formatted(h)
+}
+
+// local is what this server's clock shows.
+func (h *host) local() time.Duration {
+	return h.clockBase + time.Duration(float64(h.w.now-h.clockSince)*h.rate)
+}
+
+func (h *host) setRate(rate float64) {
+	h.clockBase, h.clockSince, h.rate = h.local(), h.w.now, rate
+}
+
+// until is how long it takes in truth until the clock shows local.
+func (h *host) until(local time.Duration) time.Duration {
+	return time.Duration(float64(local-h.local())/h.rate) + 1
+}
+
+// after has this process do something in d, if it still lives and when it runs.
+func (h *host) after(d time.Duration, do func()) {
+	life := h.life
+	h.w.after(d, func() { h.do(life, do) })
+}
+
+func (h *host) do(life int, do func()) {
+	switch {
+	case !h.up || h.life != life:
+	case h.pausedUntil > h.w.now:
+		h.w.at(h.pausedUntil, func() { h.do(life, do) })
+	default:
+		do()
+	}
+}
+
+// burn counts an effect, something that others may see or that lasts, and reports whether the server has crashed by it.
+func (h *host) burn() bool {
+	if h.fuse > 0 {
+		if h.fuse--; h.fuse == 0 {
+			h.crash(h.downFor)
+			return true
+		}
+	}
+	return false
+}
+
+// start starts a process on the store.
+func (h *host) start() {
+	if h.up || h.gone != nil {
+		return
+	}
+	w := h.w
+	h.life++
+	h.run = raft.RunID(uint64(h.id)<<32 + uint64(h.life))
+	h.up, h.repairing, h.pausedUntil, h.fuse, h.mayFail = true, false, 0, 0, nil
+	h.clockBase, h.clockSince = startTime+upTo(w.jobs, 1000*time.Hour), w.now
+	h.writer = writer{h: h}
+	h.replicas = nil
+	w.note("server %d starts, run %d", h.id, h.life)
+	if err := h.open(); err != nil {
+		w.fail(checkStart, "server %d does not start: %v", h.id, firstLine(err))
+	}
+}
+
+func (h *host) open() error {
+	p := h.w.plan
+	dir, err := vfsdir.New(h.disk, "snapshots")
+	if err != nil {
+		return err
+	}
+	h.files, err = persistentlog.OpenFiles("", persistentlog.FilesOptions{FS: dir, PieceBytes: 512, SyncBytes: 2048})
+	if err != nil {
+		return err
+	}
+	h.log.HoldSyncs()
+	h.shared, err = server.NewShared(server.Options{
+		Log: h.log, Snapshots: h.files, Transport: noTransport{}, Seed: p.Seed<<8 ^ uint64(h.id)<<4 ^ uint64(h.life)<<20,
+		CommandBytesMax: p.CommandBytesMax, BlockBytesMax: p.BlockBytesMax, FrameBytesMax: p.frameBytesMax(),
+		InflightBytesMax: p.InflightBytesMax, InflightMessagesMax: p.InflightMessagesMax, TailBytesMax: p.TailBytesMax,
+		UncommittedBytesMax: p.UncommittedBytesMax, UnappliedBytesMax: p.UnappliedBytesMax,
+	})
+	if err != nil {
+		return err
+	}
+	for g := range p.Groups {
+		group := raft.GroupID(g + 1)
+		h.w.oracle.restarted(h, group)
+		r := &replica{h: h, group: group, oracle: h.w.oracle.groups[g]}
+		r.mirror = r.oracle.mirrors[h.id-1]
+		r.machine = newMachine(r.oracle, h.id)
+		o := server.GroupOptions{
+			ID: group, StateMachine: r.machine, Founders: h.w.founders(), Limits: p.Limits, ElectionTimeoutMin: p.ElectionTimeoutMin,
+			ElectionTimeoutMax: p.ElectionTimeoutMax, HeartbeatInterval: p.HeartbeatInterval,
+			SnapshotLogBytes: p.SnapshotLogBytes, SnapshotKeepBytes: p.SnapshotKeepBytes,
+		}
+		if p.Batches {
+			o.StateMachine = batchMachine{r.machine}
+		}
+		if r.r, err = server.NewReplica(h.shared, o, h.local()); err != nil {
+			return err
+		}
+		h.replicas = append(h.replicas, r)
+		r.begin()
+	}
+	return nil
+}
+
+func (w *world) founders() (list []raft.Member) {
+	for k := range w.plan.Servers {
+		list = append(list, raft.Member{ID: raft.ServerID(k + 1), Address: address(raft.ServerID(k + 1))})
+	}
+	return list
+}
+
+func address(id raft.ServerID) string { return fmt.Sprintf("s%d", id) }
+
+// crash loses power: what was not synced is gone in part, and the process with everything it knew. It is started again
+// later, unless never is asked for.
+func (h *host) crash(downFor time.Duration) {
+	if !h.up {
+		return
+	}
+	w := h.w
+	w.saw(sawCrash)
+	w.note("server %d crashes", h.id)
+	h.noteCrash()
+	h.up, h.fuse = false, 0
+	h.log = h.log.CrashCopy(w.disks.Uint64())
+	h.disk = h.disk.crash(w.disks)
+	for _, c := range h.conns {
+		c.lost()
+	}
+	h.conns = nil
+	h.replicas = nil
+	life := h.life
+	w.after(downFor, func() {
+		if h.life == life {
+			h.start()
+		}
+	})
+}
+
+// noteCrash counts in which work it was interrupted.
+func (h *host) noteCrash() {
+	if h.writer.flying != nil {
+		h.w.saw(sawCrashInSave)
+	}
+	for _, r := range h.replicas {
+		if len(r.lanes[server.LaneSnapshot]) > 0 {
+			h.w.saw(sawCrashInSnapshot)
+		}
+	}
+}
+
+// fenced deals with a replica that has stopped for good.
+func (h *host) fenced(r *replica, why error, store bool) {
+	w := h.w
+	w.note("server %d group %d has stopped: %s", h.id, r.group, firstLine(why))
+	damaged := errors.Is(why, persistentlog.ErrDamaged)
+	switch {
+	case damaged && h.gone != nil:
+		w.saw(sawStoreDamaged)
+	case errors.Is(why, errDisk) && h.mayFail != nil, errors.Is(why, errPower):
+		w.saw(sawDiskFailed)
+	case errors.Is(why, errStopped):
+	case h.flipped && w.plan.Servers == 1 && damaged:
+	default:
+		w.fail(checkFence, "server %d group %d stopped, and no fault explains it: %s", h.id, r.group, firstLine(why))
+		return
+	}
+	if store {
+		for _, other := range h.replicas {
+			if other != r && other.r.Err() == nil {
+				other.in.Stop(fmt.Errorf("%w: %w", errStopped, why))
+				other.poke()
+			}
+		}
+	}
+	if h.repairing {
+		return
+	}
+	h.repairing = true
+	h.after(upTo(w.disks, 500*time.Millisecond), func() { h.crash(upTo(w.disks, 3*time.Second)) })
+}
+
+var errStopped = errors.New("sim: the server stops with its store")

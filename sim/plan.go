@@ -1,0 +1,209 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// Plan is a run before it happens: a value that says everything that is not left to the streams of chance, which its seed
+// begins. NewPlan makes one of a seed; Shrink makes smaller ones of it.
+type Plan struct {
+	Seed uint64
+	// Lossy plans destroy more copies than the cluster can do without. What they must show is that nobody is told
+	// anything wrong, not that somebody is told something.
+	Lossy   bool
+	Servers int
+	Groups  int
+	Batches bool // the application takes its commands in batches
+
+	ElectionTimeoutMin time.Duration
+	ElectionTimeoutMax time.Duration
+	HeartbeatInterval  time.Duration
+
+	CommandBytesMax     int
+	BlockBytesMax       int
+	InflightBytesMax    int
+	InflightMessagesMax int
+	UncommittedBytesMax int
+	UnappliedBytesMax   int
+	TailBytesMax        int
+	SnapshotLogBytes    int64
+	SnapshotKeepBytes   int64
+	StateBytes          int // that a snapshot holds beside what commands have written
+	Limits              raft.GroupLimits
+
+	// DelayMax bounds how long a message usually takes; StepMax a step of a job.
+	DelayMax time.Duration
+	StepMax  time.Duration
+	// Trouble is how long the first phase takes.
+	Trouble time.Duration
+
+	Clients []ClientPlan
+	Calls   []Call  // by time
+	Faults  []Fault // by time
+}
+
+// ClientPlan is one client.
+type ClientPlan struct {
+	Group       raft.GroupID
+	Sessionless bool
+}
+
+// CallKind is what a call asks for.
+type CallKind uint8
+
+// The kinds of calls: the commands of the simulated application, and two kinds of reads.
+const (
+	CallSet    CallKind = 1
+	CallSwap   CallKind = 2
+	CallAppend CallKind = 3
+	CallLarge  CallKind = 4 // its result is over the limit
+	CallDue    CallKind = 5 // something falls due by cluster time
+	CallRead   CallKind = 6
+	CallLocal  CallKind = 7
+)
+
+var callNames = [...]string{
+	CallSet: "set", CallSwap: "swap", CallAppend: "append", CallLarge: "large", CallDue: "due", CallRead: "read", CallLocal: "local read",
+}
+
+// String returns the kind's name.
+func (k CallKind) String() string { return callNames[k] }
+
+// Call is one call of a client.
+type Call struct {
+	At     time.Duration // since the run began
+	Client int           // of Plan.Clients
+	Kind   CallKind
+	Key    uint8
+	Size   int           // of the command in bytes; more than CommandBytesMax must be refused
+	Cancel time.Duration // after which it is given up; zero: it is waited for
+}
+
+// NewPlan expands a seed.
+func NewPlan(seed uint64) *Plan {
+	r := rand.New(rand.NewPCG(seed, 1))
+	p := &Plan{Seed: seed, Lossy: r.IntN(12) == 0}
+	p.Servers = pick(r, 1, 2, 3, 3, 3, 3, 4, 5, 5, 7)
+	p.Groups = pick(r, 1, 1, 2, 3)
+	if p.Servers == 7 {
+		p.Groups = min(p.Groups, 2)
+	}
+	p.Batches = r.IntN(2) == 0
+	p.ElectionTimeoutMin = pick[time.Duration](r, 200, 300, 500, 1000) * time.Millisecond
+	p.ElectionTimeoutMax = 2 * p.ElectionTimeoutMin
+	p.HeartbeatInterval = p.ElectionTimeoutMin / pick[time.Duration](r, 3, 4, 5)
+	p.DelayMax = pick[time.Duration](r, 1, 2, 5, 20) * time.Millisecond
+	p.StepMax = pick[time.Duration](r, 1, 2, 10) * time.Millisecond
+	p.sizes(r)
+	p.Trouble = 18*time.Second + upTo(r, 14*time.Second)
+	p.plantCalls(r)
+	p.plantFaults(rand.New(rand.NewPCG(seed, 2)))
+	return p
+}
+
+func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choices))] }
+
+func (p *Plan) sizes(r *rand.Rand) {
+	p.CommandBytesMax = pick(r, 500, 1500, 5000)
+	p.BlockBytesMax = p.CommandBytesMax + 200 + r.IntN(2*p.CommandBytesMax)
+	p.InflightBytesMax = p.frameBytesMax() * pick(r, 1, 1, 3)
+	p.InflightMessagesMax = pick(r, 1, 4, 256)
+	p.UncommittedBytesMax = p.InflightBytesMax * pick(r, 1, 2, 8)
+	p.UnappliedBytesMax = p.BlockBytesMax * pick(r, 1, 3, 100)
+	p.TailBytesMax = pick(r, 0, 0, 600, 3000, 1<<20)
+	p.SnapshotLogBytes = pick[int64](r, 1200, 4000, 15000, 1<<20)
+	p.SnapshotKeepBytes = pick[int64](r, 1, 500, 4000, 1<<20)
+	p.StateBytes = pick(r, 0, 0, 2000, 20000)
+	p.Limits = raft.GroupLimits{
+		SessionsMax: pick[uint32](r, 2, 8, 100), SessionResultsMax: pick[uint32](r, 4, 16, 256),
+		SessionResultBytes: pick[uint32](r, 60, 1000, 1<<20), ResultBytesMax: 1000,
+		SessionExpiryNanos: int64(pick[time.Duration](r, 2, 4, 30) * time.Second),
+	}
+}
+
+func (p *Plan) frameBytesMax() int { return p.BlockBytesMax + 5000 }
+
+// plantCalls plans what clients ask for: a steady rain, and bursts.
+func (p *Plan) plantCalls(r *rand.Rand) {
+	clients := p.Groups + 1 + r.IntN(3)
+	for k := range clients {
+		p.Clients = append(p.Clients, ClientPlan{Group: raft.GroupID(k%p.Groups + 1), Sessionless: r.IntN(4) == 0})
+	}
+	keys := 10 + r.IntN(keysMax-10+1)
+	calls := 250 + r.IntN(250)
+	for len(p.Calls) < calls {
+		at := upTo(r, p.Trouble)
+		burst := 1
+		if r.IntN(25) == 0 {
+			burst = 2 + r.IntN(12)
+		}
+		client := r.IntN(clients)
+		for range burst {
+			p.Calls = append(p.Calls, p.call(r, at, client, keys))
+			at += upTo(r, 3*time.Millisecond)
+		}
+	}
+	sortBy(p.Calls, func(c *Call) time.Duration { return c.At })
+}
+
+func (p *Plan) call(r *rand.Rand, at time.Duration, client, keys int) Call {
+	c := Call{At: at, Client: client, Key: uint8(r.IntN(keys)), Size: commandBytes + r.IntN(60)}
+	switch n := r.IntN(100); {
+	case n < 22:
+		c.Kind = CallSet
+	case n < 44:
+		c.Kind = CallSwap
+	case n < 64:
+		c.Kind = CallAppend
+	case n < 66:
+		c.Kind = CallLarge
+	case n < 69:
+		c.Kind = CallDue
+	case n < 90:
+		c.Kind = CallRead
+	default:
+		c.Kind = CallLocal
+	}
+	switch n := r.IntN(40); {
+	case n == 0:
+		c.Size = p.CommandBytesMax - r.IntN(20)
+	case n == 1 && r.IntN(3) == 0:
+		c.Size = p.CommandBytesMax + 1 + r.IntN(50)
+	case n < 5:
+		c.Size = r.IntN(p.CommandBytesMax)
+	}
+	if r.IntN(12) == 0 {
+		c.Cancel = 1 + upTo(r, 800*time.Millisecond)
+	}
+	return c
+}
+
+// sortBy sorts by time and keeps the order of what happens at one time.
+func sortBy[T any](list []T, at func(*T) time.Duration) {
+	slices.SortStableFunc(list, func(a, b T) int { return cmp.Compare(at(&a), at(&b)) })
+}
+
+// String describes a plan in a few lines, its faults in one each.
+func (p *Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d servers, %d groups, %d clients, %d calls, %d faults in %v", p.Seed, p.Servers, p.Groups, len(p.Clients), len(p.Calls), len(p.Faults), p.Trouble)
+	if p.Lossy {
+		b.WriteString(", lossy")
+	}
+	fmt.Fprintf(&b, "\n  election %v to %v, heartbeat %v, delay up to %v, step up to %v, batches %t\n",
+		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.Batches)
+	fmt.Fprintf(&b, "  bytes: command %d, block %d, in flight %d (%d messages), uncommitted %d, unapplied %d, tail %d, snapshot after %d, kept %d, state %d\n",
+		p.CommandBytesMax, p.BlockBytesMax, p.InflightBytesMax, p.InflightMessagesMax, p.UncommittedBytesMax, p.UnappliedBytesMax, p.TailBytesMax, p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes)
+	fmt.Fprintf(&b, "  limits %+v\n", p.Limits)
+	for i := range p.Faults {
+		fmt.Fprintf(&b, "  %v\n", &p.Faults[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,282 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+)
+
+// replica is one server's copy of one group, with what the shell keeps beside it: what has arrived, its lanes, its alarm.
+type replica struct {
+	h       *host
+	group   raft.GroupID
+	r       *server.Replica
+	machine *machine
+	oracle  *groupOracle
+	mirror  *mirror
+	seen    seen
+
+	in      server.Inputs
+	poked   bool
+	alarmAt time.Duration // true time of the earliest alarm that is set; 0: none
+	lanes   [5][]server.Job
+	fetch   *server.FetchJob
+	next    *server.FetchJob // waits until the one before has let go of its file
+	asking  int              // requests of fetch that are under way
+}
+
+func (r *replica) begin() {
+	r.seen.begin(r)
+	r.poke()
+}
+
+// poke sees to it that a turn follows soon; what arrives before it shares it.
+func (r *replica) poke() {
+	if !r.poked {
+		r.poked = true
+		r.h.after(upTo(r.h.w.jobs, r.h.w.plan.StepMax/4), r.turn)
+	}
+}
+
+func (r *replica) turn() {
+	r.poked = false
+	h, w := r.h, r.h.w
+	r.oracle.arriving(r)
+	work := r.r.Turn(h.local(), &r.in)
+	r.in.Reset()
+	if work.Fenced != nil {
+		h.fenced(r, work.Fenced, work.StoreFailed)
+	}
+	r.oracle.turned(r, work)
+	if w.failure != nil || h.burn() {
+		return
+	}
+	for _, j := range work.Jobs {
+		if save, ok := j.(*server.SaveJob); ok {
+			h.writer.push(r, save)
+		}
+	}
+	for i := range work.Sends {
+		r.oracle.sent(r, &work.Sends[i])
+		w.net.send(h, &work.Sends[i])
+		if h.burn() {
+			w.saw(sawCrashInTurn)
+			return
+		}
+	}
+	for _, j := range work.Jobs {
+		r.start(j)
+	}
+	r.setAlarm(work.Deadline)
+}
+
+// setAlarm sees to it that a turn comes when one is due. An alarm that rings too early is set again.
+func (r *replica) setAlarm(deadline time.Duration) {
+	if deadline == raft.Never {
+		return
+	}
+	at := r.h.w.now + max(0, r.h.until(deadline))
+	if r.alarmAt != 0 && r.alarmAt <= at {
+		return
+	}
+	r.alarmAt = at
+	r.h.after(at-r.h.w.now, func() {
+		if r.alarmAt != at {
+			return // an earlier one was set meanwhile
+		}
+		r.alarmAt = 0
+		if due := r.r.Deadline(); due <= r.h.local() {
+			r.poke()
+		} else {
+			r.setAlarm(due)
+		}
+	})
+}
+
+// start queues a job in its lane. A lane runs one job at a time, but for fills, which overlap each other too.
+func (r *replica) start(j server.Job) {
+	switch lane := j.Lane(); lane {
+	case server.LaneSave: // the writer has it
+	case server.LaneFill:
+		r.h.after(r.stepDelay(j), func() { r.step(j, nil) })
+	case server.LaneFetch:
+		r.startFetch(j.(*server.FetchJob))
+	default:
+		r.lanes[lane] = append(r.lanes[lane], j)
+		if len(r.lanes[lane]) == 1 {
+			r.runLane(lane)
+		}
+	}
+}
+
+func (r *replica) runLane(lane server.Lane) {
+	r.h.after(r.stepDelay(r.lanes[lane][0]), func() {
+		r.step(r.lanes[lane][0], func() {
+			r.lanes[lane] = r.lanes[lane][1:]
+			if len(r.lanes[lane]) > 0 {
+				r.runLane(lane)
+			}
+		})
+	})
+}
+
+// stepDelay is how long the next step of a job takes.
+func (r *replica) stepDelay(j server.Job) time.Duration {
+	h := r.h
+	d := upTo(h.w.jobs, h.w.plan.StepMax)
+	if r.r.Err() != nil {
+		return d
+	}
+	switch j.(type) {
+	case *server.ApplyJob, *server.QueryJob:
+		if h.slowApply > 0 {
+			d = time.Duration(float64(d) * h.slowApply)
+		}
+		return d
+	case *server.WriteJob, *server.CompactJob:
+		d *= 5
+	}
+	return h.diskDelay(d)
+}
+
+// diskDelay is how long something takes on this disk that should take d.
+func (h *host) diskDelay(d time.Duration) time.Duration {
+	if h.slowDisk > 0 {
+		d = time.Duration(float64(d) * h.slowDisk)
+	}
+	if h.hungUntil > h.w.now {
+		d += h.hungUntil - h.w.now
+	}
+	return d
+}
+
+// step does one step of a job; next is called when the job is done.
+func (r *replica) step(j server.Job, next func()) {
+	h := r.h
+	if h.burn() {
+		return
+	}
+	if why := r.r.Err(); why != nil {
+		j.Drop(why)
+	} else {
+		done := j.Step()
+		if h.disk.image != nil { // the power went in the middle of it
+			h.crash(h.downFor)
+			return
+		}
+		if !done {
+			h.after(r.stepDelay(j), func() { r.step(j, next) })
+			return
+		}
+	}
+	if h.burn() {
+		return
+	}
+	r.finished(j)
+	if next != nil {
+		next()
+	}
+}
+
+// finished gives a job back.
+func (r *replica) finished(j server.Job) {
+	r.oracle.finished(r, j)
+	r.in.Finished = append(r.in.Finished, j)
+	r.poke()
+}
+
+// writer makes the saves of all groups durable, several in one call, as the shell's does.
+type writer struct {
+	h      *host
+	queue  []queuedSave
+	flying []queuedSave
+}
+
+type queuedSave struct {
+	r *replica
+	j *server.SaveJob
+}
+
+func (x *writer) push(r *replica, j *server.SaveJob) {
+	x.queue = append(x.queue, queuedSave{r, j})
+	if x.flying == nil && len(x.queue) == 1 {
+		x.h.after(upTo(x.h.w.jobs, x.h.w.plan.StepMax/4), x.gather)
+	}
+}
+
+// gather takes what goes into one call: of each group its saves in order, as many as chance wants. Several updates of one
+// group go into a call only where all of them carry blocks (PersistentLog.Save).
+func (x *writer) gather() {
+	if x.flying != nil || len(x.queue) == 0 {
+		return
+	}
+	w := x.h.w
+	var call, rest []queuedSave
+	var stopped, taken, plain [8]bool // by group
+	groups, batched := 0, false
+	for _, q := range x.queue {
+		g, blocks := q.r.group, len(q.j.Update().Blocks) > 0
+		switch {
+		case stopped[g], len(call) > 0 && chance(w.jobs, 0.2), taken[g] && (plain[g] || !blocks):
+			stopped[g] = true
+			rest = append(rest, q)
+			continue
+		case taken[g]:
+			batched = true
+		default:
+			groups++
+		}
+		taken[g], plain[g] = true, plain[g] || !blocks
+		call = append(call, q)
+	}
+	x.queue, x.flying = rest, call
+	if batched {
+		w.saw(sawBatchedSave)
+	}
+	if groups > 1 {
+		w.saw(sawSharedSave)
+	}
+	x.h.after(upTo(w.jobs, w.plan.StepMax/4), x.save)
+}
+
+// save writes; the sync takes longer.
+func (x *writer) save() {
+	h := x.h
+	if h.burn() {
+		return
+	}
+	err := h.write(x.flying)
+	if h.burn() {
+		return
+	}
+	h.after(h.diskDelay(upTo(h.w.jobs, 2*h.w.plan.StepMax)), func() { x.saved(err) })
+}
+
+func (x *writer) saved(err error) {
+	h := x.h
+	if h.burn() {
+		return
+	}
+	if err == nil {
+		h.log.Sync()
+		err = h.log.Save(nil) // which fails if something has fenced the log before it was synced
+	}
+	if err == nil {
+		for _, q := range x.flying {
+			q.r.oracle.saved(q.r, q.j)
+		}
+	}
+	if h.burn() {
+		return
+	}
+	done := x.flying
+	x.flying = nil
+	for _, q := range done {
+		q.j.Finish(err)
+		q.r.finished(q.j)
+	}
+	if len(x.queue) > 0 {
+		h.after(upTo(h.w.jobs, h.w.plan.StepMax/4), x.gather)
+	}
+}

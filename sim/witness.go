@@ -1,0 +1,205 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/transport"
+)
+
+// sent holds what a message claims against the sender's disk, at the moment when it leaves.
+func (o *groupOracle) sent(r *replica, m *raft.Message) {
+	w, hard := o.w, r.mirror.disk.hard
+	claims := m.Term
+	switch m.Type {
+	case raft.MessagePreVoteRequest, raft.MessageBirthRequest, raft.MessageBirthResponse, raft.MessageRefusal:
+		claims = 0
+	case raft.MessagePreVoteResponse:
+		if !m.Reject {
+			claims = 0 // it repeats the candidate's proposal
+		}
+	}
+	if claims > hard.Term {
+		w.fail(checkVoteDurable, "server %d group %d sends %s of term %d with term %d on disk", r.h.id, o.group, m.Type, m.Term, hard.Term)
+	}
+	vote := raft.ServerID(0)
+	switch {
+	case m.Type == raft.MessageVoteRequest:
+		vote = m.From
+	case m.Type == raft.MessageVoteResponse && !m.Reject:
+		vote = m.To
+	}
+	if vote != 0 {
+		if m.Term == hard.Term && hard.Vote != vote {
+			w.fail(checkVoteDurable, "server %d group %d votes for %d in term %d with a vote for %d on disk", r.h.id, o.group, vote, m.Term, hard.Vote)
+		}
+		b := ballot{r.h.identity.Store, m.Term}
+		if was, ok := o.votes[b]; ok && was != vote {
+			w.fail(checkVoteOnce, "server %d group %d votes for %d and for %d in term %d", r.h.id, o.group, was, vote, m.Term)
+		}
+		o.votes[b] = vote
+	}
+	if m.Type == raft.MessageAppendResponse && !m.Reject {
+		o.acknowledged(r, m)
+	}
+}
+
+// acknowledged looks whether a match stands on the sender's disk and is the leader's.
+func (o *groupOracle) acknowledged(r *replica, m *raft.Message) {
+	disk := &r.mirror.disk
+	if m.Match >= disk.next() {
+		o.w.fail(checkAppend, "server %d group %d acknowledges index %d and its disk ends at %d", r.h.id, o.group, m.Match, disk.next()-1)
+		return
+	}
+	leader := o.w.host(m.To)
+	_, chain, ok := disk.at(m.Match)
+	if !ok || leader == nil || int(o.group) > len(leader.replicas) {
+		return
+	}
+	l := leader.replicas[o.group-1]
+	if l.seen.role != raft.RoleLeader || l.seen.term != m.Term || l.seen.ended {
+		return
+	}
+	if _, want, held := l.mirror.now.at(m.Match); held && want != chain || m.Match >= l.mirror.now.next() {
+		o.w.fail(checkAppend, "server %d group %d acknowledges index %d, which is not server %d's", r.h.id, o.group, m.Match, m.To)
+	}
+}
+
+// witness counts what a turn shows.
+func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
+	w := o.w
+	if st.role == raft.RoleLeader && r.seen.role != raft.RoleLeader {
+		w.saw(sawElection)
+		if r.seen.cut {
+			w.saw(sawCutLogElection)
+		}
+	}
+	if st.role != raft.RoleLeader && r.seen.role == raft.RoleLeader && r.mirror.now.next() > st.commit+1 {
+		w.saw(sawDeposed)
+	}
+	if st.needsBackup && !r.seen.needsBackup {
+		w.saw(sawSnapshotLost)
+	}
+	for i := range work.Events {
+		e := &work.Events[i]
+		if w.story != nil {
+			w.note("server %d group %d: %s", r.h.id, o.group, describeEvent(e))
+		}
+		switch e.Kind {
+		case server.EventTrace:
+			w.trace(&e.Trace)
+		case server.EventSnapshot:
+			w.saw(sawSnapshotTaken)
+		case server.EventCompacted:
+			w.saw(sawCompaction)
+			if newest := r.mirror.disk.snapshot.Index; e.Index >= newest {
+				w.fail(checkCompact, "server %d group %d compacts through %d, and its newest snapshot is at %d", r.h.id, o.group, e.Index, newest)
+			}
+		case server.EventDropped:
+			w.saw(sawRefusedMessage)
+		case server.EventTrouble:
+			if strings.Contains(firstLine(e.Err), "serves instead") {
+				w.saw(sawSnapshotFallback)
+			}
+			if strings.Contains(firstLine(e.Err), "fetch snapshot") {
+				w.saw(sawTransferFailed)
+			}
+		}
+	}
+}
+
+func (w *world) trace(t *raft.Trace) {
+	switch t.Kind {
+	case raft.TraceTimeJump:
+		w.saw(sawTimeJump)
+	case raft.TraceDropped:
+		w.saw(sawRefusedMessage)
+	case raft.TraceRefusedByPeer:
+		switch t.Refusal {
+		case raft.RefusalStranger:
+			w.saw(sawStranger)
+		case raft.RefusalLostLog:
+			w.saw(sawLostLog)
+		}
+	}
+}
+
+// wants looks at a request of a transfer.
+func (o *groupOracle) wants(r *replica, request transport.ChunkRequest) {
+	if r.seen.asked != r.fetch {
+		r.seen.asked = r.fetch
+		if request.Offset > 0 {
+			o.w.saw(sawTransferResumed)
+		}
+	}
+}
+
+// finished looks at a job that has ended.
+func (o *groupOracle) finished(r *replica, j server.Job) {
+	w := o.w
+	if _, ok := j.(*server.FillJob); ok {
+		w.saw(sawFill)
+		if r.seen.role != raft.RoleLeader {
+			w.saw(sawLateFillDropped)
+		}
+	}
+	if w.story != nil {
+		w.note("server %d group %d: %T done", r.h.id, o.group, j)
+	}
+}
+
+// describe puts a message into words.
+func describe(m *raft.Message, lost bool) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s term %d", m.Type, m.Term)
+	for _, f := range [...]struct {
+		name  string
+		value uint64
+	}{
+		{"first", uint64(m.First)}, {"next", uint64(m.Next)}, {"prev", uint64(m.PrevIndex)}, {"prev term", uint64(m.PrevTerm)},
+		{"commit", uint64(m.Commit)}, {"match", uint64(m.Match)}, {"hint", uint64(m.HintIndex)}, {"last", uint64(m.LastIndex)},
+		{"last term", uint64(m.LastTerm)}, {"round", uint64(m.Round)}, {"snapshot", uint64(m.Snapshot.Index)}, {"refusal", uint64(m.Refusal)},
+	} {
+		if f.value != 0 {
+			fmt.Fprintf(&b, ", %s %d", f.name, f.value)
+		}
+	}
+	if m.Reject {
+		b.WriteString(", reject")
+	}
+	if m.WantSnapshot {
+		b.WriteString(", wants a snapshot")
+	}
+	if lost {
+		b.WriteString(" (lost)")
+	}
+	return b.String()
+}
+
+func describeEvent(e *server.Event) string {
+	text := e.Kind.String()
+	if e.Kind == server.EventTrace {
+		text = e.Trace.Kind.String()
+		if e.Trace.Reason != "" {
+			text += ": " + e.Trace.Reason
+		}
+		if e.Trace.Index != 0 {
+			text += fmt.Sprintf(", index %d", e.Trace.Index)
+		}
+	}
+	if e.Index != 0 {
+		text += fmt.Sprintf(", index %d", e.Index)
+	}
+	if e.Server != 0 {
+		text += fmt.Sprintf(", server %d", e.Server)
+	}
+	if e.Kind == server.EventRole {
+		text += fmt.Sprintf(", %s of term %d", e.Role, e.Term)
+	}
+	if e.Err != nil {
+		text += ": " + firstLine(e.Err)
+	}
+	return text
+}
