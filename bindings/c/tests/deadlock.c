@@ -17,6 +17,13 @@ static void answer(void *user_data, const oar_completion *c) {
     ADD(answered);
 }
 
+/* What is allowed is done, or refused because the server that calls back is being closed meanwhile. */
+#define ALLOWED(expression)                                                                                            \
+    do {                                                                                                               \
+        oar_status status_ = (expression);                                                                             \
+        if (status_ != OAR_ERR_CLOSED) OK(status_);                                                                    \
+    } while (0)
+
 /* IS would compare with the last failure of this thread, which is what it is for. */
 #define REFUSED(expression) IS(expression, OAR_ERR_WOULD_DEADLOCK)
 
@@ -73,12 +80,12 @@ static void try_all(const char *callback) {
     REFUSED(oar_client_propose_start(client, NULL, "+1", 2, &more));
     REFUSED(oar_client_query_start(client, NULL, NULL, 0, &more));
     CHECK(more == NULL);
-    OK(oar_propose_async(server, NULL, "+1", 2, answer, NULL));
+    ALLOWED(oar_propose_async(server, NULL, "+1", 2, answer, NULL));
     OK(oar_propose_async(other, NULL, "+1", 2, answer, NULL));
-    OK(oar_query_async(server, NULL, NULL, 0, answer, NULL));
+    ALLOWED(oar_query_async(server, NULL, NULL, 0, answer, NULL));
     OK(oar_client_propose_async(client, NULL, "+1", 2, answer, NULL));
-    OK(oar_propose_queued(server, NULL, "+1", 2, queue, 1));
-    OK(oar_query_queued(server, NULL, NULL, 0, queue, 2));
+    ALLOWED(oar_propose_queued(server, NULL, "+1", 2, queue, 1));
+    ALLOWED(oar_query_queued(server, NULL, NULL, 0, queue, 2));
     OK(oar_client_query_queued(client, NULL, NULL, 0, queue, 3));
     CHECK(oar_fail("still possible") == OAR_ERR_STATE_MACHINE);
 }
@@ -129,7 +136,7 @@ static void callbacks_refuse(void) {
     oar_call *begun;
     OK(oar_query_start(server, NULL, NULL, 0, &begun));
     PUT(call, begun); /* from now on callbacks try */
-    add(server, 1, 1);
+    OK(propose(server, "+1", NULL, 0)); /* its result depends on what callbacks have added before */
     (void)sum_of(server);
     OK(oar_propose_async(server, NULL, "+1", 2, in_completion, NULL));
     EVENTUALLY(GET(tried[6]) > 0);
