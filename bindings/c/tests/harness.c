@@ -91,6 +91,13 @@ int gate_inside(struct gate *gate) {
     return inside;
 }
 
+/* For LeakSanitizer, which does not see Go's memory: Pebble keeps entries of its cache there for later ones, until Go's
+ * collector has them freed. */
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void) { return "print_suppressions=0"; }
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:_Cfunc_calloc\n"; }
+
 /* ---- Phases ---- */
 
 static const struct phase *const areas[] = {
