@@ -223,21 +223,35 @@ func oargo_server_wait_ready(h C.uintptr_t, timeout C.int64_t) (status C.oar_sta
 
 // ready is what a server waits for: to have applied what was committed when it learned of its leader.
 type ready struct {
-	leader raft.ServerID
-	term   raft.Term
-	index  raft.Index
-	why    string // it is not ready
+	refused time.Time // since when the others refuse this server; zero: they do not
+	leader  raft.ServerID
+	term    raft.Term
+	index   raft.Index
+	why     string // it is not ready
 }
+
+// refusalLasts is how long a server has to be refused for it to be told so. A refusal that was overtaken passes: at a group's
+// birth, a server that asked for it before it had it may be answered afterwards.
+const refusalLasts = time.Second
 
 func (r *ready) look(s *config.Server) (bool, error) {
 	st, ok := s.GroupStatus(raft.DefaultGroup)
+	switch {
+	case st.Refusal == "":
+		r.refused = time.Time{}
+	case r.refused.IsZero():
+		r.refused = time.Now()
+	}
 	switch {
 	case !ok:
 		return false, server.ErrNoGroup
 	case st.Fenced != nil:
 		return false, fmt.Errorf("%w: %w", server.ErrFenced, st.Fenced)
-	case st.Refusal != "":
+	case st.Refusal != "" && time.Since(r.refused) >= refusalLasts:
 		return false, fmt.Errorf("%w: %s", errRefused, st.Refusal)
+	case st.Refusal != "":
+		r.why = st.Refusal
+		return false, nil
 	case st.NoSnapshot != nil:
 		r.why = st.NoSnapshot.Error()
 	case st.Leader == 0:
@@ -249,7 +263,7 @@ func (r *ready) look(s *config.Server) (bool, error) {
 		r.why = "nothing is committed yet"
 	}
 	if st.Leader == 0 || st.Commit == 0 || st.NoSnapshot != nil {
-		*r = ready{why: r.why}
+		*r = ready{refused: r.refused, why: r.why}
 		return false, nil
 	}
 	if r.leader != st.Leader || r.term != st.Term {
