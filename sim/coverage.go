@@ -39,6 +39,7 @@ const (
 	sawCrashInSave
 	sawCrashInSnapshot
 	sawCrashInTurn
+	sawCrashInStart
 	sawDiskFailed
 	sawTornSave
 	sawStoreDamaged
@@ -73,7 +74,7 @@ var situationNames = [situations]string{
 	sawPauseOfLeader: "a leader was paused beyond its authority", sawTimeJump: "a server noticed that time had jumped",
 	sawBatchedSave: "several saves of a group shared one call", sawSharedSave: "saves of several groups shared one call",
 	sawCrash: "a server crashed", sawCrashInSave: "a server crashed while saving", sawCrashInSnapshot: "a server crashed while writing a snapshot",
-	sawCrashInTurn: "a server crashed between two messages of a turn", sawDiskFailed: "a replica was fenced because its disk failed",
+	sawCrashInTurn: "a server crashed between two messages of a turn", sawCrashInStart: "a server crashed while starting", sawDiskFailed: "a replica was fenced because its disk failed",
 	sawTornSave: "part of an unfinished save survived a crash", sawStoreDamaged: "a store was found damaged",
 	sawStranger: "a wiped server was refused as a stranger", sawLostLog: "a server was refused because its log was lost",
 	sawRefusedMessage: "a message was refused", sawMisrouted: "a message reached the wrong server", sawGarbage: "a malformed message was dropped",

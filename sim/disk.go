@@ -29,6 +29,7 @@ type disk struct {
 	image *disk // what was left when it went; nil: it is on
 	cut   *rand.Rand
 	fails int // the n-th call that changes something from now on fails, and every one after it; 0: none
+	reads int // the n-th read from now on fails, once; 0: none
 }
 
 // sectorBytes is the piece that a disk writes whole or not at all.
@@ -38,7 +39,8 @@ const sectorBytes = 512
 type node struct {
 	dir      bool
 	data     []byte
-	synced   []byte
+	synced   []byte           // what a power cut leaves; it differs from data between from and to alone
+	from, to int              // what was written and not synced lies between these
 	children map[string]*node // of a directory, now
 	durable  map[string]*node // and after a power cut
 }
@@ -88,7 +90,7 @@ func (n *node) crash(r *rand.Rand, keep float64) *node {
 	c := &node{dir: n.dir}
 	if !n.dir {
 		c.data = slices.Clone(n.synced)
-		for at := 0; at < len(n.data); at += sectorBytes {
+		for at := n.from / sectorBytes * sectorBytes; at < n.to; at += sectorBytes {
 			end := min(at+sectorBytes, len(n.data))
 			if end <= len(n.synced) && string(n.data[at:end]) == string(n.synced[at:end]) || !chance(r, keep) {
 				continue
@@ -143,9 +145,10 @@ func (d *disk) flip(name string, r *rand.Rand) bool {
 		return false
 	}
 	bit := r.IntN(8 * len(n.data))
-	n.data = slices.Clone(n.data)
 	n.data[bit/8] ^= 1 << (bit % 8)
-	n.synced = slices.Clone(n.data)
+	if bit/8 < len(n.synced) {
+		n.synced[bit/8] ^= 1 << (bit % 8)
+	}
 	return true
 }
 

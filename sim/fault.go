@@ -150,8 +150,10 @@ func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
 		f.X *= 0.3
 	case FaultMisroute, FaultGarbage:
 		f.X *= 0.1
-	case FaultSlowDisk, FaultSlowApply:
+	case FaultSlowDisk:
 		f.X = 1 + 60*f.X*f.X
+	case FaultSlowApply:
+		f.X = 1 + 300*f.X*f.X
 	case FaultHungDisk:
 		f.For *= 2
 	case FaultSaveError, FaultReadError, FaultCompactError:

@@ -45,7 +45,7 @@ func (r *replica) ask(j *server.FetchJob) {
 		return
 	}
 	request, ok := j.Want()
-	if h.disk.image != nil {
+	if h.store.dead() {
 		h.crash(h.downFor)
 		return
 	}
@@ -64,7 +64,7 @@ func (r *replica) ask(j *server.FetchJob) {
 		answered = true
 		done := j.Take(request, chunk, err)
 		switch {
-		case h.disk.image != nil:
+		case h.store.dead():
 			h.crash(h.downFor)
 		case h.burn():
 		case done:
@@ -111,7 +111,7 @@ func (h *host) readChunk(request transport.ChunkRequest) (transport.Chunk, error
 	if request.Offset < 0 || request.Offset >= meta.Size || request.BytesMax <= 0 {
 		return transport.Chunk{}, errors.New("no such part")
 	}
-	file, err := h.files.Open(meta, request.Offset)
+	file, err := h.store.files.Open(meta, request.Offset)
 	if err != nil {
 		return transport.Chunk{}, err
 	}

@@ -3,7 +3,6 @@ package sim
 import (
 	"io"
 	"maps"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -34,6 +33,11 @@ func (f *file) Read(p []byte) (int, error) {
 func (f *file) ReadAt(p []byte, at int64) (int, error) {
 	if f.d.image != nil {
 		return 0, errPower
+	}
+	if f.d.reads > 0 {
+		if f.d.reads--; f.d.reads == 0 {
+			return 0, errDisk
+		}
 	}
 	if at >= int64(len(f.n.data)) {
 		return 0, io.EOF
@@ -67,6 +71,12 @@ func (f *file) write(p []byte, at int64) {
 		f.n.data = append(f.n.data, make([]byte, grow)...)
 	}
 	copy(f.n.data[at:], p)
+	end := int(at) + len(p)
+	if f.n.to == f.n.from {
+		f.n.from, f.n.to = len(f.n.synced), len(f.n.synced)
+		f.n.from = min(f.n.from, int(at))
+	}
+	f.n.from, f.n.to = min(f.n.from, int(at)), max(f.n.to, end)
 }
 
 // Preallocate implements vfs.File.
@@ -84,7 +94,12 @@ func (f *file) Sync() error {
 		f.n.durable = maps.Clone(f.n.children)
 		return nil
 	}
-	f.n.synced = slices.Clone(f.n.data)
+	n := f.n
+	if grow := len(n.data) - len(n.synced); grow > 0 {
+		n.synced = append(n.synced, make([]byte, grow)...)
+	}
+	copy(n.synced[n.from:n.to], n.data[n.from:n.to])
+	n.from, n.to = 0, 0
 	return nil
 }
 

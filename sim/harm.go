@@ -1,11 +1,8 @@
 package sim
 
 import (
-	"fmt"
 	"time"
 
-	"github.com/oarlock/oarlock/persistentlog"
-	"github.com/oarlock/oarlock/persistentlog/memlog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 )
@@ -124,23 +121,17 @@ func (h *host) harmDisk(f *Fault) bool {
 		w.after(f.For, func() { h.slowDisk = 0 })
 	case FaultHungDisk:
 		h.hungUntil = max(h.hungUntil, w.now+f.For)
-	case FaultSaveError:
+	case FaultSaveError, FaultCompactError, FaultReadError: // an apply that cannot read stops its replica
 		h.mayFail = errDisk
-		h.log.Fail(memlog.CallSave, f.N, errDisk)
-	case FaultCompactError:
-		h.mayFail = errDisk
-		h.log.Fail(memlog.CallCompact, f.N, errDisk)
-	case FaultReadError:
-		h.mayFail = errDisk // an apply that cannot read stops its replica
-		h.log.Fail(memlog.CallBlocks, f.N, errDisk)
+		h.store.fail(f)
 	case FaultSnapshotError:
 		h.mayFail = errDisk // and so does a restore
-		disk := h.disk
+		disk := h.store.disk
 		disk.fails = f.N
 		w.after(f.For, func() { disk.fails = 0 })
 	case FaultPowerCut:
 		h.downFor = f.For
-		h.disk.fuse, h.disk.cut = f.N, w.disks
+		h.store.disk.fuse, h.store.disk.cut = f.N, w.disks
 	}
 	return true
 }
@@ -163,12 +154,10 @@ func (h *host) mayHarm() bool {
 	return w.plan.Lossy || harmed < (len(w.hosts)-1)/2
 }
 
-var errGone = fmt.Errorf("%w: a bit has decayed", persistentlog.ErrDamaged)
-
 // harmStore destroys part of what a store has promised to keep.
 func (h *host) harmStore(f *Fault) bool {
 	w := h.w
-	if !h.mayHarm() || h.gone != nil || h.formats > 1 {
+	if !h.mayHarm() || h.gone != nil || h.decayed || h.formats > 1 {
 		return false
 	}
 	switch f.Kind {
@@ -182,10 +171,10 @@ func (h *host) harmStore(f *Fault) bool {
 		if !h.up || h.repairing {
 			return false
 		}
-		h.gone = errGone
-		h.log.Fail(memlog.CallBlocks, 1, errGone)
+		h.decayed = true
+		h.store.decay()
 	case FaultFlip:
-		names := h.disk.files()
+		names := h.store.disk.files()
 		if len(names) == 0 {
 			return false
 		}
@@ -194,7 +183,7 @@ func (h *host) harmStore(f *Fault) bool {
 			names = names[:1]
 		}
 		for _, name := range names {
-			h.disk.flip(name, w.disks)
+			h.store.disk.flip(name, w.disks)
 		}
 		h.flipped = true
 		if h.up && chance(w.disks, 0.7) {

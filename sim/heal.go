@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/oarlock/oarlock/client"
-	"github.com/oarlock/oarlock/persistentlog/memlog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 )
@@ -53,9 +52,9 @@ func (w *world) heal() {
 func (h *host) heal() {
 	h.slowDisk, h.slowApply, h.fuse, h.hungUntil = 0, 0, 0, 0
 	h.setRate(1)
-	h.disk.fails, h.disk.fuse = 0, 0
-	for _, call := range [...]memlog.Call{memlog.CallSave, memlog.CallCompact, memlog.CallBlocks} {
-		h.log.Fail(call, 0, nil)
+	h.store.mend()
+	if h.decayed && h.gone == nil {
+		h.gone = errDecayed // it would be found some time
 	}
 	if h.up && (h.repairing || h.gone != nil) {
 		h.crash(time.Hour)

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/oarlock/oarlock/persistentlog"
-	"github.com/oarlock/oarlock/persistentlog/memlog"
-	"github.com/oarlock/oarlock/persistentlog/vfsdir"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 )
@@ -20,9 +18,7 @@ type host struct {
 	identity persistentlog.Identity
 	formats  int // how often its store was formatted
 
-	log   *memlog.Log
-	disk  *disk
-	files *persistentlog.Files
+	store *store
 
 	up          bool
 	life        int // counts starts
@@ -32,7 +28,8 @@ type host struct {
 	downFor     time.Duration
 	repairing   bool // it has failed and waits for its restart
 
-	gone    error // its store is damaged for good
+	gone    error // its store was found damaged, which is for good
+	decayed bool  // a bit of its log was flipped, and may be found
 	flipped bool  // a bit of a snapshot was flipped: it may need the leader's
 	budget  bool  // it counts among those whose store was harmed
 	mayFail error // faults of its disk that were planned, and that may fence it
@@ -61,7 +58,7 @@ func (h *host) format() {
 	h.identity = persistentlog.Identity{
 		Cluster: raft.ClusterID{0xc1}, Server: h.id, Store: raft.StoreID{byte(h.id), byte(h.formats)},
 	}
-	h.log, h.disk = memlog.New(h.identity), newDisk()
+	h.store = h.w.format(h.identity)
 	h.w.oracle.formatted(h)
 }
 
@@ -119,24 +116,31 @@ func (h *host) start() {
 	h.writer = writer{h: h}
 	h.replicas = nil
 	w.note("server %d starts, run %d", h.id, h.life)
-	if err := h.open(); err != nil {
+	if !w.calm && chance(w.disks, 0.06) {
+		h.store.disk.fuse, h.store.disk.cut, h.downFor = 1+w.disks.IntN(25), w.disks, time.Second
+	}
+	err := h.open()
+	switch {
+	case h.store.dead():
+		w.saw(sawCrashInStart)
+		h.crash(upTo(w.disks, time.Second))
+	case isDamage(err) && h.decayed:
+		w.saw(sawStoreDamaged)
+		h.gone = err
+		h.crash(0)
+	case err != nil:
 		w.fail(checkStart, "server %d does not start: %v", h.id, firstLine(err))
 	}
 }
 
 func (h *host) open() error {
 	p := h.w.plan
-	dir, err := vfsdir.New(h.disk, "snapshots")
+	err := h.store.open()
 	if err != nil {
 		return err
 	}
-	h.files, err = persistentlog.OpenFiles("", persistentlog.FilesOptions{FS: dir, PieceBytes: 512, SyncBytes: 2048})
-	if err != nil {
-		return err
-	}
-	h.log.HoldSyncs()
 	h.shared, err = server.NewShared(server.Options{
-		Log: h.log, Snapshots: h.files, Transport: noTransport{}, Seed: p.Seed<<8 ^ uint64(h.id)<<4 ^ uint64(h.life)<<20,
+		Log: h.store.log(), Snapshots: h.store.files, Transport: noTransport{}, Seed: p.Seed<<8 ^ uint64(h.id)<<4 ^ uint64(h.life)<<20,
 		CommandBytesMax: p.CommandBytesMax, BlockBytesMax: p.BlockBytesMax, FrameBytesMax: p.frameBytesMax(),
 		InflightBytesMax: p.InflightBytesMax, InflightMessagesMax: p.InflightMessagesMax, TailBytesMax: p.TailBytesMax,
 		UncommittedBytesMax: p.UncommittedBytesMax, UnappliedBytesMax: p.UnappliedBytesMax,
@@ -187,8 +191,7 @@ func (h *host) crash(downFor time.Duration) {
 	w.note("server %d crashes", h.id)
 	h.noteCrash()
 	h.up, h.fuse = false, 0
-	h.log = h.log.CrashCopy(w.disks.Uint64())
-	h.disk = h.disk.crash(w.disks)
+	h.store = h.store.crash()
 	for _, c := range h.conns {
 		c.lost()
 	}
@@ -218,10 +221,11 @@ func (h *host) noteCrash() {
 func (h *host) fenced(r *replica, why error, store bool) {
 	w := h.w
 	w.note("server %d group %d has stopped: %s", h.id, r.group, firstLine(why))
-	damaged := errors.Is(why, persistentlog.ErrDamaged)
+	damaged := isDamage(why)
 	switch {
-	case damaged && h.gone != nil:
+	case damaged && h.decayed:
 		w.saw(sawStoreDamaged)
+		h.gone = why
 	case errors.Is(why, errDisk) && h.mayFail != nil, errors.Is(why, errPower):
 		w.saw(sawDiskFailed)
 	case errors.Is(why, errStopped):

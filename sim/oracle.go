@@ -120,7 +120,7 @@ func (o *oracle) formatted(h *host) {
 func (o *oracle) restarted(h *host, group raft.GroupID) {
 	g := o.groups[group-1]
 	m := g.mirrors[h.id-1]
-	st, err := h.log.Load(group)
+	st, err := h.store.log().Load(group)
 	if err != nil {
 		o.w.fail(checkDurable, "server %d group %d: %s", h.id, group, firstLine(err))
 		return
@@ -154,7 +154,7 @@ func (h *host) write(call []queuedSave) error {
 		updates[i] = q.j.Update()
 		q.r.mirror.pending = append(q.r.mirror.pending, updates[i])
 	}
-	return h.log.Save(updates)
+	return h.store.log().Save(updates)
 }
 
 // saved notes that a save is durable.

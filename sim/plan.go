@@ -140,13 +140,17 @@ func (p *Plan) plantCalls(r *rand.Rand) {
 	calls := 250 + r.IntN(250)
 	for len(p.Calls) < calls {
 		at := upTo(r, p.Trouble)
-		burst := 1
+		burst, heavy := 1, false
 		if r.IntN(25) == 0 {
-			burst = 2 + r.IntN(12)
+			burst, heavy = 2+r.IntN(12), r.IntN(3) == 0
 		}
 		client := r.IntN(clients)
 		for range burst {
-			p.Calls = append(p.Calls, p.call(r, at, client, keys))
+			c := p.call(r, at, client, keys)
+			if heavy {
+				c.Size = max(c.Size, r.IntN(p.CommandBytesMax))
+			}
+			p.Calls = append(p.Calls, c)
 			at += upTo(r, 3*time.Millisecond)
 		}
 	}

@@ -161,7 +161,7 @@ func (r *replica) step(j server.Job, next func()) {
 		j.Drop(why)
 	} else {
 		done := j.Step()
-		if h.disk.image != nil { // the power went in the middle of it
+		if h.store.dead() { // the power went in the middle of it
 			h.crash(h.downFor)
 			return
 		}
@@ -247,6 +247,10 @@ func (x *writer) save() {
 		return
 	}
 	err := h.write(x.flying)
+	if h.store.dead() {
+		h.crash(h.downFor)
+		return
+	}
 	if h.burn() {
 		return
 	}
@@ -259,8 +263,7 @@ func (x *writer) saved(err error) {
 		return
 	}
 	if err == nil {
-		h.log.Sync()
-		err = h.log.Save(nil) // which fails if something has fenced the log before it was synced
+		err = h.store.sync()
 	}
 	if err == nil {
 		for _, q := range x.flying {
