@@ -1,6 +1,8 @@
 /* A forked child: every function says so at once, and the parent goes on. */
 #include "harness.h"
 
+#include <spawn.h>
+
 static struct machine machine;
 static oar_config *config;
 static oar_server *server;
@@ -207,6 +209,49 @@ static void under_load(void) {
     OK(oar_config_free(config));
 }
 
+/* In a callback, on a thread of the library. */
+static int forked;
+static void in_callback(struct machine *m, const char *callback) {
+    (void)m;
+    if (strcmp(callback, "apply") == 0 && ADD(forked) == 1) forks();
+}
+
+static void in_apply(void) {
+    machine_init(&machine);
+    server = single(&machine_plain, &machine);
+    machine.hook = in_callback;
+    add(server, 1, 1);
+    add(server, 1, 2);
+    CHECK(GET(forked) == 2);
+    OK(oar_server_free(server));
+}
+
+/* Another program may be started at any time, and may use the library. */
+static void programs(void) {
+    char self[4096] = "", *of_self[] = {self, "--here", "errors.versions", NULL}, *environment[] = {NULL};
+    pid_t pid;
+    int status = 1;
+    CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+    machine_init(&machine);
+    config = cluster(1, false);
+    server = started(config, 1, &machine_full, &machine);
+    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    CHECK(posix_spawn(&pid, self, NULL, NULL, of_self, environment) == 0);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    pid = fork();
+    if (pid == 0) (void)execve(self, of_self, environment), _exit(126);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK(system("true") == 0);
+    forks(); /* with a store on disk */
+    add(server, 1, 1);
+    OK(oar_server_free(server));
+    server = started(config, 1, &machine_full, &machine); /* no child holds the store */
+    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_free(server));
+    OK(oar_config_free(config));
+}
+
 const struct phase fork_phases[] = {
-    {"fork.before-use", before_use}, {"fork.with-everything-open", with_everything_open}, {"fork.under-load", under_load}, {NULL, NULL},
+    {"fork.before-use", before_use}, {"fork.with-everything-open", with_everything_open}, {"fork.under-load", under_load},
+    {"fork.in-apply", in_apply},     {"fork.programs", programs},                         {NULL, NULL},
 };

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The header in every dialect, what the library exports against it, and a program that loads the library by itself.
+# The header in every dialect, what the library exports against it, a program that loads the library by itself, and one that
+# forks before it uses it.
 cd "$(dirname "$0")/../../.." || exit 1
 source=bindings/c/tests/programs/header.c
 lib=$PWD/build/lib
@@ -46,3 +47,7 @@ gcc -std=gnu99 -Wall -Wextra -Werror -Ibindings/c/include bindings/c/tests/progr
 nm -D --undefined-only "$work/loads" | grep -q ' oar_' && fail "loads.c is linked with the library"
 "$work/loads" "$lib/liboarlock.so.1" || fail "a program that loads the library with dlopen fails"
 echo "dlopen: ok"
+
+gcc -std=c99 -Wall -Wextra -Wpedantic -Werror -Ibindings/c/include bindings/c/tests/programs/forks.c -L"$lib" -loarlock "-Wl,-rpath,$lib" -o "$work/forks" || exit 1
+"$work/forks" || fail "a program that forks first ends with $?"
+echo "fork: ok"

@@ -1,6 +1,8 @@
 /* Many servers, one after the other: nothing is left of them. */
 #include "harness.h"
 
+#include <dirent.h>
+
 static struct machine machine;
 
 static long resident(void) { /* bytes */
@@ -9,6 +11,16 @@ static long resident(void) { /* bytes */
     CHECK(f != NULL && fscanf(f, "%ld %ld", &size, &pages) == 2);
     (void)fclose(f);
     return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* How many threads or open files the process has, by a folder of /proc. */
+static int entries_of(const char *folder) {
+    int count = 0;
+    DIR *dir = opendir(folder);
+    CHECK(dir != NULL);
+    while (readdir(dir) != NULL) count++;
+    (void)closedir(dir);
+    return count;
 }
 
 static void one_life(oar_config *config, bool everything) {
@@ -51,12 +63,16 @@ static void servers(int count, int every) {
     machine_init(&machine);
     oar_config *config = cluster(1, true);
     oar_counts base = counts();
+    int files = 0, threads = 0;
     for (int i = 1; i <= count; i++) {
         one_life(config, i % every == 0);
+        if (i == every) files = entries_of("/proc/self/fd"), threads = entries_of("/proc/self/task");
         if (i % 100 == 0) at_base(base);
         if (i == count / 5) early = resident();
     }
     long late = resident();
+    EVENTUALLY(entries_of("/proc/self/fd") <= files);
+    CHECK(entries_of("/proc/self/task") < threads + 16); /* Go keeps threads for later use, a few */
     /* The Go runtime keeps a heap of about its size; what grows with each server would be some 100 KiB for each. */
     if (late > early + (24 << 20)) fail_at(__FILE__, __LINE__, "%ld KiB after %d servers, %ld KiB after %d", early >> 10, count / 5, late >> 10, count);
     CHECK(machine.destroyed == count && machine.released == machine.prepared);
