@@ -40,6 +40,7 @@ AREA(pull);
 AREA(closing);
 AREA(fork);
 AREA(events);
+AREA(damage);
 AREA(leaks);
 
 /* ---- Checks ---- */
