@@ -62,7 +62,7 @@ func (s *story) take(id ConnID) {
 			}
 			continue
 		}
-		request, _, err := wire.ParseClientRequest(raw)
+		request, _, err := wire.ParseClientRequest(r.Keep(raw))
 		require.NoError(s.t, err)
 		s.sent[id] = append(s.sent[id], request)
 	}

@@ -60,7 +60,7 @@ func (f *fakeCluster) serve(conn net.Conn, name string) {
 			if err != nil || raw == nil {
 				break
 			}
-			request, _, err := wire.ParseClientRequest(raw)
+			request, _, err := wire.ParseClientRequest(r.Keep(raw))
 			if err != nil {
 				panic(err)
 			}

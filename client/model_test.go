@@ -245,7 +245,7 @@ func (m *model) write(id ConnID) {
 			}
 			continue
 		}
-		request, _, err := wire.ParseClientRequest(message)
+		request, _, err := wire.ParseClientRequest(r.Keep(message))
 		if err != nil {
 			panic(err)
 		}

@@ -42,6 +42,7 @@ type Inputs struct {
 	bytes       int64        // of proposals, queries and blocks
 
 	mayWait  bool // proposals may be left for a later turn, if the replica has a use for that
+	mayLeave bool // those that are too much for one turn may be left for the next
 	proposed int  // how many proposals the turn has taken care of
 	asked    bool // the turn has taken care of the queries
 }
@@ -122,8 +123,19 @@ func newInbox(own, all *bounds) *inbox {
 	return b
 }
 
-// admit accounts for bytes at the door, or refuses them with the bound that is full. The caller holds mu.
+// admit accounts for bytes at the door, or refuses them. The caller holds mu.
 func (b *inbox) admit(bytes int64, proposal bool) error {
+	if err := b.door(bytes, proposal); err != nil {
+		return err
+	}
+	b.own.inbox.add(bytes)
+	b.all.inbox.add(bytes)
+	b.in.bytes += bytes
+	return nil
+}
+
+// door says why bytes more find no room, after counting it at the bound that is full. The caller holds mu.
+func (b *inbox) door(bytes int64, proposal bool) error {
 	if b.closed != nil {
 		return b.closed
 	}
@@ -141,15 +153,22 @@ func (b *inbox) admit(bytes int64, proposal bool) error {
 			return ErrBusy
 		}
 	}
-	b.own.inbox.add(bytes)
-	b.all.inbox.add(bytes)
-	b.in.bytes += bytes
 	return nil
+}
+
+// proposalSize is what a proposal counts as.
+func proposalSize(command int) int64 { return int64(command) + entryOverhead }
+
+// refuses says why a command of so many bytes would be refused now.
+func (b *inbox) refuses(command int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.door(proposalSize(command), true)
 }
 
 // propose takes a proposal; wake says whether a turn should follow for its sake.
 func (b *inbox) propose(p Proposal, done Completion) (wake bool, err error) {
-	bytes := int64(len(p.Command)) + entryOverhead
+	bytes := proposalSize(len(p.Command))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.admit(bytes, true); err != nil {
@@ -176,9 +195,8 @@ func (b *inbox) hold(holds bool, in *Inputs) (wake bool) {
 		b.in.bytes += bytes
 		b.held += bytes
 		b.in.proposals = slices.Insert(b.in.proposals, 0, rest...)
-		in.proposed = len(in.proposals)
 	}
-	in.bytes = 0
+	in.Reset() // what no longer counts must not be held on to until the next turn
 	b.own.inbox.add(-done)
 	b.all.inbox.add(-done)
 	if b.waiting > 0 {
@@ -300,7 +318,7 @@ func (b *inbox) drain() *Inputs {
 	in := b.in
 	b.spare.Reset()
 	b.in, b.spare = b.spare, in
-	in.mayWait = b.held < holdBytesMax
+	in.mayWait, in.mayLeave = b.held < holdBytesMax, true
 	b.held, b.reserve = 0, 0
 	return in
 }

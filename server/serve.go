@@ -33,6 +33,13 @@ func (d clientDoor) hello() wire.ClientHello {
 	}
 }
 
+func (d clientDoor) refuses(group raft.GroupID, bytes int) error {
+	if g := d.group(group); g != nil {
+		return g.inbox.refuses(bytes)
+	}
+	return nil // Submit has the words for it
+}
+
 func (d clientDoor) submitBarrier(group raft.GroupID, done Completion) { d.SubmitBarrier(group, done) }
 
 func (d clientDoor) limits(id raft.GroupID) raft.GroupLimits {

@@ -46,21 +46,34 @@ func (c *clientCall) answer(result []byte, err error) {
 	k.outstanding--
 	k.bytes -= c.bytes
 	if !k.dead && !c.silent {
-		k.out = c.append(k.out, result, err)
+		k.expect(len(result))
+		c.lay(&k.out, result, err)
 	}
 	if k.waiting > 0 {
 		k.changed.Broadcast()
 	}
 }
 
-// append lays the response. The caller holds k.mu.
-func (c *clientCall) append(out, result []byte, err error) []byte {
-	if err == nil && len(out)+len(result) > clientUnreadFactor*c.k.c.options.UnreadBytesMax {
+// lay lays the response. The caller holds k.mu.
+func (c *clientCall) lay(o *outbox, result []byte, err error) {
+	if unread := c.k.unread(); err == nil && unread > 0 && unread+len(result) > c.k.c.options.UnreadBytesMax {
 		err = fmt.Errorf("%w: answers are not read fast enough, and this one was withheld", ErrBusy)
 		if c.method == wire.MethodPropose {
 			err = unknown(err) // it was applied; asked again in its session, it will be answered
 		}
 	}
+	if err != nil {
+		result = nil
+	}
+	if len(result) >= outboxResultMin && (c.method == wire.MethodPropose || c.method == wire.MethodQuery) {
+		o.grown(wire.AppendClientBytesHead(o.room(clientRequestOverhead), c.id, len(result)))
+		o.refer(result)
+		return
+	}
+	o.grown(c.append(o.room(len(result)+clientRequestOverhead), result, err))
+}
+
+func (c *clientCall) append(out, result []byte, err error) []byte {
 	if err != nil {
 		return wire.AppendClientError(out, c.id, err)
 	}
@@ -92,6 +105,13 @@ func (k *clientConn) request(raw []byte) error {
 		return nil
 	}
 	b := k.c.backend
+	if r.Method == wire.MethodPropose && len(r.Body) > clientCopyMin {
+		if err := b.refuses(r.Group, len(r.Body)); err != nil {
+			k.respond(&r, func(out []byte) []byte { return wire.AppendClientError(out, r.ID, err) })
+			return nil
+		}
+	}
+	r.Body = k.requests.Keep(r.Body)
 	switch r.Method {
 	case wire.MethodPropose:
 		b.Submit(Proposal{Group: r.Group, Kind: raft.KindCommand, Session: r.Session, Sequence: r.Sequence, Floor: r.Floor, Command: r.Body}, k.newCall(&r))
@@ -178,7 +198,7 @@ func (k *clientConn) say(lay func(out []byte) []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.dead {
-		k.out = lay(k.out)
+		k.out.lay(lay)
 	}
 	k.poke()
 }

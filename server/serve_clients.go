@@ -16,6 +16,8 @@ import (
 
 // clientBackend is what serving clients needs of a server.
 type clientBackend interface {
+	// refuses says why a command of so many bytes would be refused now. Another answer may come of Submit.
+	refuses(group raft.GroupID, bytes int) error
 	Submit(p Proposal, done Completion)
 	SubmitQuery(group raft.GroupID, query []byte, done Completion)
 	SubmitLocal(group raft.GroupID, query []byte, done Completion)

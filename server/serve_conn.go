@@ -15,8 +15,7 @@ const (
 	// clientPieceBytes is what a client must send, or take, within a timeout to count as alive.
 	clientPieceBytes      = 64 << 10
 	clientWriteBytesMax   = 256 << 10
-	clientSpareBytesMax   = 1 << 20
-	clientUnreadFactor    = 8
+	clientCopyMin         = 16 << 10 // a longer command is copied out of the read buffer; not before it is known to have room
 	clientLingerBytesMax  = 4 << 20
 	clientRequestOverhead = 128 // what stands around a command in a request, generously
 
@@ -32,16 +31,20 @@ type clientConn struct {
 	wake chan struct{} // one slot: there may be something to write, or an end
 
 	mu          sync.Mutex
-	changed     *sync.Cond // outstanding, out, dead or ending changed, and waiting > 0
+	changed     *sync.Cond // outstanding, unread, dead or ending changed, and waiting > 0
 	waiting     int
-	out         []byte
+	out         outbox
+	writing     int // bytes taken from out and not written yet
 	outstanding int
 	bytes       int  // of outstanding requests
+	expected    int  // bytes that an answer takes, going by the latest ones
 	ending      bool // write what is left, then end
 	stopped     bool // the server closes
 	dead        bool // nothing more is written
 
-	told bool // the reader's: the last thing in out says why the connection ends
+	// The reader's.
+	requests *wire.ClientReader
+	told     bool // the last thing in out says why the connection ends
 }
 
 func newClientConn(c *clients, conn net.Conn) *clientConn {
@@ -83,6 +86,7 @@ func (k *clientConn) serve() error {
 func (k *clientConn) read() error {
 	o := k.c.options
 	r := wire.NewClientReader(k.conn, k.c.backend.hello().RequestBytesMax, true)
+	k.requests = r
 	requests, begun, pieces := 0, -1, 0
 	for {
 		raw, err := r.Buffered()
@@ -148,11 +152,12 @@ func (k *clientConn) refuseRest(r *wire.ClientReader, why error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.told = true
-	if id, ok := wire.ClientRequestID(r.Rest()); ok && errors.Is(why, wire.ErrTooLarge) {
-		k.out = wire.AppendClientError(k.out, id, why)
-	} else {
-		k.out = wire.AppendClientNotice(k.out, why)
-	}
+	k.out.lay(func(out []byte) []byte {
+		if id, ok := wire.ClientRequestID(r.Rest()); ok && errors.Is(why, wire.ErrTooLarge) {
+			return wire.AppendClientError(out, id, why)
+		}
+		return wire.AppendClientNotice(out, why)
+	})
 	return why
 }
 
@@ -162,11 +167,28 @@ func (k *clientConn) admit() bool {
 	o := &k.c.options
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for !k.dead && !k.stopped &&
-		(k.outstanding >= o.OutstandingMax || k.bytes >= o.OutstandingBytesMax || len(k.out) >= o.UnreadBytesMax) {
+	for !k.dead && !k.stopped && (k.outstanding >= o.OutstandingMax || k.bytes >= o.OutstandingBytesMax || k.behind()) {
 		k.wait()
 	}
 	return !k.dead && !k.stopped
+}
+
+// behind reports whether the answers that the client has not taken, with those to come of requests under way, are half of
+// what they may be. The other half is room for answers that are larger than was to be expected.
+func (k *clientConn) behind() bool {
+	n := k.unread() + k.outstanding*k.expected
+	return n > 0 && n >= k.c.options.UnreadBytesMax/2
+}
+
+func (k *clientConn) unread() int { return k.out.bytes + k.writing }
+
+// expect learns from the size of a result: at once where it is larger than the latest ones, slowly where it is smaller.
+func (k *clientConn) expect(size int) {
+	if d := size - k.expected; d > 0 {
+		k.expected += (d + 1) / 2
+	} else {
+		k.expected += d / 8
+	}
 }
 
 func (k *clientConn) wait() {
@@ -201,19 +223,17 @@ func (k *clientConn) write() {
 			k.kill()
 		}
 	}()
-	var spare []byte
+	var taken outbox
 	for range k.wake {
 		k.mu.Lock()
-		out, ending, dead := k.out, k.ending, k.dead
-		k.out = spare[:0]
-		if k.waiting > 0 {
-			k.changed.Broadcast()
-		}
+		taken, k.out = k.out, taken
+		k.writing = taken.bytes
+		ending, dead := k.ending, k.dead
 		k.mu.Unlock()
 		if dead {
 			return
 		}
-		if err := k.send(out); err != nil {
+		if err := k.send(&taken); err != nil {
 			if isTimeout(err) {
 				k.c.warn("client dropped", k.conn, fmt.Errorf("it does not read its answers: %w", err))
 			}
@@ -223,14 +243,15 @@ func (k *clientConn) write() {
 		if ending {
 			return
 		}
-		if spare = out; cap(spare) > clientSpareBytesMax {
-			spare = nil
-		}
+		taken.reset()
 	}
 }
 
-func (k *clientConn) send(out []byte) error {
-	for len(out) > 0 {
+func (k *clientConn) send(o *outbox) error {
+	o.seal()
+	var some [][]byte
+	for pieces := o.pieces; len(pieces) > 0; {
+		some, pieces = cut(some[:0], pieces, clientWriteBytesMax)
 		timeout := k.c.options.WriteTimeout
 		if k.c.isClosed() {
 			timeout = min(timeout, clientLastWords)
@@ -238,13 +259,32 @@ func (k *clientConn) send(out []byte) error {
 		if err := k.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 			return err
 		}
-		n, err := k.conn.Write(out[:min(len(out), clientWriteBytesMax)])
+		n, err := writePieces(k.conn, some)
 		if err != nil {
 			return err
 		}
-		out = out[n:]
+		k.wrote(n)
 	}
 	return nil
+}
+
+func writePieces(conn net.Conn, pieces [][]byte) (int, error) {
+	if len(pieces) == 1 {
+		return conn.Write(pieces[0])
+	}
+	vec := net.Buffers(pieces)
+	n, err := vec.WriteTo(conn)
+	return int(n), err
+}
+
+// wrote gives the room of bytes back that the client's side has taken.
+func (k *clientConn) wrote(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.writing -= n
+	if k.waiting > 0 {
+		k.changed.Broadcast()
+	}
 }
 
 // linger lets the client read why the connection ends. Closed with requests unread, TCP would throw the answer away.
@@ -265,7 +305,7 @@ func (k *clientConn) linger() {
 func (k *clientConn) kill() {
 	k.mu.Lock()
 	first := !k.dead
-	k.dead, k.out = true, nil
+	k.dead, k.out = true, outbox{}
 	k.changed.Broadcast()
 	k.mu.Unlock()
 	if first {

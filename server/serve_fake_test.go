@@ -24,6 +24,9 @@ type fakeDoor struct {
 	applied  []string
 	result   []byte // of every command and query; nil: what was sent
 	commands int    // the longest command that is taken
+
+	full      bool // refuses at the door
+	submitted int
 }
 
 type heldCall struct {
@@ -33,8 +36,16 @@ type heldCall struct {
 
 func newFakeDoor() *fakeDoor { return &fakeDoor{leader: true, commands: 1 << 16} }
 
+func (f *fakeDoor) refuses(raft.GroupID, int) error {
+	if f.full {
+		return ErrBusy
+	}
+	return nil
+}
+
 func (f *fakeDoor) Submit(p Proposal, done Completion) {
 	f.mu.Lock()
+	f.submitted++
 	if f.hold {
 		f.held = append(f.held, heldCall{p, done})
 		f.mu.Unlock()
@@ -169,7 +180,7 @@ func (v *visitor) next() ([]byte, error) {
 	for {
 		raw, err := v.r.Buffered()
 		if raw != nil || err != nil {
-			return raw, err
+			return v.r.Keep(raw), err
 		}
 		if err := v.r.Fill(); err != nil {
 			return nil, err

@@ -13,9 +13,9 @@ type ClientOptions struct {
 	// 16 MiB. A connection that has so many is not read until some are answered.
 	OutstandingMax      int
 	OutstandingBytesMax int
-	// UnreadBytesMax bounds, for one connection, the answers that the client has not read yet: 8 MiB. A connection that
-	// has so many is not read either. Requests that are under way may bring more; at eight times the bound their results
-	// are withheld.
+	// UnreadBytesMax bounds, for one connection, the answers that the client has not taken yet: 16 MiB. A connection that
+	// has half of it, counting what its requests under way are likely to bring, is not read either; a result that would
+	// pass the bound is withheld, unless it is the only one.
 	UnreadBytesMax int
 	// RequestTimeout is how long the first request of a connection may take to arrive, and every further 64 KiB of one
 	// that has begun: 10 s.
@@ -30,7 +30,7 @@ func (o ClientOptions) withDefaults() ClientOptions {
 	orDefault(&o.ConnectionsMax, 4096)
 	orDefault(&o.OutstandingMax, 2048)
 	orDefault(&o.OutstandingBytesMax, 16<<20)
-	orDefault(&o.UnreadBytesMax, 8<<20)
+	orDefault(&o.UnreadBytesMax, 16<<20)
 	orDefault(&o.RequestTimeout, 10*time.Second)
 	orDefault(&o.IdleTimeout, 10*time.Minute)
 	orDefault(&o.WriteTimeout, 10*time.Second)

@@ -198,7 +198,7 @@ func TestClientThatDoesNotReadIsNotReadAndThenDropped(t *testing.T) {
 // Results that nobody reads are withheld at a bound, and what is said of them is true: a proposal was applied, so its
 // outcome is for the client unknown, and never refused.
 func TestResultsThatPileUpAreWithheldAsUnknown(t *testing.T) {
-	served(t, ClientOptions{UnreadBytesMax: 1000}, func(t *testing.T, f *fakeDoor, c *clients) {
+	served(t, ClientOptions{UnreadBytesMax: 8000}, func(t *testing.T, f *fakeDoor, c *clients) {
 		f.hold = true
 		v := visit(t, c)
 		var all []wire.ClientRequest
@@ -414,13 +414,14 @@ func TestHotPathAllocatesForWhatArrivedAndNotForEachRequest(t *testing.T) {
 	f := newFakeDoor()
 	f.result = []byte("one")
 	k := newClientConn(newClients(sinkDoor{f}, ClientOptions{}, nil), nil)
+	k.requests = wire.NewClientReader(nil, 1<<20, true)
 	request := propose(1, "set x 1")
 	raw := wire.AppendClientRequest(nil, &request)
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
 		if err := k.request(raw); err != nil {
 			t.Fatal(err)
 		}
-		k.out = k.out[:0]
+		k.out.reset()
 	}), 0.1)
 }
 

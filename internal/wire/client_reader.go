@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 )
@@ -11,6 +12,10 @@ const (
 	// clientChunkMin and clientChunkMax bound the pieces in which a reader's buffer is allocated.
 	clientChunkMin = 4 << 10
 	clientChunkMax = 64 << 10
+	// clientShareMax is the largest part of a message that shares its buffer with others when it is kept.
+	clientShareMax = clientChunkMax / 4
+	// clientReuseMax is the largest buffer that is used again. A longer message gets one of its own.
+	clientReuseMax = 2 * clientChunkMax
 	// clientRoomMin is the smallest rest of a buffer that is worth another read.
 	clientRoomMin = 512
 	// clientEmptyReadsMax ends a connection whose Read returns nothing and no error over and over.
@@ -21,6 +26,7 @@ const (
 // that comes byte by byte costs no more than one that comes at once.
 type rpcScan struct {
 	pos   int
+	known int // where the value ends that was looked at last
 	depth int
 	left  [rpcDepthMax]uint64 // values still to come in each open container
 }
@@ -43,7 +49,7 @@ func (s *rpcScan) advance(b []byte, bytesMax int) (done bool, err error) {
 		if t.size > uint64(bytesMax-s.pos) || t.children > uint64(bytesMax-s.pos) {
 			return false, fmt.Errorf("%w: a message may have %d bytes", ErrTooLarge, bytesMax)
 		}
-		if t.size > uint64(len(b)-s.pos) {
+		if s.known = s.pos + int(t.size); s.known > len(b) {
 			return false, nil
 		}
 		s.pos += int(t.size)
@@ -66,12 +72,21 @@ func (s *rpcScan) advance(b []byte, bytesMax int) (done bool, err error) {
 	return true, nil
 }
 
+// least returns how long the message is at least: every value that is still to come has one byte.
+func (s *rpcScan) least() int {
+	n := uint64(s.known)
+	for _, left := range s.left[:s.depth] {
+		n += left - 1
+	}
+	return int(n)
+}
+
 // ClientReader cuts a connection's bytes into messages of the client protocol. It allocates for what has arrived and
 // never for what a length claims. It belongs to one goroutine.
 //
 //	for {
 //		raw, err := r.Buffered()      // until there is none
-//		...
+//		...                           // r.Keep what outlives the next Fill
 //		err = r.Fill()                // blocks
 //	}
 type ClientReader struct {
@@ -81,18 +96,20 @@ type ClientReader struct {
 	end      int
 	bytesMax int
 	keep     bool
+	shared   bool // parts of messages that are kept refer to buf: it is not written to again
+	whole    bool // the last message is all of buf, which was made for it
 	chunk    int
 	scan     rpcScan
 	err      error
 }
 
-// NewClientReader returns a reader of messages of up to bytesMax bytes. With keep, the messages that Buffered returns
-// stay as they are for ever, and whoever parses them may keep what refers to them; without, they are good until the next Fill.
+// NewClientReader returns a reader of messages of up to bytesMax bytes. keep says that most messages will be kept: a long
+// one then gets a buffer of its own, and no large buffer stays with an idle connection.
 func NewClientReader(r io.Reader, bytesMax int, keep bool) *ClientReader {
 	return &ClientReader{r: r, bytesMax: bytesMax, keep: keep, chunk: clientChunkMin}
 }
 
-// Buffered returns the next message if all of it has been read, and nil otherwise. An error matches ErrMalformed or
+// Buffered returns the next message if all of it has been read, and nil otherwise. It is good until the next Fill. An error matches ErrMalformed or
 // ErrTooLarge and is final: where the next message would begin is not known.
 func (r *ClientReader) Buffered() ([]byte, error) {
 	if r.err != nil {
@@ -107,7 +124,18 @@ func (r *ClientReader) Buffered() ([]byte, error) {
 	raw := r.buf[r.start : r.start+n : r.start+n]
 	r.start += n
 	r.scan = rpcScan{}
+	r.whole = n == len(r.buf) && n > clientReuseMax
 	return raw, nil
+}
+
+// Keep returns a part of the message that Buffered returned last, as it will be for ever. Small parts share a buffer of
+// 64 KiB with others; a large one is copied and keeps nothing beside itself in memory.
+func (r *ClientReader) Keep(part []byte) []byte {
+	if len(part) > clientShareMax && !r.whole {
+		return bytes.Clone(part)
+	}
+	r.shared = true
+	return part
 }
 
 // Partial returns how many bytes of an unfinished message are held.
@@ -138,19 +166,27 @@ func (r *ClientReader) Fill() error {
 
 func (r *ClientReader) makeRoom() {
 	unread := r.end - r.start
-	if !r.keep && r.start > 0 && (unread == 0 || len(r.buf)-r.end < clientRoomMin && unread <= len(r.buf)/2) {
+	if r.keep && unread == 0 && len(r.buf) > clientReuseMax {
+		r.buf, r.start, r.end, r.shared = nil, 0, 0, false
+	}
+	if !r.shared && r.start > 0 && (unread == 0 || len(r.buf)-r.end < clientRoomMin && unread <= len(r.buf)/2) {
 		copy(r.buf, r.buf[r.start:r.end])
 		r.start, r.end = 0, unread
 	}
-	if len(r.buf)-r.end >= clientRoomMin {
+	least := r.scan.least()
+	if room := len(r.buf) - r.end; room >= clientRoomMin || room > 0 && len(r.buf) == r.start+least {
 		return
 	}
 	// A buffer that filled up was too small for the traffic: the next is twice as large, up to a bound, and always has
-	// as much room again as it holds already.
+	// as much room again as it holds already. The last one for a long message that is kept has room for nothing else.
 	if r.buf != nil {
 		r.chunk = min(2*r.chunk, clientChunkMax)
 	}
-	buf := make([]byte, max(r.chunk, 2*unread))
+	size := 2 * unread
+	if r.keep && least > max(unread, clientReuseMax) {
+		size = min(size, least)
+	}
+	buf := make([]byte, max(r.chunk, size))
 	copy(buf, r.buf[r.start:r.end])
-	r.buf, r.start, r.end = buf, 0, unread
+	r.buf, r.start, r.end, r.shared = buf, 0, unread, false
 }

@@ -28,6 +28,11 @@ func AppendClientBytes(buf []byte, id uint32, result []byte) []byte {
 	return rpcAppendBytes(appendResponseHead(buf, id), result)
 }
 
+// AppendClientBytesHead appends what AppendClientBytes puts in front of a result of size bytes, which is to follow.
+func AppendClientBytesHead(buf []byte, id uint32, size int) []byte {
+	return raft.AppendEntryHeader(appendResponseHead(buf, id), size)
+}
+
 // AppendClientTrue appends a response that says no more than done: barrier, ping, session_close, session_keep.
 func AppendClientTrue(buf []byte, id uint32) []byte {
 	return appendBool(appendResponseHead(buf, id), true)
