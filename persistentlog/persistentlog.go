@@ -117,9 +117,9 @@ type State struct {
 	Chain uint64
 }
 
-// SaveBytesMax is about how many bytes of blocks a server puts in one Save, groups in turn, so that one group delays
-// another by one call at most.
-const SaveBytesMax = 16 << 20
+// SaveBytesMax is how many bytes of blocks a server puts in one Save, groups in turn, so that one group delays another by one
+// call at most, and a log may lay a call out in memory. Only a single block that is larger makes a call larger.
+const SaveBytesMax = 4 << 20
 
 // The errors that callers tell apart. Implementations wrap them with the name of the thing and the way out.
 var (

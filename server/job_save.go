@@ -27,10 +27,36 @@ func newSaveJob(log persistentlog.PersistentLog, group raft.GroupID, s *raft.Sav
 	return j
 }
 
+// part takes off the update what goes into one call of Save, and reports whether that was the last of it. A follower that
+// was given much at once keeps it as if less had been sent: hard state, birth and an installed snapshot, on which the blocks
+// stand, with the first of them; the commit index and a snapshot that was taken, which may point at any, with the last.
+// Nothing waits for a part.
+func (j *SaveJob) part() (u persistentlog.Update, bytes int, last bool) {
+	u, bytes = j.update, j.bytes
+	if bytes <= persistentlog.SaveBytesMax {
+		return u, bytes, true
+	}
+	n := 0
+	for bytes = 0; n == 0 || bytes+u.Blocks[n].Size() <= persistentlog.SaveBytesMax; n++ {
+		bytes += u.Blocks[n].Size()
+		if n+1 == len(u.Blocks) {
+			return u, bytes, true
+		}
+	}
+	rest := persistentlog.Update{Group: u.Group, Blocks: u.Blocks[n:], Commit: u.Commit}
+	u.Blocks, u.Commit = u.Blocks[:n:n], 0
+	if !u.Installed {
+		rest.Snapshot, u.Snapshot = u.Snapshot, nil
+	}
+	j.update = rest
+	j.bytes -= bytes
+	return u, bytes, false
+}
+
 // Lane implements Job.
 func (j *SaveJob) Lane() Lane { return LaneSave }
 
-// Update is the change to be saved.
+// Update is the change to be saved, as far as it has not been.
 func (j *SaveJob) Update() persistentlog.Update { return j.update }
 
 // Bytes is the size of the change's blocks.

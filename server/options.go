@@ -38,7 +38,7 @@ type Options struct {
 	Seed uint64
 
 	CommandBytesMax int // of a command, and of a query: 2 MiB
-	BlockBytesMax   int // of a block of entries with its header: 4 MiB
+	BlockBytesMax   int // of a block of entries with its header: 4 MiB; larger than 256 KiB only with one command
 	FrameBytesMax   int // of a frame that the transport carries; must hold a block: 8 MiB
 
 	InflightBytesMax    int // sent to a follower and not answered: 16 MiB

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -61,16 +62,26 @@ func commandOf(p *proposal) wire.Command {
 	return wire.Command{Session: p.Session, Sequence: p.Sequence, Floor: p.Floor, Command: p.Command}
 }
 
-// propose groups what arrived into blocks: as many commands as fit into one.
+// A block is closed at blockBytesTarget, although one command alone may make it larger: the log, which lays blocks whole
+// into tables and moves them about, takes memory in proportion to the largest. And a turn ends with the block that passes
+// turnBytesMax, so that its save is one call, and on its way to disk and followers while the rest is still being laid.
+const (
+	blockBytesTarget = 256 << 10
+	turnBytesMax     = persistentlog.SaveBytesMax - blockBytesTarget
+)
+
+// propose groups what arrived into blocks: as many commands as go into one. What is too much for a turn is left for the
+// next.
 func (r *Replica) propose(now time.Duration, in *Inputs) {
-	for in.proposed < len(in.proposals) {
+	blockBytesMax := min(r.shared.options.BlockBytesMax, blockBytesTarget)
+	for turn := 0; in.proposed < len(in.proposals) && (turn < turnBytesMax || !in.mayLeave); {
 		ps := in.proposals[in.proposed:]
 		n, bytes := 1, raft.BlockHeaderSize
 		if ps[0].Kind == raft.KindCommand {
 			n = 0
 			for ; n < len(ps) && ps[n].Kind == raft.KindCommand; n++ {
 				size := entrySize(commandOf(&ps[n]).Size())
-				if n > 0 && bytes+size > r.shared.options.BlockBytesMax {
+				if n > 0 && bytes+size > blockBytesMax {
 					break
 				}
 				bytes += size
@@ -87,6 +98,7 @@ func (r *Replica) propose(now time.Duration, in *Inputs) {
 			}
 		} else {
 			r.build(first, ps[:n], bytes)
+			turn += bytes
 		}
 	}
 }

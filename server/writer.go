@@ -96,7 +96,8 @@ func (w *writer) save() (err error) {
 	return err
 }
 
-// gather waits for saves and takes one of each group in turn, up to the size of one call. It returns false at the end.
+// gather waits for saves and takes one of each group in turn, up to the size of one call; of one that is larger, a part. It
+// returns false at the end.
 func (w *writer) gather() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,14 +111,18 @@ func (w *writer) gather() bool {
 	for ; taken < len(w.turns); taken++ {
 		g := w.turns[taken]
 		j := g.saves[0]
-		if len(w.jobs) > 0 && bytes+j.bytes > persistentlog.SaveBytesMax {
+		if len(w.updates) > 0 && bytes+j.bytes > persistentlog.SaveBytesMax {
 			break
 		}
-		bytes += j.bytes
-		w.jobs = append(w.jobs, savedJob{g, j})
-		w.updates = append(w.updates, j.update)
-		g.saves[0] = nil
-		if g.saves = g.saves[1:]; len(g.saves) > 0 {
+		update, size, last := j.part()
+		bytes += size
+		w.updates = append(w.updates, update)
+		if last {
+			w.jobs = append(w.jobs, savedJob{g, j})
+			g.saves[0] = nil
+			g.saves = g.saves[1:]
+		}
+		if len(g.saves) > 0 {
 			w.turns = append(w.turns, g) // its turn comes again, after the others
 		}
 	}

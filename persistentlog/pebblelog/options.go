@@ -99,7 +99,7 @@ func (o Options) pebbleOptions(fs vfs.FS, f *fence) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatNewest,
 		CacheSize:                   int64(o.CacheBytes),
 		MemTableSize:                uint64(o.MemtableBytes),
-		MemTableStopWritesThreshold: 3,
+		MemTableStopWritesThreshold: 2,
 		MaxOpenFiles:                o.OpenFilesMax,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       48,
