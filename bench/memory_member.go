@@ -91,6 +91,7 @@ func runMember(args []string) error {
 	if err != nil {
 		return err
 	}
+	config.OwnProcess() // as oarlock node does
 	machine := &slowMachine{Machine: kv.New()}
 	s, err := c.OpenServer(raft.ServerID(id), machine, nil)
 	if err != nil {
