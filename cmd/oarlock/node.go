@@ -27,7 +27,8 @@ func newNode() *cobra.Command {
 		Use:   "node CONFIG INDEX",
 		Short: "Run one member of a cluster as this process",
 		Long: "Runs the member of CONFIG whose id is INDEX, with the key-value store as its state machine, until SIGINT or\n" +
-			"SIGTERM. Exit status 3 means that its store or its state machine failed and it stopped itself.",
+			"SIGTERM. The members of an application of your own are run by its program, not by this one.\n\n" +
+			"Exit status 3 means that its store or its state machine failed and it stopped itself.",
 		Args: args("CONFIG", "INDEX"),
 		RunE: func(c *cobra.Command, a []string) error {
 			conf, err := loadConfig(a[0])
