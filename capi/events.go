@@ -186,15 +186,19 @@ func roleNumber(r raft.Role) C.uint32_t {
 	return C.OAR_ROLE_FOLLOWER
 }
 
-//export oargo_events_free
-func oargo_events_free(h C.uintptr_t) {
+// oargo_events_end ends a subscription: whoever waits for an event comes out, and may still come in until oargo_events_free.
+//
+//export oargo_events_end
+func oargo_events_end(h C.uintptr_t) {
 	b := cgo.Handle(h).Value().(*eventsBox)
 	b.server.eventsMu.Lock()
 	delete(b.server.events, b)
 	b.server.eventsMu.Unlock()
 	close(b.freed)
-	cgo.Handle(h).Delete()
 }
+
+//export oargo_events_free
+func oargo_events_free(h C.uintptr_t) { cgo.Handle(h).Delete() }
 
 // handler is where a server's log goes: to the callback and to subscribers, each by its levels.
 func (s *serverBox) handler() slog.Handler {

@@ -220,6 +220,7 @@ oar_status oar_events_open(oar_server *server, const oar_events_options *options
         oar_handle_leave(server);
     }
     if (status == OAR_OK && (*events = oar_handle_new(OAR_EVENTS, e)) == NULL) {
+        oargo_events_end(e->go);
         oargo_events_free(e->go);
         status = OAR_ERR_NO_MEMORY;
     }
@@ -258,8 +259,9 @@ oar_status oar_events_free(oar_events *events) {
     if (events == NULL) return OAR_OK;
     struct oar_events_object *e = oar_handle_end_begin(events, OAR_EVENTS);
     if (e == NULL) return OAR_ERR_HANDLE;
-    oargo_events_free(e->go); /* whoever is inside oar_events_next comes out */
+    oargo_events_end(e->go); /* whoever is inside oar_events_next comes out */
     oar_handle_end_finish(events);
+    oargo_events_free(e->go);
     texts_free(e);
     oar_release(e, sizeof *e);
     return OAR_OK;
