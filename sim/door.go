@@ -97,6 +97,7 @@ func (c *conn) arrived(piece []byte) {
 			c.w.fail(checkAnswered, "a client sends what is no request: %v", err)
 			return
 		}
+		r.Body = c.reader.Keep(r.Body)
 		c.request(&r)
 		if !c.open {
 			return
