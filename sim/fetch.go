@@ -81,15 +81,16 @@ func (r *replica) ask(j *server.FetchJob) {
 		h.after(w.net.delay(), func() { take(transport.Chunk{}, transport.ErrUnreachable) })
 		return
 	}
-	w.after(w.net.delay(), func() { w.serveChunk(h, from, request, take) })
+	life := h.life
+	w.after(w.net.delay(), func() {
+		w.serveChunk(h.id, from, request, func(chunk transport.Chunk, err error) {
+			w.after(w.net.delay(), func() { h.do(life, func() { take(chunk, err) }) })
+		})
+	})
 }
 
 // serveChunk answers a request at the peer.
-func (w *world) serveChunk(to *host, from raft.ServerID, request transport.ChunkRequest, take func(transport.Chunk, error)) {
-	life := to.life
-	answer := func(chunk transport.Chunk, err error) {
-		w.after(w.net.delay(), func() { to.do(life, func() { take(chunk, err) }) })
-	}
+func (w *world) serveChunk(to, from raft.ServerID, request transport.ChunkRequest, answer func(transport.Chunk, error)) {
 	peer := w.host(from)
 	if !peer.up {
 		answer(transport.Chunk{}, transport.ErrUnreachable)
@@ -100,7 +101,7 @@ func (w *world) serveChunk(to *host, from raft.ServerID, request transport.Chunk
 		if err != nil {
 			err = fmt.Errorf("%w: %w", transport.ErrChunkRefused, err)
 		}
-		if !w.net.lost(from, to.id) {
+		if !w.net.lost(from, to) {
 			answer(chunk, err)
 		}
 	})

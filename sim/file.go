@@ -58,6 +58,9 @@ func (f *file) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File. A write that fails may have reached the file in part.
 func (f *file) WriteAt(p []byte, at int64) (int, error) {
+	if f.d.fuse == 1 && f.d.image == nil {
+		f.write(p[:f.d.cut.IntN(len(p)+1)], at) // the power goes in the middle of it
+	}
 	if err := f.d.change(); err != nil {
 		f.write(p[:len(p)/2], at)
 		return 0, err

@@ -173,6 +173,9 @@ func (h *host) harmStore(f *Fault) bool {
 		}
 		h.decayed = true
 		h.store.decay()
+		if chance(w.disks, 0.6) {
+			h.crash(f.For)
+		}
 	case FaultFlip:
 		names := h.store.disk.files()
 		if len(names) == 0 {
