@@ -1,5 +1,5 @@
 // Package persistentlog promises durability: it defines what oarlock asks of the place where logs live. Implementations
-// are memlog (memory, for tests and toys), pebblelog (the default) and whatever you write; the package logtest holds the
+// are memlog (memory, for tests and toys), pebblelog (the default), seglog (segments) and whatever you write; the package logtest holds the
 // conformance suite that each of them passes and yours should.
 //
 // One PersistentLog serves all groups of one server, so that their syncs are shared. Snapshots are kept beside it as
@@ -125,6 +125,9 @@ const SaveBytesMax = 4 << 20
 var (
 	// ErrDamaged: something that a completed Save promised is missing or does not pass its checks.
 	ErrDamaged = errors.New("persistentlog: damaged")
+	// ErrTailLost: the log ends before saves that were acknowledged, as a witness outside of it says. It matches
+	// ErrDamaged too. A server on such a log would vote and acknowledge as if it had never promised more.
+	ErrTailLost = fmt.Errorf("%w: acknowledged saves are missing at the log's end", ErrDamaged)
 	// ErrCompacted: the index is below the first entry that is still in the log.
 	ErrCompacted = errors.New("persistentlog: compacted")
 	// ErrUnavailable: the index is past the end of the log.

@@ -24,7 +24,7 @@ var plan = []room{
 	{path: "internal/wire", floor: 2, may: []string{"raft"}},
 	{path: "persistentlog/logtest", floor: 3, may: []string{"raft", "persistentlog", "internal/wire"}, never: []string{"testing"}},
 	{path: "persistentlog", floor: 3, may: []string{"raft", "internal/wire"}},
-	{path: "persistentlog/...", floor: 3, may: []string{"raft", "internal/wire", "persistentlog"}},
+	{path: "persistentlog/...", floor: 3, may: []string{"raft", "internal/wire", "persistentlog", "persistentlog/internal/..."}},
 	{path: "transport/transporttest", floor: 3, may: []string{"raft", "transport"}, never: []string{"testing"}},
 	{path: "transport", floor: 3, may: []string{"raft"}},
 	{path: "transport/tcp", floor: 3, may: []string{"raft", "transport", "internal/wire"}},

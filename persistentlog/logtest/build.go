@@ -69,9 +69,12 @@ func (b *Builder) Update() persistentlog.Update {
 }
 
 func (b *Builder) add(term raft.Term, kind raft.Kind, bodies ...[]byte) *Builder {
-	time := int64(b.Next)*1000 + int64(term)
+	time := timeAt(b.Next, term)
 	block := Block(b.Group, b.Next, term, kind, time, b.Chain, bodies...)
 	b.Blocks = append(b.Blocks, block)
 	b.Next, b.Chain = block.Next(), block.ChainAfter()
 	return b
 }
+
+// timeAt is the cluster time of an entry or a snapshot: never negative, however high the index.
+func timeAt(index raft.Index, term raft.Term) int64 { return int64(index%(1<<40))*1000 + int64(term) }

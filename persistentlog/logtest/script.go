@@ -132,9 +132,9 @@ func (s *script) taken(id raft.GroupID, index raft.Index) *raft.SnapshotMeta {
 
 func snapshotMeta(id raft.GroupID, index raft.Index, term raft.Term) raft.SnapshotMeta {
 	return raft.SnapshotMeta{
-		Group: id, Index: index, Term: term, Time: int64(index)*1000 + int64(term), Chain: uint64(index)<<32 | uint64(term)<<8 | 1,
+		Group: id, Index: index, Term: term, Time: timeAt(index, term), Chain: uint64(index)<<32 | uint64(term)<<8 | 1,
 		Membership: membership(3), MembershipIndex: 1, Limits: raft.GroupLimits{SessionsMax: 7, SessionExpiryNanos: 3600e9},
-		Size: int64(index) * 100, Checksum: uint32(index) * 31,
+		Size: int64(index%(1<<40)) * 100, Checksum: uint32(index) * 31,
 	}
 }
 

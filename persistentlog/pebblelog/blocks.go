@@ -1,11 +1,6 @@
 package pebblelog
 
-import (
-	"fmt"
-
-	"github.com/oarlock/oarlock/persistentlog"
-	"github.com/oarlock/oarlock/raft"
-)
+import "github.com/oarlock/oarlock/raft"
 
 // Blocks reads entries. It checks each record's checksum, its place, its term against the trail, and the chain hash from
 // block to block. It may return what a Save under way has written and not yet synced.
@@ -23,13 +18,8 @@ func (l *Log) Blocks(id raft.GroupID, from, to raft.Index, maxBytes int) (blocks
 		return nil, err
 	}
 	first := max(record.first, l.compactedTo(id), 1)
-	switch {
-	case from < first:
-		return nil, fmt.Errorf("%w: group %d begins at %d, asked for %d", persistentlog.ErrCompacted, id, first, from)
-	case from >= record.next:
-		return nil, fmt.Errorf("%w: group %d ends before %d, asked for %d", persistentlog.ErrUnavailable, id, record.next, from)
-	case from >= to:
-		return nil, fmt.Errorf("pebblelog: group %d: no entries from %d up to %d", id, from, to)
+	if err := storeKind.CheckRange(id, first, max(record.next, 1), from, to); err != nil {
+		return nil, err
 	}
 	to = min(to, record.next)
 	trail, err := r.runs(from, to)

@@ -3,7 +3,6 @@ package pebblelog
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Close writes what Compact noted, or an empty save, so that the last save with data is followed by a record and damage to it
@@ -18,22 +17,13 @@ func (l *Log) Close() error {
 }
 
 func (l *Log) release() error {
-	done := make(chan error, 1)
-	go func() { done <- l.shut() }()
-	timer := time.NewTimer(l.options.CloseTimeout)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("pebblelog: close %s: not done after %s: %s", l.dir, l.options.CloseTimeout, l.fence.stuck())
-	}
+	return l.fence.WithTimeout(l.dir, l.options.CloseTimeout, l.shut)
 }
 
 func (l *Log) shut() error {
 	l.writer.Lock()
 	defer l.writer.Unlock()
-	whole := l.fence.check() == nil
+	whole := l.fence.Check() == nil
 	if l.ready && whole {
 		// An error is the fence's, which is asked below.
 		_ = l.write(l.number.Load()+1, nil)
@@ -44,14 +34,15 @@ func (l *Log) shut() error {
 		close(l.fence.closing)
 	}
 	l.fs.spare.close()
-	errs := []error{l.closePebble(), l.lock.Close()}
+	errs := []error{l.closePebble()}
+	if l.witness != nil {
+		errs = append(errs, l.witness.Close(whole))
+	}
+	errs = append(errs, l.lock.Close())
 	if whole {
-		errs = append(errs, l.fence.check())
+		errs = append(errs, l.fence.Check())
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("pebblelog: close %s: %w", l.dir, err)
-	}
-	return nil
+	return l.fence.Closed(l.dir, errors.Join(errs...))
 }
 
 func (l *Log) closePebble() (err error) {
@@ -67,7 +58,7 @@ func (l *Log) closePebble() (err error) {
 		err = l.batch.Close()
 	}
 	closed := l.db.Close()
-	if !l.fence.down.Load() {
+	if !l.fence.Down() {
 		err = errors.Join(err, closed)
 	}
 	return err

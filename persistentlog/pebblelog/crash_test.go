@@ -267,10 +267,10 @@ func lifeWithFailure(t *testing.T, mem *vfs.MemFS, at int) int {
 		for i := 0; i < 60 && err == nil; i++ {
 			err = h.step(l)
 		}
-		if err == nil && l.fence.check() == nil {
+		if err == nil && l.fence.Check() == nil {
 			err = l.db.Flush()
 		}
-		if failed := l.fence.check(); failed != nil {
+		if failed := l.fence.Check(); failed != nil {
 			require.ErrorIs(t, failed, persistentlog.ErrFenced)
 			require.ErrorIs(t, failed, errDisk)
 			require.ErrorIs(t, l.Save([]persistentlog.Update{{Group: 9, Hard: &raft.HardState{Term: 1}}}), persistentlog.ErrFenced)

@@ -73,22 +73,22 @@ func TestDamageInTheWriteAheadLogIsNeverTakenForItsEnd(t *testing.T) {
 		name    string
 		edit    func([]byte) []byte
 		damaged bool
-		next    raft.Index // where it is not
+		lost    bool       // the witness says so, and nothing else does
+		next    raft.Index // where it is neither
 	}{
-		{"untouched", func(b []byte) []byte { return b }, false, saves + 1},
-		{"a bit in the first save", flip(at(0) - 100), true, 0},
-		{"a bit in the length of a chunk in the middle", flip(at(30) + 4), true, 0},
-		{"a bit in the last save but one", flip(at(saves-2) - 100), true, 0},
-		{"a sector of zeros in the middle", zero(at(20)&^511, at(20)&^511+512), true, 0},
-		{"zeros from the middle up to the last save", zero(at(30), at(saves-2)), true, 0},
-		{"32 KiB of zeros at the start", zero(0, 32<<10), true, 0},
-		// A record that nothing follows may be one that was never synced. What is lost with it only a witness outside the
-		// log can tell.
-		{"a bit in the last save", flip(at(saves-1) - 100), false, saves},
-		{"the last save torn off in the middle", func(b []byte) []byte { return b[:at(saves-1)-450] }, false, saves},
-		{"zeros behind the last save", func(b []byte) []byte { return append(b, make([]byte, 200<<10)...) }, false, saves + 1},
-		{"garbage behind the last save", func(b []byte) []byte { return append(b, "torn write of a save"...) }, false, saves + 1},
-		{"cut after an older save", func(b []byte) []byte { return b[:at(29)] }, false, 31},
+		{"untouched", func(b []byte) []byte { return b }, false, false, saves + 1},
+		{"a bit in the first save", flip(at(0) - 100), true, false, 0},
+		{"a bit in the length of a chunk in the middle", flip(at(30) + 4), true, false, 0},
+		{"a bit in the last save but one", flip(at(saves-2) - 100), true, false, 0},
+		{"a sector of zeros in the middle", zero(at(20)&^511, at(20)&^511+512), true, false, 0},
+		{"zeros from the middle up to the last save", zero(at(30), at(saves-2)), true, false, 0},
+		{"32 KiB of zeros at the start", zero(0, 32<<10), true, false, 0},
+		// A record that nothing follows may be one that was never synced. Only the witness tells that it had been.
+		{"a bit in the last save", flip(at(saves-1) - 100), false, true, 0},
+		{"the last save torn off in the middle", func(b []byte) []byte { return b[:at(saves-1)-450] }, false, true, 0},
+		{"zeros behind the last save", func(b []byte) []byte { return append(b, make([]byte, 200<<10)...) }, false, false, saves + 1},
+		{"garbage behind the last save", func(b []byte) []byte { return append(b, "torn write of a save"...) }, false, false, saves + 1},
+		{"cut after an older save", func(b []byte) []byte { return b[:at(29)] }, false, true, 0},
 	}
 	for i, c := range cases {
 		copied := filepath.Join(t.TempDir(), "copy")
@@ -97,6 +97,12 @@ func TestDamageInTheWriteAheadLogIsNeverTakenForItsEnd(t *testing.T) {
 		edited := c.edit(append([]byte(nil), original...))
 		require.NoError(t, os.WriteFile(filepath.Join(copied, pebbleName, filepath.Base(wal)), edited, 0o600))
 		next, err := loadedNext(copied)
+		if c.lost {
+			require.ErrorIs(t, err, persistentlog.ErrTailLost, "case %d: %s", i, c.name)
+			require.ErrorIs(t, err, persistentlog.ErrDamaged, "case %d: %s", i, c.name)
+			require.ErrorContains(t, err, "save 63 was acknowledged", c.name)
+			continue
+		}
 		if !c.damaged {
 			require.NoError(t, err, "case %d: %s", i, c.name)
 			require.Equal(t, c.next, next, "case %d: %s", i, c.name)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 )
 
 // walCategory is how Pebble marks the files of its write-ahead log when it creates them.
@@ -36,16 +38,16 @@ func (f *fenceFS) Unwrap() vfs.FS { return f.FS }
 
 // change runs one change of a directory. The only error that it returns is that a file that is to go is not there.
 func (f *fenceFS) change(op, path string, do func() error) error {
-	if f.fence.down.Load() {
+	if f.fence.Down() {
 		return nil
 	}
-	o := f.fence.begin(op, path)
+	o := f.fence.Begin(op, path)
 	err := do()
-	f.fence.end(o)
+	f.fence.End(o)
 	if err == nil || op == opRemove && errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f.fence.fail(op, path, err)
+	f.fence.Fail(op, path, err)
 	return nil
 }
 
@@ -67,7 +69,7 @@ func (f *fenceFS) open(op, path string, category vfs.DiskWriteCategory, do func(
 // Open slows down whoever looks, again and again, for a file that the fence kept from being written.
 func (f *fenceFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	file, err := f.FS.Open(name, opts...)
-	if err != nil && f.fence.down.Load() {
+	if err != nil && f.fence.Down() {
 		f.fence.pause()
 	}
 	return file, err
@@ -79,7 +81,7 @@ func (f *fenceFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 func (f *fenceFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	return f.open("create", name, category, func() (vfs.File, error) {
 		if strings.HasPrefix(f.PathBase(name), "marker.") {
-			if err := syncDir(f.FS, f.PathDir(name)); err != nil {
+			if err := storedir.SyncDir(f.FS, f.PathDir(name)); err != nil {
 				return nil, err
 			}
 		}
@@ -151,14 +153,14 @@ type fenceFile struct {
 // change runs one change of the file.
 func (f *fenceFile) change(op string, do func() error) {
 	fence := f.fs.fence
-	if fence.down.Load() {
+	if fence.Down() {
 		return
 	}
-	o := fence.begin(op, f.path)
+	o := fence.Begin(op, f.path)
 	err := do()
-	fence.end(o)
+	fence.End(o)
 	if err != nil {
-		fence.fail(op, f.path, err)
+		fence.Fail(op, f.path, err)
 	}
 }
 
@@ -205,8 +207,8 @@ func (f *fenceFile) SyncTo(length int64) (full bool, err error) {
 
 // Close always closes the file beneath, whatever the fence says, so that nothing is left open.
 func (f *fenceFile) Close() error {
-	if err := f.File.Close(); err != nil && !f.fs.fence.down.Load() {
-		f.fs.fence.fail("close", f.path, err)
+	if err := f.File.Close(); err != nil && !f.fs.fence.Down() {
+		f.fs.fence.Fail("close", f.path, err)
 	}
 	return nil
 }

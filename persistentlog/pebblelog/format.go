@@ -1,14 +1,22 @@
 package pebblelog
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 )
+
+// FormatVersion is the version of what stands in a store. A store of a newer one is refused.
+const FormatVersion = 1
+
+const pebbleName = "pebble"
+
+// storeKind is what tells this log's directories from those of other logs.
+var storeKind = storedir.Kind{Name: "pebblelog", Title: "oarlock store", Version: FormatVersion}
 
 // Format makes a store of the directory, which must not exist or be empty, and gives it its identity, once and for ever. A store id
 // of zero stands for a random one. It is the only way to get a store: Open never makes one, so a disk that was not
@@ -21,25 +29,20 @@ func Format(dir string, identity persistentlog.Identity, options Options) (err e
 		return err
 	}
 	options = options.withDefaults()
-	if identity.Store.IsZero() {
-		if _, err := rand.Read(identity.Store[:]); err != nil {
-			return fmt.Errorf("pebblelog: store id: %w", err)
-		}
-	}
-	if err := checkIdentity(identity); err != nil {
+	if identity, err = storeKind.NewIdentity(identity); err != nil {
 		return err
 	}
 	options.WALPrepareBytes = 0
 	fence := newFence(options.Logger)
 	f := newFenceFS(options.FS, fence)
 	defer close(fence.closing)
-	if err := claim(f, dir); err != nil {
+	if err := storeKind.Claim(f, dir, pebbleName, storedir.WitnessName); err != nil {
 		return err
 	}
-	if err := fence.check(); err != nil {
+	if err := fence.Check(); err != nil {
 		return fmt.Errorf("pebblelog: format %s: %w", dir, err)
 	}
-	lock, err := lockDir(f, dir, options.FS)
+	lock, err := storeKind.Lock(options.FS, dir)
 	if err != nil {
 		return err
 	}
@@ -47,58 +50,16 @@ func Format(dir string, identity persistentlog.Identity, options Options) (err e
 	if err := fill(f, dir, identity, options); err != nil {
 		return fmt.Errorf("pebblelog: format %s: %w", dir, err)
 	}
-	if err := fence.check(); err != nil {
+	if err := fence.Check(); err != nil {
 		return fmt.Errorf("pebblelog: format %s: %w", dir, err)
 	}
 	return nil
-}
-
-// claim makes the directory if need be, and refuses one that holds a store or anything that is not Format's own.
-func claim(f *fenceFS, dir string) error {
-	names, err := f.List(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := f.MkdirAll(dir, dirMode); err != nil {
-			return fmt.Errorf("pebblelog: format %s: %w", dir, err)
-		}
-		return syncParents(f, dir)
-	}
-	if err != nil {
-		return fmt.Errorf("pebblelog: format %s: %w", dir, err)
-	}
-	foreign, unfinished := "", false
-	for _, name := range names {
-		switch name {
-		case identityName:
-			return fmt.Errorf("%w: %s (open it, or name another directory)", persistentlog.ErrFormatted, dir)
-		case identityUnfinished:
-			unfinished = true
-		case lockName:
-		default:
-			foreign = name
-		}
-	}
-	if foreign != "" && (foreign != pebbleName || !unfinished) {
-		return fmt.Errorf("pebblelog: format %s: not empty, it holds %s (name an empty directory)", dir, foreign)
-	}
-	return nil
-}
-
-// syncParents makes the new directory's entry durable, and those of the directories above that MkdirAll may have made.
-func syncParents(f *fenceFS, dir string) error {
-	for parent := f.PathDir(dir); ; parent = f.PathDir(parent) {
-		if err := syncDir(f, parent); err != nil {
-			return fmt.Errorf("pebblelog: format %s: %w", dir, err)
-		}
-		if up := f.PathDir(parent); up == parent || up == "." && parent == "." {
-			return nil
-		}
-	}
 }
 
 // fill writes the store. The name identity appears last: a directory without it is not a store.
 func fill(f *fenceFS, dir string, identity persistentlog.Identity, options Options) error {
-	text := encodeIdentity(identity)
-	if err := writeFile(f, dir, identityUnfinished, text); err != nil {
+	text := storeKind.EncodeIdentity(identity)
+	if err := storedir.WriteFile(f, dir, storedir.IdentityUnfinished, text); err != nil {
 		return err
 	}
 	path := f.PathJoin(dir, pebbleName)
@@ -120,11 +81,11 @@ func fill(f *fenceFS, dir string, identity persistentlog.Identity, options Optio
 	if err := errors.Join(writeStoreRecord(db, text), db.Close()); err != nil {
 		return err
 	}
-	// After a failure none of what follows reaches the disk; Format asks the fence at the end.
-	if err := f.Rename(f.PathJoin(dir, identityUnfinished), f.PathJoin(dir, identityName)); err != nil {
+	if err := storedir.CreateWitness(f, dir, identity.Store, 1, 0); err != nil {
 		return err
 	}
-	return syncDir(f, dir)
+	// After a failure none of what follows reaches the disk; Format asks the fence at the end.
+	return storedir.Finish(f, dir)
 }
 
 // writeStoreRecord puts the identity into the database too, so that the two cannot be exchanged against another store's.

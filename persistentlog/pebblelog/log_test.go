@@ -137,7 +137,7 @@ func TestCloseReturnsWhenTheDiskHangsAndNamesTheCall(t *testing.T) {
 	h.hang.Store(true)
 	saved := make(chan error)
 	go func() { saved <- l.Save([]persistentlog.Update{newWriter(1).update(1, 1)}) }()
-	for len(strings.Split(l.fence.stuck(), "sync")) < 2 {
+	for len(strings.Split(l.fence.Stuck(), "sync")) < 2 {
 		runtime.Gosched()
 	}
 	err = l.Close()
@@ -269,5 +269,5 @@ func TestRecordsStayAsTheyWereLaidOut(t *testing.T) {
 	blockHex := hex.EncodeToString(block.Bytes())
 	require.Equal(t, strings.ReplaceAll(strings.TrimSpace(goldenRecords), "BLOCK", blockHex), strings.Join(got, "\n"),
 		"a change of the format needs a new FormatVersion")
-	require.Equal(t, fmt.Sprintf("%x", encodeIdentity(testIdentity)), strings.Fields(got[0])[1][:2*len(encodeIdentity(testIdentity))])
+	require.Equal(t, fmt.Sprintf("%x", storeKind.EncodeIdentity(testIdentity)), strings.Fields(got[0])[1][:2*len(storeKind.EncodeIdentity(testIdentity))])
 }

@@ -10,10 +10,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -26,6 +27,7 @@ type Log struct {
 	fs       *fenceFS
 	db       *pebble.DB
 	lock     io.Closer
+	witness  *storedir.Witness // writer's
 
 	number     atomic.Uint64 // of the newest durable save
 	saves      atomic.Uint64
@@ -64,20 +66,15 @@ func Open(dir string, options Options) (_ *Log, err error) {
 		dir: dir, options: options, fence: fence, fs: newFenceFS(options.FS, fence),
 		groups: make(map[raft.GroupID]*group), compacted: make(map[raft.GroupID]compaction),
 	}
-	formatted, err := exists(l.fs, l.fs.PathJoin(dir, identityName))
-	if err != nil {
-		return nil, fmt.Errorf("pebblelog: open %s: %w", dir, err)
-	}
-	if !formatted {
-		return nil, fmt.Errorf("%w: %s (a new cluster's server begins with init, one that is added to a cluster with join; "+
-			"if the store was there before, see that its disk is mounted)", persistentlog.ErrNotFormatted, dir)
+	if err := storeKind.CheckFormatted(l.fs, dir); err != nil {
+		return nil, err
 	}
 	if private {
-		if err := checkModes(dir, options.Logger); err != nil {
+		if err := storeKind.CheckModes(dir, options.Logger); err != nil {
 			return nil, err
 		}
 	}
-	if l.lock, err = lockDir(l.fs, dir, options.FS); err != nil {
+	if l.lock, err = storeKind.Lock(options.FS, dir); err != nil {
 		return nil, err
 	}
 	if err := l.open(); err != nil {
@@ -91,13 +88,11 @@ func Open(dir string, options Options) (_ *Log, err error) {
 
 // open does what needs the lock. What it has opened is released by its caller if it fails.
 func (l *Log) open() error {
-	text, err := readSmallFile(l.fs, l.fs.PathJoin(l.dir, identityName))
-	if err == nil {
-		l.identity, err = decodeIdentity(text)
-	}
+	identity, text, err := storeKind.ReadIdentity(l.fs, l.dir)
 	if err != nil {
-		return fmt.Errorf("pebblelog: %s: %w", l.fs.PathJoin(l.dir, identityName), err)
+		return err
 	}
+	l.identity = identity
 	path := l.fs.PathJoin(l.dir, pebbleName)
 	if err := checkTail(l.fs, path); err != nil {
 		return err
@@ -108,11 +103,14 @@ func (l *Log) open() error {
 	if l.db, err = openPebble(path, l.options.pebbleOptions(l.fs, l.fence)); err != nil {
 		return err
 	}
-	if err := l.fence.check(); err != nil {
+	if err := l.fence.Check(); err != nil {
 		return err
 	}
 	l.batch = l.db.NewBatch(pebble.WithInitialSizeBytes(64<<10), pebble.WithMaxRetainedSizeBytes(8<<20))
 	if err := l.checkStore(text); err != nil {
+		return err
+	}
+	if err := l.openWitness(); err != nil {
 		return err
 	}
 	return l.writeOpened()
@@ -147,6 +145,21 @@ func (l *Log) writeOpened() error {
 	return l.write(l.number.Load()+2, nil)
 }
 
+// openWitness compares the database with the witness. A store that was formatted before there were witnesses gets one.
+func (l *Log) openWitness() (err error) {
+	l.witness, err = storedir.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := storedir.CreateWitness(l.fs, l.dir, l.identity.Store, l.number.Load(), 0); err != nil {
+			return err
+		}
+		l.witness, err = storedir.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now)
+	}
+	if err != nil {
+		return fmt.Errorf("pebblelog: open %s: %w", l.dir, err)
+	}
+	return l.witness.Check(l.dir, l.number.Load())
+}
+
 // read returns a small record that must be there, without its checksum.
 func (l *Log) read(k key) (record []byte, err error) {
 	value, closer, err := l.db.Get(k[:])
@@ -173,28 +186,6 @@ func (l *Log) Identity() (persistentlog.Identity, error) { return l.identity, ni
 // two saves of a store.
 func (l *Log) SaveNumber() uint64 { return l.number.Load() }
 
-// lockedHere is how Pebble says that the lock is taken already in this process.
-const lockedHere = "lock held by current process"
-
-// lockDir takes the lock of the directory.
-func lockDir(f *fenceFS, dir string, inner vfs.FS) (io.Closer, error) {
-	path := f.PathJoin(dir, lockName)
-	lock, err := inner.Lock(path)
-	switch {
-	case err == nil:
-		return lock, nil
-	case !isLocked(err):
-		return nil, fmt.Errorf("pebblelog: %s cannot be written: %w", dir, err)
-	}
-	holder := "another process"
-	if strings.Contains(err.Error(), lockedHere) {
-		holder = "this process"
-	} else if pid := lockHolder(path); pid != 0 {
-		holder = fmt.Sprintf("process %d", pid)
-	}
-	return nil, fmt.Errorf("%w: %s has %s open: a directory serves one process, stop it first (%w)", persistentlog.ErrInUse, holder, dir, err)
-}
-
 // openPebble opens the database. Damage makes Pebble panic in places; that is an error here.
 func openPebble(path string, options *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
@@ -214,13 +205,10 @@ func openPebble(path string, options *pebble.Options) (db *pebble.DB, err error)
 
 func wayOut(err error) string {
 	if errors.Is(mapPebbleError(err), persistentlog.ErrDamaged) {
-		return damagedWayOut
+		return storedir.DamagedWayOut
 	}
 	return ""
 }
-
-// damagedWayOut ends every message about damage.
-const damagedWayOut = " (keep the directory for inspection, format a new store in another one, and replace this server in its groups by it)"
 
 // mapPebbleError marks what Pebble calls corruption, and what it says of files that are missing or make no sense, as
 // ErrDamaged. What the operating system refused stays what it is: no permission, no space and an I/O error may pass.
@@ -240,14 +228,7 @@ func mapPebbleError(err error) error {
 
 // damaged makes an ErrDamaged that names the group and the index, where there are any, the directory, and the way out.
 func (l *Log) damaged(g raft.GroupID, index raft.Index, format string, args ...any) error {
-	where := l.dir
-	if g != 0 {
-		where = fmt.Sprintf("group %d in %s", g, l.dir)
-		if index != 0 {
-			where = fmt.Sprintf("group %d index %d in %s", g, index, l.dir)
-		}
-	}
-	return fmt.Errorf("%w: %s: %w%s", persistentlog.ErrDamaged, where, fmt.Errorf(format, args...), damagedWayOut)
+	return storedir.Damaged(l.dir, g, index, format, args...)
 }
 
 // readError is an error of Pebble met while reading.

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -165,7 +166,7 @@ func TestADirectoryThatCannotBeWrittenIsSaidToBeSo(t *testing.T) {
 // editIdentity replaces the identity file; seal says whether its checksum is made to match.
 func editIdentity(t *testing.T, f vfs.FS, edit func(string) string, sealed bool) {
 	t.Helper()
-	require.NoError(t, editFile(f, testDir, identityName, func(b []byte) []byte {
+	require.NoError(t, editFile(f, testDir, storedir.IdentityName, func(b []byte) []byte {
 		text := edit(string(b))
 		if sealed {
 			text = text[:strings.LastIndex(text, "crc32c ")]
@@ -248,14 +249,14 @@ func TestIdentityFileStaysAsItWasLaidOut(t *testing.T) {
 	want := "oarlock store\nversion 1\ncluster c1000000-0000-0000-0000-000000000001\nserver 7\n" +
 		"store 57000000-0000-0000-0000-000000000002\n"
 	want += "crc32c " + crcHex(want) + "\n"
-	require.Equal(t, want, string(encodeIdentity(testIdentity)))
-	id, err := decodeIdentity([]byte(want))
+	require.Equal(t, want, string(storeKind.EncodeIdentity(testIdentity)))
+	id, err := storeKind.DecodeIdentity([]byte(want))
 	require.NoError(t, err)
 	require.Equal(t, testIdentity, id)
 	for i := range want {
 		b := []byte(want)
 		b[i] ^= 4
-		_, err := decodeIdentity(b)
+		_, err := storeKind.DecodeIdentity(b)
 		require.Error(t, err, "byte %d", i)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 )
 
 // Options tune a store. The zero value means the defaults.
@@ -58,7 +60,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.WALPrepareBytes = max(o.WALPrepareBytes, 0)
 	if o.FS == nil {
-		o.FS = privateFS(vfs.Default)
+		o.FS = storedir.PrivateFS(vfs.Default)
 	}
 	return o
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -41,10 +42,8 @@ func (l *Log) Save(updates []persistentlog.Update) error {
 }
 
 func (l *Log) validate(updates []persistentlog.Update) error {
-	for _, u := range updates {
-		if err := checkReadable(u); err != nil {
-			return fmt.Errorf("%w: group %d: %w", persistentlog.ErrBadUpdate, u.Group, err)
-		}
+	if err := storedir.CheckReadable(updates); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,24 +55,12 @@ func (l *Log) validate(updates []persistentlog.Update) error {
 	})
 }
 
-// checkReadable refuses a birth and a snapshot pointer that Load could not read back, because they hold what cannot be: a
-// negative size, an address without end. Both are rare, so reading them back costs nothing.
-func checkReadable(u persistentlog.Update) (err error) {
-	if u.Birth != nil {
-		_, err = wire.DecodeBirth(wire.AppendBirth(nil, *u.Birth))
-	}
-	if u.Snapshot != nil && err == nil {
-		_, err = wire.DecodeSnapshotMeta(wire.AppendSnapshotMeta(nil, *u.Snapshot))
-	}
-	return err
-}
-
 // usable returns the reason why nothing can be done any more.
 func (l *Log) usable() error {
 	if l.closed.Load() {
 		return fmt.Errorf("%w: %s", persistentlog.ErrClosed, l.dir)
 	}
-	return l.fence.check()
+	return l.fence.Check()
 }
 
 // write makes one batch of the noted compactions and the updates, which have been validated, and syncs it. The caller
@@ -89,12 +76,18 @@ func (l *Log) write(number uint64, updates []persistentlog.Update) error {
 func (l *Log) finish(number uint64, built error) error {
 	if built != nil {
 		// Nothing was written, but the spines are ahead of the database now.
-		l.fence.fail("build a batch for", l.dir, built)
+		l.fence.Fail("build a batch for", l.dir, built)
 	} else if err := commitBatch(l.batch); err != nil {
-		l.fence.fail("commit to", l.dir, err)
+		l.fence.Fail("commit to", l.dir, err)
 	}
 	// Pebble reports success after a failed sync when its logger did not end the process. Only the fence knows.
-	if err := l.fence.check(); err != nil {
+	if err := l.fence.Check(); err != nil {
+		return err
+	}
+	if err := l.witness.Note(number, 0); err != nil {
+		l.fence.Fail("note in", l.witness.Path(), err)
+	}
+	if err := l.fence.Check(); err != nil {
 		return err
 	}
 	l.number.Store(number)

@@ -59,7 +59,7 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 func (s *scheduler) reserve() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.opened || s.stopped || s.fence.down.Load() || s.running >= s.db.GetAllowedWithoutPermission() {
+	if !s.opened || s.stopped || s.fence.Down() || s.running >= s.db.GetAllowedWithoutPermission() {
 		return false
 	}
 	s.running++

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 )
 
 const (
@@ -13,7 +15,6 @@ const (
 	spareName = "wal-spare"
 	// spareUnfinished is one that is still being written.
 	spareUnfinished = "wal-spare.tmp"
-	spareWriteBytes = 1 << 20
 )
 
 // spare keeps one file of zeros, written and synced, ready to become the next file of the write-ahead log. A sync of a
@@ -76,35 +77,10 @@ func (s *spare) run() {
 func (s *spare) make() (err error) {
 	inner := s.fs.FS
 	path := inner.PathJoin(s.dir, spareUnfinished)
-	if s.fs.fence.down.Load() {
-		return s.fs.fence.check()
+	if s.fs.fence.Down() {
+		return s.fs.fence.Check()
 	}
-	file, err := inner.Create(path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, inner.Remove(path))
-		}
-	}()
-	zeros := make([]byte, spareWriteBytes)
-	for left := s.bytes; left > 0; left -= spareWriteBytes {
-		select {
-		case <-s.stop:
-			return errors.Join(errors.New("closed meanwhile"), file.Close())
-		default:
-		}
-		clear(zeros) // Write may change what it is given (vfs.File)
-		if _, err := file.Write(zeros[:min(left, spareWriteBytes)]); err != nil {
-			return errors.Join(err, file.Close())
-		}
-		// Synced in pieces, so that no sync of a Save has to wait behind all of it.
-		if err := file.SyncData(); err != nil {
-			return errors.Join(err, file.Close())
-		}
-	}
-	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+	if err := storedir.WriteZeros(inner, path, s.bytes, s.stop); err != nil {
 		return err
 	}
 	return inner.Rename(path, inner.PathJoin(s.dir, spareName))

@@ -21,7 +21,7 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	s := Stats{
 		Saves: l.saves.Load(), Syncs: l.fs.syncs.Load(), SaveNumber: l.number.Load(), BytesSaved: l.savedBytes.Load(),
-		BytesRead: l.readBytes.Load(), Fenced: l.fence.check(),
+		BytesRead: l.readBytes.Load(), Fenced: l.fence.Check(),
 	}
 	if l.closed.Load() {
 		return s

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 )
 
 // Pebble's write-ahead log is a row of pieces of walBlockSize; no chunk crosses their borders. A record is one full chunk, or
@@ -56,7 +57,7 @@ func checkTail(f vfs.FS, dir string) (err error) {
 		}
 		if begin, found := s.piece(piece[:n], at); found {
 			return fmt.Errorf("%w: %s does not read at offset %d, and a record that was saved later begins at %d%s",
-				persistentlog.ErrDamaged, path, s.broken, begin, damagedWayOut)
+				persistentlog.ErrDamaged, path, s.broken, begin, storedir.DamagedWayOut)
 		}
 		if s.ended || n < walBlockSize {
 			return nil

@@ -1,6 +1,6 @@
 //go:build unix
 
-package pebblelog
+package storedir
 
 import (
 	"errors"
@@ -16,16 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Modes of what a store makes: the data is its owner's alone.
 const (
-	dirMode  fs.FileMode = 0o700
-	fileMode fs.FileMode = 0o600
+	DirMode  fs.FileMode = 0o700
+	FileMode fs.FileMode = 0o600
 )
 
 // private makes everything that is created under it the owner's alone, whatever the umask says: a log holds the
 // application's data.
 type private struct{ vfs.FS }
 
-func privateFS(inner vfs.FS) vfs.FS { return private{inner} }
+// PrivateFS returns the file system with modes for the owner alone.
+func PrivateFS(inner vfs.FS) vfs.FS { return private{inner} }
 
 func (p private) Unwrap() vfs.FS { return p.FS }
 
@@ -42,38 +44,38 @@ func (p private) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(name, fileMode); err != nil {
+	if err := os.Chmod(name, FileMode); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
 }
 
-func (p private) MkdirAll(dir string, _ fs.FileMode) error { return p.FS.MkdirAll(dir, dirMode) }
+func (p private) MkdirAll(dir string, _ fs.FileMode) error { return p.FS.MkdirAll(dir, DirMode) }
 
 func restrict(name string) func(vfs.File, error) (vfs.File, error) {
 	return func(file vfs.File, err error) (vfs.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := os.Chmod(name, fileMode); err != nil {
+		if err := os.Chmod(name, FileMode); err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
 		return file, nil
 	}
 }
 
-// checkModes refuses a directory that others can write to, and warns of one that they can read.
-func checkModes(dir string, logger *slog.Logger) error {
+// CheckModes refuses a directory that others can write to, and warns of one that they can read.
+func (k Kind) CheckModes(dir string, logger *slog.Logger) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("pebblelog: %w", err)
+		return fmt.Errorf("%s: %w", k.Name, err)
 	}
 	mode := info.Mode().Perm()
 	if mode&0o022 != 0 {
-		return fmt.Errorf("pebblelog: %s has mode %#o: others can write to it (chmod 700 %s)", dir, mode, dir)
+		return fmt.Errorf("%s: %s has mode %#o: others can write to it (chmod 700 %s)", k.Name, dir, mode, dir)
 	}
 	if mode&0o055 != 0 {
-		logger.Warn("pebblelog: others can read the store", "dir", dir, "mode", mode.String())
+		logger.Warn(k.Name+": others can read the store", "dir", dir, "mode", mode.String())
 	}
 	return nil
 }
