@@ -51,7 +51,7 @@ func benchSave(b *testing.B, l *Log, count, size int) {
 	b.SetBytes(int64(count * size))
 	b.ReportAllocs()
 	for b.Loop() {
-		updates := []persistentlog.Update{w.update(count, size)}
+		updates := []persistentlog.Update{w.Update(count, size)}
 		start := time.Now()
 		if err := l.Save(updates); err != nil {
 			b.Fatal(err)
@@ -97,7 +97,7 @@ func BenchmarkSaveBesideAppend(b *testing.B) {
 	for _, prepared := range []bool{true, false} {
 		l, w := preparedStore(b, prepared), newWriter(1)
 		names = append(names, fmt.Sprintf("save-prepared=%t", prepared))
-		turns = append(turns, func() error { return l.Save([]persistentlog.Update{w.update(1, 200)}) })
+		turns = append(turns, func() error { return l.Save([]persistentlog.Update{w.Update(1, 200)}) })
 
 		_, dir := benchStore(b, Options{WALPrepareBytes: -1})
 		name := filepath.Join(dir, "bare")
@@ -139,10 +139,10 @@ func BenchmarkReopen(b *testing.B) {
 			options := Options{WALPrepareBytes: -1}
 			l, dir := benchStore(b, options)
 			w := newWriter(1)
-			for w.next <= entries {
+			for w.Next <= entries {
 				u := persistentlog.Update{Group: 1, Hard: &raft.HardState{Term: 1}}
 				for range 1024 / count * 4 {
-					u.Blocks = append(u.Blocks, w.block(count, 128))
+					u.Blocks = append(u.Blocks, w.Block(count, 128))
 				}
 				require.NoError(b, l.Save([]persistentlog.Update{u}))
 			}
@@ -155,7 +155,7 @@ func BenchmarkReopen(b *testing.B) {
 				state, err := again.Load(1)
 				loading += time.Since(start)
 				require.NoError(b, err)
-				require.Equal(b, w.next, state.Next)
+				require.Equal(b, w.Next, state.Next)
 				require.NoError(b, again.Close())
 			}
 			b.ReportMetric(float64(loading.Microseconds())/1e3/float64(b.N), "load-ms")
@@ -172,8 +172,8 @@ func BenchmarkBlocks(b *testing.B) {
 				l, _ := benchStore(b, Options{WALPrepareBytes: -1})
 				w := newWriter(1)
 				u := persistentlog.Update{Group: 1}
-				for w.next <= entries {
-					u.Blocks = append(u.Blocks, w.block(count, size))
+				for w.Next <= entries {
+					u.Blocks = append(u.Blocks, w.Block(count, size))
 				}
 				require.NoError(b, l.Save([]persistentlog.Update{u}))
 				if flushed {
@@ -182,8 +182,8 @@ func BenchmarkBlocks(b *testing.B) {
 				b.SetBytes(entries * size)
 				b.ReportAllocs()
 				for b.Loop() {
-					for from := raft.Index(1); from < w.next; {
-						blocks, err := l.Blocks(1, from, w.next, 1<<20)
+					for from := raft.Index(1); from < w.Next; {
+						blocks, err := l.Blocks(1, from, w.Next, 1<<20)
 						if err != nil {
 							b.Fatal(err)
 						}

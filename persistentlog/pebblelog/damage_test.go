@@ -27,7 +27,7 @@ func savedOnDisk(t *testing.T, saves, size int) (dir, wal string, ends []int64) 
 	require.NoError(t, err)
 	w := newWriter(1)
 	for range saves {
-		require.NoError(t, l.Save([]persistentlog.Update{w.update(1, size)}))
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, size)}))
 		info, err := os.Stat(filepath.Join(live, pebbleName, name))
 		require.NoError(t, err)
 		ends = append(ends, info.Size())
@@ -120,7 +120,7 @@ func TestEverySingleFlippedByteBeforeTheLastSaveIsNoticed(t *testing.T) {
 	l := openMem(t, mem)
 	w := newWriter(1)
 	for range 8 {
-		require.NoError(t, l.Save([]persistentlog.Update{w.update(2, 30)}))
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(2, 30)}))
 	}
 	saved, _, err := walSize(mem)
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestAFlippedByteInATableIsFoundWhenItIsRead(t *testing.T) {
 	l := openMem(t, mem)
 	w := newWriter(1)
 	for range 30 {
-		require.NoError(t, l.Save([]persistentlog.Update{w.update(3, 500)}))
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(3, 500)}))
 	}
 	require.NoError(t, l.db.Flush())
 	state, err := l.Load(1)
@@ -204,7 +204,7 @@ func readAll(t *testing.T, mem vfs.FS, want persistentlog.State) bool {
 func TestAMissingTableOrManifestIsDamage(t *testing.T) {
 	mem := freshMem(t)
 	l := openMem(t, mem)
-	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).update(3, 500)}))
+	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).Update(3, 500)}))
 	require.NoError(t, l.db.Flush())
 	require.NoError(t, l.Close())
 	dir := mem.PathJoin(testDir, pebbleName)
@@ -233,11 +233,11 @@ func TestAMissingTableOrManifestIsDamage(t *testing.T) {
 // TestARecordThatWasLostOrMovedIsNamed changes single records in the database, each with checksums that match.
 func TestARecordThatWasLostOrMovedIsNamed(t *testing.T) {
 	w := newWriter(1)
-	first, second, third := w.block(3, 20), w.block(2, 20), w.block(4, 20)
-	w.term = 2
-	fourth := w.block(1, 20)
+	first, second, third := w.Block(3, 20), w.Block(2, 20), w.Block(4, 20)
+	w.Term = 2
+	fourth := w.Block(1, 20)
 	member := commands(1, 3, 1, 0, 1, 5) // a command where a membership should stand
-	other := newWriter(2).block(2, 20)
+	other := newWriter(2).Block(2, 20)
 	wrongChain := commands(1, 4, 1, 77, 2, 20)
 	set := func(k key, value []byte) func(*pebble.Batch) error {
 		return func(b *pebble.Batch) error { return b.Set(k[:], value, nil) }

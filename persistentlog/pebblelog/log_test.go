@@ -23,7 +23,7 @@ func TestOneSaveIsOneSyncHoweverManyGroupsAndBlocks(t *testing.T) {
 	var updates []persistentlog.Update
 	for id := raft.GroupID(1); id <= 50; id++ {
 		w := newWriter(id)
-		updates = append(updates, persistentlog.Update{Group: id, Hard: &raft.HardState{Term: 1}, Blocks: []raft.Block{w.block(1, 9), w.block(7, 9)}})
+		updates = append(updates, persistentlog.Update{Group: id, Hard: &raft.HardState{Term: 1}, Blocks: []raft.Block{w.Block(1, 9), w.Block(7, 9)}})
 	}
 	require.NoError(t, l.Save(updates))
 	after := l.Stats()
@@ -41,7 +41,7 @@ func compacted(t *testing.T, mem vfs.FS) *Log {
 	l := openMem(t, mem)
 	w := newWriter(1)
 	for range 30 {
-		require.NoError(t, l.Save([]persistentlog.Update{w.update(3, 100)}))
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(3, 100)}))
 	}
 	require.NoError(t, l.Save([]persistentlog.Update{{Group: 1, Snapshot: &raft.SnapshotMeta{Group: 1, Index: 50, Term: 1}}}))
 	require.NoError(t, l.Compact(1, 50))
@@ -99,12 +99,12 @@ func TestWhatWasCompactedBeforeItIsFlushedReachesNoTable(t *testing.T) {
 	l := openMem(t, freshMem(t))
 	w := newWriter(1)
 	for range 40 {
-		require.NoError(t, l.Save([]persistentlog.Update{w.update(1, 8<<10)}))
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 8<<10)}))
 	}
-	last := w.next - 1
+	last := w.Next - 1
 	require.NoError(t, l.Save([]persistentlog.Update{{Group: 1, Snapshot: &raft.SnapshotMeta{Group: 1, Index: last, Term: 1}}}))
 	require.NoError(t, l.Compact(1, last))
-	require.NoError(t, l.Save([]persistentlog.Update{w.update(1, 10)}))
+	require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 10)}))
 	require.NoError(t, l.db.Flush())
 	var flushed int64
 	levels := l.db.Metrics().Levels
@@ -136,7 +136,7 @@ func TestCloseReturnsWhenTheDiskHangsAndNamesTheCall(t *testing.T) {
 	require.NoError(t, err)
 	h.hang.Store(true)
 	saved := make(chan error)
-	go func() { saved <- l.Save([]persistentlog.Update{newWriter(1).update(1, 1)}) }()
+	go func() { saved <- l.Save([]persistentlog.Update{newWriter(1).Update(1, 1)}) }()
 	for len(strings.Split(l.fence.Stuck(), "sync")) < 2 {
 		runtime.Gosched()
 	}
@@ -165,14 +165,14 @@ func TestAfterTheFenceNothingReachesTheDisk(t *testing.T) {
 	l, err := Open(testDir, testOptions(f))
 	require.NoError(t, err)
 	w := newWriter(1)
-	require.NoError(t, l.Save([]persistentlog.Update{w.update(100, 1000)}))
+	require.NoError(t, l.Save([]persistentlog.Update{w.Update(100, 1000)}))
 	failing.Store(true)
-	err = l.Save([]persistentlog.Update{w.update(1, 1)})
+	err = l.Save([]persistentlog.Update{w.Update(1, 1)})
 	require.ErrorIs(t, err, persistentlog.ErrFenced)
 	require.ErrorIs(t, err, errDisk)
 	failing.Store(false) // the disk is well again, and not believed
 	at := changes.Load()
-	require.ErrorIs(t, l.Save([]persistentlog.Update{w.update(1, 1)}), errDisk, "the first cause stays")
+	require.ErrorIs(t, l.Save([]persistentlog.Update{w.Update(1, 1)}), errDisk, "the first cause stays")
 	require.NoError(t, l.db.Flush(), "Pebble is told that all is well")
 	_, err = l.Load(1)
 	require.ErrorIs(t, err, persistentlog.ErrFenced)
@@ -188,7 +188,7 @@ func TestAPanicAndAFatalCallOfPebbleFenceAndLeaveTheProcessAlone(t *testing.T) {
 	l := openMem(t, freshMem(t))
 	l.db.Metrics() // the database is there
 	(&pebbleLogger{fence: l.fence, logger: l.options.Logger}).Fatalf("commit %d: %v", 7, errDisk)
-	err := l.Save([]persistentlog.Update{newWriter(1).update(1, 1)})
+	err := l.Save([]persistentlog.Update{newWriter(1).Update(1, 1)})
 	require.ErrorIs(t, err, persistentlog.ErrFenced)
 	require.ErrorContains(t, err, "commit 7")
 	require.ErrorIs(t, err, errDisk)
@@ -201,7 +201,7 @@ func TestClosedLogsSaySo(t *testing.T) {
 	l := openMem(t, freshMem(t))
 	require.NoError(t, l.Close())
 	require.NoError(t, l.Close())
-	require.ErrorIs(t, l.Save([]persistentlog.Update{newWriter(1).update(1, 1)}), persistentlog.ErrClosed)
+	require.ErrorIs(t, l.Save([]persistentlog.Update{newWriter(1).Update(1, 1)}), persistentlog.ErrClosed)
 	require.ErrorIs(t, l.Compact(1, 1), persistentlog.ErrClosed)
 	require.ErrorIs(t, l.Destroy(1), persistentlog.ErrClosed)
 	for _, f := range []func() error{
@@ -238,10 +238,10 @@ func TestWriteAheadLogsRunOnPreparedFiles(t *testing.T) {
 			require.GreaterOrEqual(t, size, int64(2<<20), "the spare of the first life is the write-ahead log of the second")
 		}
 		w := newWriter(raft.GroupID(life + 1))
-		require.NoError(t, l.Save([]persistentlog.Update{w.update(5, 100)}))
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(5, 100)}))
 		require.NoError(t, l.Close())
 		left := openMem(t, mem.CrashClone(vfs.CrashCloneCfg{}))
-		state, err := left.Load(w.group)
+		state, err := left.Load(w.Group)
 		require.NoError(t, err)
 		require.Equal(t, raft.Index(6), state.Next)
 		require.NoError(t, left.Close())

@@ -102,7 +102,7 @@ func TestFilesAreTheOwnersAlone(t *testing.T) {
 	dir := formatDisk(t)
 	l, err := Open(dir, diskOptions())
 	require.NoError(t, err)
-	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).update(3, 100)}))
+	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).Update(3, 100)}))
 	require.NoError(t, l.db.Flush())
 	require.NoError(t, l.Close())
 	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -141,7 +141,7 @@ func TestASecondProcessIsRefusedAndToldWhoHasTheStore(t *testing.T) {
 	second.Env = append(os.Environ(), "PEBBLELOG_TEST_SECOND="+dir)
 	out, err := second.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).update(1, 1)}), "the first one goes on")
+	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).Update(1, 1)}), "the first one goes on")
 	require.NoError(t, l.Close())
 	l, err = Open(dir, diskOptions())
 	require.NoError(t, err, "a closed store is free")
@@ -229,7 +229,7 @@ func TestSaveNumbersRiseAndAreNeverUsedTwice(t *testing.T) {
 		l := openMem(t, mem)
 		before := l.SaveNumber()
 		for range 3 {
-			require.NoError(t, l.Save([]persistentlog.Update{w.update(1, 10)}))
+			require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 10)}))
 			require.Equal(t, before+1, l.SaveNumber())
 			before++
 			require.False(t, seen[before], "save number %d came twice", before)
@@ -278,7 +278,7 @@ func TestNothingIsLoggedAboveDebugInAHealthyLife(t *testing.T) {
 	options.Logger = warnings(&out)
 	l, err := Open(testDir, options)
 	require.NoError(t, err)
-	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).update(1, 10)}))
+	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).Update(1, 10)}))
 	require.NoError(t, l.db.Flush())
 	require.NoError(t, l.Close())
 	require.Empty(t, out.String())

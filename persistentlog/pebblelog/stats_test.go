@@ -15,7 +15,7 @@ func TestBytesReadAreThoseOfTheBlocksThatWereAskedForAndNoOthers(t *testing.T) {
 	w := newWriter(1)
 	var sizes []uint64
 	for range 30 {
-		b := w.block(3, 100)
+		b := w.Block(3, 100)
 		sizes = append(sizes, uint64(b.Size()))
 		require.NoError(t, l.Save([]persistentlog.Update{{Group: 1, Hard: &raft.HardState{Term: 1}, Blocks: []raft.Block{b}}}))
 	}

@@ -1,0 +1,47 @@
+package seglog
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/internal/storetest"
+)
+
+var (
+	tortures  = flag.Int("tortures", 200, "how many random histories the tests of this package run")
+	firstSeed = flag.Uint64("seed", 0, "the seed of the first random history")
+)
+
+// TestRandomCrashesLoseNothingThatWasPromised takes the power away before a random call into the file system, with a
+// random part of what was not synced left behind, opens, and goes on with the same history twice more.
+func TestRandomCrashesLoseNothingThatWasPromised(t *testing.T) {
+	for seed := *firstSeed; seed < *firstSeed+uint64(*tortures); seed++ {
+		prepared := func(f vfs.FS) (persistentlog.PersistentLog, error) {
+			options := testOptions(f)
+			options.PrepareSegments = int(seed % 3) // a third of the histories runs on growing files
+			return Open(storetest.Dir, options)
+		}
+		require.NoError(t, storetest.Torture(freshMem(t), seed, prepared, openOn))
+	}
+}
+
+// TestEveryFailedCallFencesAndIsNeverReportedAsSaved lets each call into the file system fail, once, in the life of a
+// store that is opened, written to, compacted and closed, and everything after it succeed.
+func TestEveryFailedCallFencesAndIsNeverReportedAsSaved(t *testing.T) {
+	base := freshMem(t)
+	life := func(at int) int {
+		calls, err := storetest.LifeWithFailure(base.CrashClone(vfs.CrashCloneCfg{}), at, openOn, openOn,
+			func(persistentlog.PersistentLog) error { return nil })
+		require.NoError(t, err)
+		return calls
+	}
+	total := life(-1)
+	require.Greater(t, total, 100)
+	for at := range total {
+		life(at)
+	}
+}
