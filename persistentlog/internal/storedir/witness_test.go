@@ -1,0 +1,101 @@
+package storedir
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/raft"
+)
+
+var storeID = raft.StoreID{0x57, 15: 2}
+
+// clock is a clock that stands.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func openWitness(t *testing.T, mem *vfs.MemFS, c *clock) *Witness {
+	t.Helper()
+	w, err := OpenWitness(mem, "/", storeID, c.now)
+	require.NoError(t, err)
+	return w
+}
+
+func TestAWitnessIsSyncedOnceASecondAndWhenItIsClosed(t *testing.T) {
+	mem, c := vfs.NewCrashableMem(), &clock{at: time.Unix(100, 0)}
+	require.NoError(t, CreateWitness(mem, "/", storeID, 1, 11))
+	afterCrash := func() uint64 {
+		w := openWitness(t, mem.CrashClone(vfs.CrashCloneCfg{}), c)
+		number, _ := w.Newest()
+		require.NoError(t, w.Close(false))
+		return number
+	}
+	w := openWitness(t, mem, c)
+	require.NoError(t, w.Note(2, 22))
+	require.Equal(t, uint64(1), afterCrash())
+	c.at = c.at.Add(999 * time.Millisecond)
+	require.NoError(t, w.Note(3, 33))
+	require.Equal(t, uint64(1), afterCrash())
+	c.at = c.at.Add(time.Millisecond)
+	require.NoError(t, w.Note(4, 44))
+	require.Equal(t, uint64(4), afterCrash())
+	require.NoError(t, w.Note(5, 55))
+	require.Equal(t, uint64(4), afterCrash())
+	require.NoError(t, w.Close(true))
+	require.Equal(t, uint64(5), afterCrash())
+	again := openWitness(t, mem, c)
+	number, sum := again.Newest()
+	require.Equal(t, uint64(5), number, "what was noted is there for the next process")
+	require.Equal(t, uint32(55), sum)
+	require.NoError(t, again.Check("log", 5))
+	require.NoError(t, again.Check("log", 9))
+	require.ErrorIs(t, again.Check("log", 4), persistentlog.ErrTailLost)
+	require.ErrorIs(t, again.Check("log", 4), persistentlog.ErrDamaged)
+	require.NoError(t, again.Close(true))
+}
+
+// TestATornSlotLeavesTheOneBefore damages each byte of what was written last.
+func TestATornSlotLeavesTheOneBefore(t *testing.T) {
+	mem, c := vfs.NewMem(), &clock{}
+	require.NoError(t, CreateWitness(mem, "/", storeID, 1, 0))
+	w := openWitness(t, mem, c)
+	require.NoError(t, w.Note(2, 0))
+	require.NoError(t, w.Note(7, 0))
+	newest := w.newest
+	require.NoError(t, w.Close(true))
+	file, err := mem.OpenReadWrite("/"+WitnessName, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	flip := func(slot, at int) {
+		b := make([]byte, 1)
+		_, err := file.ReadAt(b, int64(slot*witnessSlotBytes+at))
+		require.NoError(t, err)
+		b[0] ^= 0x10
+		_, err = file.WriteAt(b, int64(slot*witnessSlotBytes+at))
+		require.NoError(t, err)
+	}
+	for at := range witnessBytes {
+		flip(newest, at)
+		w := openWitness(t, mem, c)
+		number, _ := w.Newest()
+		require.Equal(t, uint64(2), number, "byte %d", at)
+		require.NoError(t, w.Close(true))
+		flip(newest, at)
+	}
+	flip(0, 30)
+	flip(1, 30)
+	_, err = OpenWitness(mem, "/", storeID, c.now)
+	require.ErrorIs(t, err, persistentlog.ErrDamaged)
+	require.ErrorContains(t, err, WitnessName)
+	require.NoError(t, file.Close())
+}
+
+func TestAWitnessOfAnotherStoreIsDamage(t *testing.T) {
+	mem, c := vfs.NewMem(), &clock{}
+	require.NoError(t, CreateWitness(mem, "/", raft.StoreID{9}, 1, 0))
+	_, err := OpenWitness(mem, "/", storeID, c.now)
+	require.ErrorIs(t, err, persistentlog.ErrDamaged)
+}
