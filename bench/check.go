@@ -11,7 +11,6 @@ import (
 
 	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/persistentlog"
-	"github.com/oarlock/oarlock/persistentlog/pebblelog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 	"github.com/oarlock/oarlock/statemachine/kv"
@@ -49,7 +48,8 @@ func (h history) check(c *config.Config) (found findings, err error) {
 		return found, err
 	}
 	for _, m := range members {
-		found.bytesRead = max(found.bytesRead, m.log.Stats().BytesRead)
+		_, read := m.counters()
+		found.bytesRead = max(found.bytesRead, read)
 	}
 	got, ok, err := kv.DecodeGet(value)
 	if err != nil {
@@ -97,7 +97,7 @@ func readAnywhere(members []*member, query []byte) (*member, []byte, error) {
 
 // reopen starts a server on what is there.
 func (m *member) reopen(c *config.Config, of config.Member) (err error) {
-	if m.log, err = pebblelog.Open(logDir(c, of), pebblelog.Options{}); err != nil {
+	if err = m.openPebble(logDir(c, of)); err != nil {
 		return err
 	}
 	if m.files, err = persistentlog.OpenFiles(snapshotDir(c, of), persistentlog.FilesOptions{}); err != nil {

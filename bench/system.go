@@ -37,7 +37,10 @@ var kinds = []struct {
 }{
 	{"limit", func(retain int64) System { return &limitSystem{name: "limit", retain: retain} }},
 	{"limit-pebble", func(retain int64) System { return &limitSystem{name: "limit-pebble", pebble: true, retain: retain} }},
-	{"oarlock", func(retain int64) System { return &oarlockSystem{retain: retain} }},
+	{"oarlock", func(retain int64) System { return &oarlockSystem{name: "oarlock", retain: retain} }},
+	{"oarlock-segments", func(retain int64) System {
+		return &oarlockSystem{name: "oarlock-segments", segments: true, retain: retain}
+	}},
 }
 
 func systemNames() []string {

@@ -14,29 +14,34 @@ import (
 
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/pebblelog"
+	"github.com/oarlock/oarlock/persistentlog/seglog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 	"github.com/oarlock/oarlock/statemachine"
 	"github.com/oarlock/oarlock/transport/tcp"
 )
 
-// oarlockSystem is three servers of oarlock with its default parts: pebblelog, snapshots in files, transport/tcp.
+// oarlockSystem is three servers of oarlock with its default parts: pebblelog, snapshots in files, transport/tcp; or with
+// segments in the place of pebblelog.
 type oarlockSystem struct {
-	retain  int64
-	members [3]*member
-	leader  atomic.Pointer[server.Server]
-	seeking sync.Mutex // who looks for a new leader
-	retries atomic.Uint64
+	name     string
+	segments bool
+	retain   int64
+	members  [3]*member
+	leader   atomic.Pointer[server.Server]
+	seeking  sync.Mutex // who looks for a new leader
+	retries  atomic.Uint64
 }
 
 type member struct {
-	log       *pebblelog.Log
+	log       persistentlog.PersistentLog
+	counters  func() (syncs, bytesRead uint64) // of the log
 	files     *persistentlog.Files
 	transport *tcp.Transport
 	server    *server.Server
 }
 
-func (s *oarlockSystem) Name() string { return "oarlock" }
+func (s *oarlockSystem) Name() string { return s.name }
 
 func (s *oarlockSystem) Start(dir string) error {
 	cluster := raft.ClusterID{0xbe, 0x7c}
@@ -53,18 +58,22 @@ func (s *oarlockSystem) Start(dir string) error {
 	for i, l := range listeners {
 		s.members[i] = &member{}
 		identity := persistentlog.Identity{Cluster: cluster, Server: raft.ServerID(i + 1)}
-		if err := s.members[i].open(filepath.Join(dir, fmt.Sprint("server-", i+1)), identity, l, founders, s.retain); err != nil {
+		if err := s.members[i].open(filepath.Join(dir, fmt.Sprint("server-", i+1)), identity, l, founders, s); err != nil {
 			return fmt.Errorf("server %d: %w", i+1, err)
 		}
 	}
 	return s.findLeader()
 }
 
-func (m *member) open(dir string, identity persistentlog.Identity, l net.Listener, founders []raft.Member, retain int64) (err error) {
-	if err = pebblelog.Format(dir, identity, pebblelog.Options{}); err != nil {
+func (m *member) open(dir string, identity persistentlog.Identity, l net.Listener, founders []raft.Member, s *oarlockSystem) (err error) {
+	format, openLog := func() error { return pebblelog.Format(dir, identity, pebblelog.Options{}) }, m.openPebble
+	if s.segments {
+		format, openLog = func() error { return seglog.Format(dir, identity, seglog.Options{}) }, m.openSegments
+	}
+	if err := format(); err != nil {
 		return err
 	}
-	if m.log, err = pebblelog.Open(dir, pebblelog.Options{}); err != nil {
+	if err := openLog(dir); err != nil {
 		return err
 	}
 	if m.files, err = persistentlog.OpenFiles(filepath.Join(dir, "snapshots"), persistentlog.FilesOptions{}); err != nil {
@@ -74,8 +83,30 @@ func (m *member) open(dir string, identity persistentlog.Identity, l net.Listene
 		ID: raft.DefaultGroup, StateMachine: &tally{}, Founders: founders,
 		// The log is kept back to the older of two snapshots: from once to twice this much, on the average 9/8 of what is
 		// to be retained. limit-pebble compacts in quarters, which is the same on the average.
-		SnapshotLogBytes: max(retain*3/4, 1),
+		SnapshotLogBytes: max(s.retain*3/4, 1),
 	})
+}
+
+// openPebble opens a formatted store.
+func (m *member) openPebble(dir string) error {
+	log, err := pebblelog.Open(dir, pebblelog.Options{})
+	if err != nil {
+		return err
+	}
+	m.log = log
+	m.counters = func() (syncs, bytesRead uint64) { s := log.Stats(); return s.Syncs, s.BytesRead }
+	return nil
+}
+
+// openSegments opens a formatted store.
+func (m *member) openSegments(dir string) error {
+	log, err := seglog.Open(dir, seglog.Options{})
+	if err != nil {
+		return err
+	}
+	m.log = log
+	m.counters = func() (syncs, bytesRead uint64) { s := log.Stats(); return s.Syncs, s.BytesRead }
+	return nil
 }
 
 func (s *oarlockSystem) findLeader() error {
@@ -147,7 +178,8 @@ func (s *oarlockSystem) atLeader(do func(*server.Server) error) error {
 func (s *oarlockSystem) Stats() (stats Stats) {
 	stats.Retries = s.retries.Load()
 	for _, m := range s.members {
-		stats.Syncs += m.log.Stats().Syncs
+		syncs, _ := m.counters()
+		stats.Syncs += syncs
 	}
 	return stats
 }

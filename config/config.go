@@ -60,11 +60,12 @@ type Timing struct {
 
 // Log says which PersistentLog a server has.
 type Log struct {
-	// Kind is "pebble", or "memory" for toys that may forget everything.
+	// Kind is "pebble", "segments", or "memory" for toys that may forget everything.
 	Kind          string
 	MemtableBytes int
 	CacheBytes    int
 	OpenFilesMax  int
+	SegmentBytes  int
 }
 
 // Snapshots says when snapshots are taken and what is kept behind them.
@@ -108,7 +109,7 @@ func Default() *Config {
 			ElectionTimeoutMin: 300 * time.Millisecond, ElectionTimeoutMax: 600 * time.Millisecond,
 			HeartbeatInterval: 60 * time.Millisecond, CloseTimeout: 10 * time.Second,
 		},
-		Log:       Log{Kind: LogPebble, MemtableBytes: 64 * mib, CacheBytes: 8 * mib, OpenFilesMax: 256},
+		Log:       Log{Kind: LogPebble, MemtableBytes: 64 * mib, CacheBytes: 8 * mib, OpenFilesMax: 256, SegmentBytes: 64 * mib},
 		Snapshots: Snapshots{LogBytes: 256 * mib, KeepBytes: 1024 * mib},
 		Limits: raft.GroupLimits{
 			SessionsMax: 10_000, SessionResultsMax: 256, SessionResultBytes: 1024 * kib,
@@ -127,8 +128,9 @@ func Default() *Config {
 
 // The kinds of log.
 const (
-	LogPebble = "pebble" // the default: durable, on Pebble
-	LogMemory = "memory" // forgets everything when the process ends
+	LogPebble   = "pebble"   // the default: durable, on Pebble
+	LogSegments = "segments" // durable, in files of a fixed size
+	LogMemory   = "memory"   // forgets everything when the process ends
 )
 
 // Load reads and validates a file.

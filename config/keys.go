@@ -49,10 +49,11 @@ var settings = []setting{
 	{name: "timing.heartbeat_interval", kind: Duration, doc: "How often an idle leader speaks. At most a third of the least election timeout.", at: func(c *Config) any { return &c.Timing.HeartbeatInterval }},
 	{name: "timing.close_timeout", kind: Duration, doc: "How long closing may take before it gives up and names what is stuck.", at: func(c *Config) any { return &c.Timing.CloseTimeout }},
 
-	{name: "log.kind", kind: Text, doc: "`pebble`, or `memory` for toys: it forgets everything when the process ends.", at: func(c *Config) any { return &c.Log.Kind }},
-	{name: "log.memtable_bytes", kind: Size, doc: "How much the log gathers in memory before it writes a table; two may exist at once.", at: func(c *Config) any { return &c.Log.MemtableBytes }},
-	{name: "log.cache_bytes", kind: Size, doc: "The log's cache of table blocks, which serves followers that lag.", at: func(c *Config) any { return &c.Log.CacheBytes }},
-	{name: "log.open_files_max", kind: Count, doc: "How many table files the log holds open.", at: func(c *Config) any { return &c.Log.OpenFilesMax }},
+	{name: "log.kind", kind: Text, doc: "`pebble`; `segments`, files of a fixed size, one write and one sync a save; or `memory` for toys: it forgets everything when the process ends. What a directory was formatted with it keeps.", at: func(c *Config) any { return &c.Log.Kind }},
+	{name: "log.memtable_bytes", kind: Size, doc: "Of `pebble`: how much the log gathers in memory before it writes a table; two may exist at once.", at: func(c *Config) any { return &c.Log.MemtableBytes }},
+	{name: "log.cache_bytes", kind: Size, doc: "Of `pebble`: the log's cache of table blocks, which serves followers that lag.", at: func(c *Config) any { return &c.Log.CacheBytes }},
+	{name: "log.open_files_max", kind: Count, doc: "Of `pebble`: how many table files the log holds open.", at: func(c *Config) any { return &c.Log.OpenFilesMax }},
+	{name: "log.segment_bytes", kind: Size, doc: "Of `segments`: how long a file is. The newest is read when a server starts, and the oldest goes as a whole.", at: func(c *Config) any { return &c.Log.SegmentBytes }},
 
 	{name: "snapshots.log_bytes", kind: Size, doc: "A snapshot is taken when this much log was applied since the last one.", at: func(c *Config) any { return &c.Snapshots.LogBytes }},
 	{name: "snapshots.keep_bytes", kind: Size, doc: "How much log is kept behind the older snapshot for a live follower that lags.", at: func(c *Config) any { return &c.Snapshots.KeepBytes }},

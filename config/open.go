@@ -17,6 +17,7 @@ import (
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/memlog"
 	"github.com/oarlock/oarlock/persistentlog/pebblelog"
+	"github.com/oarlock/oarlock/persistentlog/seglog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 	"github.com/oarlock/oarlock/statemachine"
@@ -32,7 +33,11 @@ func (c *Config) Format(id raft.ServerID) error {
 		return err
 	}
 	who := persistentlog.Identity{Cluster: c.Cluster, Server: id}
-	return pebblelog.Format(c.logDir(m), who, c.pebbleOptions(slog.New(slog.DiscardHandler)))
+	quiet := slog.New(slog.DiscardHandler)
+	if c.Log.Kind == LogSegments {
+		return seglog.Format(c.logDir(m), who, c.segmentOptions(quiet))
+	}
+	return pebblelog.Format(c.logDir(m), who, c.pebbleOptions(quiet))
 }
 
 func (c *Config) logDir(m Member) string { return filepath.Join(c.DataDir(m), "log") }
@@ -132,7 +137,7 @@ func (c *Config) openStore(s *Server, logger *slog.Logger) (persistentlog.Persis
 		}
 		log = memlog.New(who)
 	default:
-		opened, err := pebblelog.Open(c.logDir(s.Member), c.pebbleOptions(logger.With(ComponentKey, "pebble")))
+		opened, err := c.openLog(c.logDir(s.Member), logger)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -148,6 +153,14 @@ func (c *Config) openStore(s *Server, logger *slog.Logger) (persistentlog.Persis
 	s.own = append(s.own, func() error { return errors.Join(files.Close(), remove()) })
 	s.handed = append(s.handed, log.Close)
 	return log, files, nil
+}
+
+// openLog opens a log that is durable.
+func (c *Config) openLog(dir string, logger *slog.Logger) (persistentlog.PersistentLog, error) {
+	if c.Log.Kind == LogSegments {
+		return seglog.Open(dir, c.segmentOptions(logger.With(ComponentKey, "seglog")))
+	}
+	return pebblelog.Open(dir, c.pebbleOptions(logger.With(ComponentKey, "pebble")))
 }
 
 func (c *Config) checkIdentity(m Member, log persistentlog.PersistentLog) error {

@@ -79,7 +79,15 @@ func start(t *testing.T, c *Config) (all []*Server, leader *Server) {
 }
 
 func TestServersMadeOfTheFileReplicateAndRemember(t *testing.T) {
+	for _, kind := range []string{LogPebble, LogSegments} {
+		t.Run(kind, func(t *testing.T) { replicateAndRemember(t, kind) })
+	}
+}
+
+func replicateAndRemember(t *testing.T, kind string) {
 	c := clusterOf(t, 3)
+	c.Log.Kind, c.Log.SegmentBytes = kind, 1<<20
+	require.NoError(t, c.Validate())
 	for _, m := range c.Members {
 		require.NoError(t, c.Format(m.ID))
 		require.ErrorIs(t, c.Format(m.ID), persistentlog.ErrFormatted, "a store is made once")
@@ -99,6 +107,15 @@ func TestServersMadeOfTheFileReplicateAndRemember(t *testing.T) {
 	answer, err := leader.Query(ctx, raft.DefaultGroup, kv.Get([]byte("oar")))
 	require.NoError(t, err)
 	require.True(t, bytes.Contains(answer, []byte("lock")), "%q", answer)
+}
+
+func TestALogOfAnotherKindThanWasFormattedIsRefusedByName(t *testing.T) {
+	c := clusterOf(t, 1)
+	require.NoError(t, c.Format(1))
+	c.Log.Kind = LogSegments
+	_, err := c.OpenServer(1, kv.New(), nil)
+	require.ErrorContains(t, err, "log.kind")
+	require.NotErrorIs(t, err, persistentlog.ErrDamaged)
 }
 
 func TestServersSpeakTLSAmongThemselves(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/pebblelog"
+	"github.com/oarlock/oarlock/persistentlog/seglog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 	"github.com/oarlock/oarlock/statemachine"
@@ -38,6 +39,10 @@ func (c *Config) pebbleOptions(logger *slog.Logger) pebblelog.Options {
 		MemtableBytes: c.Log.MemtableBytes, CacheBytes: c.Log.CacheBytes, OpenFilesMax: c.Log.OpenFilesMax,
 		CloseTimeout: c.Timing.CloseTimeout, Logger: logger,
 	}
+}
+
+func (c *Config) segmentOptions(logger *slog.Logger) seglog.Options {
+	return seglog.Options{SegmentBytes: c.Log.SegmentBytes, CloseTimeout: c.Timing.CloseTimeout, Logger: logger}
 }
 
 // tcpOptions are a member's, without listener and dialler.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -80,6 +81,7 @@ func (c *Config) ranges() []error {
 		{"log.memtable_bytes", c.Log.MemtableBytes, 1 << 20, 1 << 30},
 		{"log.cache_bytes", c.Log.CacheBytes, 1 << 20, math.MaxInt},
 		{"log.open_files_max", c.Log.OpenFilesMax, 16, 1 << 20},
+		{"log.segment_bytes", c.Log.SegmentBytes, 64 << 10, 1 << 30},
 		{"sizes.frame_bytes_max", c.Sizes.FrameBytesMax, 64 << 10, 1 << 30},
 		{"limits.result_bytes_max", int(c.Limits.ResultBytesMax), 1, 1 << 30},
 	} {
@@ -106,7 +108,7 @@ func (c *Config) clashes() []error {
 	if 3*c.Timing.HeartbeatInterval > c.Timing.ElectionTimeoutMin {
 		found = append(found, c.wrong(beat, "%s must be at most a third of %s, so that a lost heartbeat or two start no election", c.shown(beat), c.shown(low)))
 	}
-	if kinds := []string{LogPebble, LogMemory}; c.Log.Kind != LogPebble && c.Log.Kind != LogMemory {
+	if kinds := []string{LogPebble, LogSegments, LogMemory}; !slices.Contains(kinds, c.Log.Kind) {
 		found = append(found, c.wrong("log.kind", "there is no log %q%s", c.Log.Kind, didYouMean(c.Log.Kind, kinds)))
 	}
 	return found
