@@ -145,17 +145,10 @@ func (l *Log) writeOpened() error {
 	return l.write(l.number.Load()+2, nil)
 }
 
-// openWitness compares the database with the witness. A store that was formatted before there were witnesses gets one.
+// openWitness compares the database with the witness.
 func (l *Log) openWitness() (err error) {
-	l.witness, err = storedir.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := storedir.CreateWitness(l.fs, l.dir, l.identity.Store, l.number.Load(), 0); err != nil {
-			return err
-		}
-		l.witness, err = storedir.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now)
-	}
-	if err != nil {
-		return fmt.Errorf("pebblelog: open %s: %w", l.dir, err)
+	if l.witness, err = storeKind.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now); err != nil {
+		return err
 	}
 	return l.witness.Check(l.dir, l.number.Load())
 }

@@ -188,12 +188,8 @@ func (l *Log) open() (err error) {
 	if l.identity, _, err = storeKind.ReadIdentity(l.fs, l.dir); err != nil {
 		return err
 	}
-	l.witness, err = storedir.OpenWitness(l.fs, l.dir, l.identity.Store, l.options.Now)
-	if isNotExist(err) {
-		return l.damaged("%w", err)
-	}
-	if err != nil {
-		return fmt.Errorf("seglog: open %s: %w", l.dir, err)
+	if l.witness, err = storeKind.OpenWitness(l.fs, l.dir, l.identity.Store, l.options.Now); err != nil {
+		return err
 	}
 	l.writer.Lock()
 	defer l.writer.Unlock()

@@ -55,6 +55,9 @@ func (l *Log) recover() error {
 		l.remove(path)
 	}
 	l.spares = newSpares(l, spare)
+	if head := l.head(); head.used >= int64(l.options.SegmentBytes)/2 {
+		l.spares.wake()
+	}
 	return l.retire()
 }
 

@@ -171,6 +171,9 @@ func (l *Log) commit() (at int64, err error) {
 	}
 	at = head.used
 	head.used += size
+	if half := int64(l.options.SegmentBytes) / 2; at < half && head.used >= half {
+		l.spares.wake()
+	}
 	return at, l.acknowledge(number, sum)
 }
 

@@ -55,7 +55,6 @@ func newSpares(l *Log, names []string) *spares {
 		close(s.done)
 		return s
 	}
-	s.work <- struct{}{}
 	go s.run()
 	return s
 }
@@ -134,6 +133,15 @@ func (s *spares) give(seg *segment) error {
 	return nil
 }
 
+// wake has a new one made if too few are ready. It is called when the newest segment is half full: a store that is hardly
+// written to needs none, and one that begins has better things to do with its disk.
+func (s *spares) wake() {
+	select {
+	case s.work <- struct{}{}:
+	default:
+	}
+}
+
 // take makes a spare the file of a new segment and opens it; without one the file is a new one that grows. The name is
 // durable when it returns, and nothing was written to the file: after a crash it is seen to be of no segment yet.
 func (s *spares) take(seg *segment) error {
@@ -144,10 +152,6 @@ func (s *spares) take(seg *segment) error {
 		s.names = s.names[:n-1]
 	}
 	s.mu.Unlock()
-	select {
-	case s.work <- struct{}{}:
-	default:
-	}
 	l := s.log
 	if from == "" {
 		file, err := l.fs.Create(seg.path, vfs.WriteCategoryUnspecified)

@@ -61,14 +61,14 @@ func putWitness(b []byte, store raft.StoreID, number uint64, sum uint32) {
 	binary.BigEndian.PutUint32(b[36:], crc32.Checksum(b[:36], castagnoli))
 }
 
-// OpenWitness reads the file. now is the clock by which it is synced.
-func OpenWitness(f vfs.FS, dir string, store raft.StoreID, now func() time.Time) (_ *Witness, err error) {
+// OpenWitness reads the file. now is the clock by which it is synced. That there is no file is damage.
+func (k Kind) OpenWitness(f vfs.FS, dir string, store raft.StoreID, now func() time.Time) (_ *Witness, err error) {
 	w := &Witness{path: f.PathJoin(dir, WitnessName), store: store, now: now}
-	if _, err := f.Stat(w.path); err != nil {
-		return nil, err // OpenReadWrite would make it
+	if there, err := Exists(f, w.path); err == nil && !there { // OpenReadWrite would make it
+		return nil, Damaged(w.path, 0, 0, "the file is missing")
 	}
 	if w.file, err = f.OpenReadWrite(w.path, vfs.WriteCategoryUnspecified); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: open %s: %w", k.Name, dir, err)
 	}
 	if err := w.read(); err != nil {
 		return nil, errors.Join(err, w.file.Close())

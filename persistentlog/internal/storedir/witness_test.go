@@ -11,6 +11,8 @@ import (
 	"github.com/oarlock/oarlock/raft"
 )
 
+var testKind = Kind{Name: "testlog", Title: "oarlock test", Version: 1}
+
 var storeID = raft.StoreID{0x57, 15: 2}
 
 // clock is a clock that stands.
@@ -20,7 +22,7 @@ func (c *clock) now() time.Time { return c.at }
 
 func openWitness(t *testing.T, mem *vfs.MemFS, c *clock) *Witness {
 	t.Helper()
-	w, err := OpenWitness(mem, "/", storeID, c.now)
+	w, err := testKind.OpenWitness(mem, "/", storeID, c.now)
 	require.NoError(t, err)
 	return w
 }
@@ -87,7 +89,7 @@ func TestATornSlotLeavesTheOneBefore(t *testing.T) {
 	}
 	flip(0, 30)
 	flip(1, 30)
-	_, err = OpenWitness(mem, "/", storeID, c.now)
+	_, err = testKind.OpenWitness(mem, "/", storeID, c.now)
 	require.ErrorIs(t, err, persistentlog.ErrDamaged)
 	require.ErrorContains(t, err, WitnessName)
 	require.NoError(t, file.Close())
@@ -96,6 +98,6 @@ func TestATornSlotLeavesTheOneBefore(t *testing.T) {
 func TestAWitnessOfAnotherStoreIsDamage(t *testing.T) {
 	mem, c := vfs.NewMem(), &clock{}
 	require.NoError(t, CreateWitness(mem, "/", raft.StoreID{9}, 1, 0))
-	_, err := OpenWitness(mem, "/", storeID, c.now)
+	_, err := testKind.OpenWitness(mem, "/", storeID, c.now)
 	require.ErrorIs(t, err, persistentlog.ErrDamaged)
 }
