@@ -139,3 +139,33 @@ func TestASegmentIsNotTakenFromItsReaders(t *testing.T) {
 	require.NoError(t, l.Save([]persistentlog.Update{w.Update(2, 2000)}))
 	require.Greater(t, l.files[0].number, uint64(1))
 }
+
+// TestAMovedBlockBehindTheOneThatFollowsItIsRead has two saves move two blocks each, and reads them with what the first of the
+// saves appended.
+func TestAMovedBlockBehindTheOneThatFollowsItIsRead(t *testing.T) {
+	options := testOptions(freshMem(t))
+	options.SegmentBytes = 1 << 20
+	l, err := Open(storetest.Dir, options)
+	require.NoError(t, err)
+	w := storetest.NewWriter(1)
+	for range 4 {
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 40<<10)}))
+	}
+	l.writer.Lock()
+	require.NoError(t, l.rotate())
+	l.writer.Unlock()
+	for range 2 {
+		l.writer.Lock()
+		l.clean.victim, l.clean.groups = l.files[0], []raft.GroupID{1}
+		l.writer.Unlock()
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 100)}))
+	}
+	require.Greater(t, l.Stats().BytesMoved, uint64(160<<10))
+	for to := raft.Index(2); to <= w.Next; to++ {
+		blocks, err := l.Blocks(1, 1, to, 1<<20)
+		require.NoError(t, err)
+		require.Len(t, blocks, int(to-1))
+	}
+	require.Len(t, l.files, 1, "the old segment has gone")
+	require.NoError(t, l.Close())
+}

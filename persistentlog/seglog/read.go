@@ -120,13 +120,15 @@ const runBytes = 256 << 10
 
 // run returns how many of the blocks stand so close together that they are read at once.
 func run(blocks []found) (count int) {
-	begin, wanted := blocks[0].offset, int64(0)
+	begin, before, wanted := blocks[0].offset, blocks[0].offset, int64(0)
 	for _, f := range blocks {
 		end := f.offset + int64(f.size)
 		wanted += int64(f.size)
-		if count > 0 && (f.seg != blocks[0].seg || f.offset < begin || end-begin > runBytes || end-begin > 2*wanted) {
+		// A block that was moved may stand behind one that follows it in the log.
+		if count > 0 && (f.seg != blocks[0].seg || f.offset < before || end-begin > runBytes || end-begin > 2*wanted) {
 			break
 		}
+		before = end
 		count++
 	}
 	return count
