@@ -52,7 +52,7 @@ type op struct {
 	result   []byte
 }
 
-func (o *op) reads() bool { return o.kind == CallRead || o.kind == CallLocal }
+func (k *op) reads() bool { return k.kind == CallRead || k.kind == CallLocal }
 
 // newOp begins a call.
 func (w *world) newOp(kind CallKind, key uint8, g *groupOracle) *op {

@@ -54,7 +54,7 @@ func tell(t *testing.T, seed uint64) {
 		return
 	}
 	t.Errorf("seed %d: %v", seed, r.Failure)
-	small, r := Shrink(plan, r, 300)
+	small, _ := Shrink(plan, r, 300)
 	r = Run(small, RunOptions{Story: true})
 	file := fmt.Sprintf("%s/oarlock-sim-%d.txt", os.TempDir(), seed)
 	if err := os.WriteFile(file, []byte(r.Story), 0o600); err != nil {

@@ -158,9 +158,18 @@ func describe(m *raft.Message, lost bool) string {
 		name  string
 		value uint64
 	}{
-		{"first", uint64(m.First)}, {"next", uint64(m.Next)}, {"prev", uint64(m.PrevIndex)}, {"prev term", uint64(m.PrevTerm)},
-		{"commit", uint64(m.Commit)}, {"match", uint64(m.Match)}, {"hint", uint64(m.HintIndex)}, {"last", uint64(m.LastIndex)},
-		{"last term", uint64(m.LastTerm)}, {"round", uint64(m.Round)}, {"snapshot", uint64(m.Snapshot.Index)}, {"refusal", uint64(m.Refusal)},
+		{"first", uint64(m.First)},
+		{"next", uint64(m.Next)},
+		{"prev", uint64(m.PrevIndex)},
+		{"prev term", uint64(m.PrevTerm)},
+		{"commit", uint64(m.Commit)},
+		{"match", uint64(m.Match)},
+		{"hint", uint64(m.HintIndex)},
+		{"last", uint64(m.LastIndex)},
+		{"last term", uint64(m.LastTerm)},
+		{"round", uint64(m.Round)},
+		{"snapshot", uint64(m.Snapshot.Index)},
+		{"refusal", uint64(m.Refusal)},
 	} {
 		if f.value != 0 {
 			fmt.Fprintf(&b, ", %s %d", f.name, f.value)
