@@ -177,7 +177,7 @@ func (h *host) harmStore(f *Fault) bool {
 			h.crash(f.For)
 		}
 	case FaultFlip:
-		names := h.store.disk.files()
+		names := h.store.filesIn(snapshotsDir)
 		if len(names) == 0 {
 			return false
 		}

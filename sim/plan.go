@@ -21,6 +21,8 @@ type Plan struct {
 	Servers int
 	Groups  int
 	Batches bool // the application takes its commands in batches
+	// Segments puts logs on simulated disks, in segments; else they are in memory.
+	Segments bool
 
 	ElectionTimeoutMin time.Duration
 	ElectionTimeoutMax time.Duration
@@ -95,7 +97,7 @@ func NewPlan(seed uint64) *Plan {
 	if p.Servers == 7 {
 		p.Groups = min(p.Groups, 2)
 	}
-	p.Batches = r.IntN(2) == 0
+	p.Batches, p.Segments = r.IntN(2) == 0, r.IntN(2) == 0
 	p.ElectionTimeoutMin = pick[time.Duration](r, 200, 300, 500, 1000) * time.Millisecond
 	p.ElectionTimeoutMax = 2 * p.ElectionTimeoutMin
 	p.HeartbeatInterval = p.ElectionTimeoutMin / pick[time.Duration](r, 3, 4, 5)
@@ -201,8 +203,8 @@ func (p *Plan) String() string {
 	if p.Lossy {
 		b.WriteString(", lossy")
 	}
-	fmt.Fprintf(&b, "\n  election %v to %v, heartbeat %v, delay up to %v, step up to %v, batches %t\n",
-		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.Batches)
+	fmt.Fprintf(&b, "\n  election %v to %v, heartbeat %v, delay up to %v, step up to %v, batches %t, segments %t\n",
+		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.Batches, p.Segments)
 	fmt.Fprintf(&b, "  bytes: command %d, block %d, in flight %d (%d messages), uncommitted %d, unapplied %d, tail %d, snapshot after %d, kept %d, state %d\n",
 		p.CommandBytesMax, p.BlockBytesMax, p.InflightBytesMax, p.InflightMessagesMax, p.UncommittedBytesMax, p.UnappliedBytesMax, p.TailBytesMax, p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes)
 	fmt.Fprintf(&b, "  limits %+v\n", p.Limits)

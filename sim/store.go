@@ -1,11 +1,16 @@
 package sim
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
 
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/memlog"
+	"github.com/oarlock/oarlock/persistentlog/seglog"
 	"github.com/oarlock/oarlock/persistentlog/vfsdir"
 )
 
@@ -16,69 +21,137 @@ type store struct {
 	identity persistentlog.Identity
 	disk     *disk
 	mem      *memlog.Log // nil: the log is on the disk
+	salts    *rand.ChaCha8
 
-	files *persistentlog.Files // of the process that has it open
+	seg   *seglog.Log // of the process that has it open
+	files *persistentlog.Files
 }
+
+// The directories of a store.
+const (
+	logDir       = "log"
+	snapshotsDir = "snapshots"
+)
 
 // format makes a new, empty store.
 func (w *world) format(identity persistentlog.Identity) *store {
-	return &store{w: w, identity: identity, disk: newDisk(), mem: memlog.New(identity)}
+	s := &store{w: w, identity: identity, disk: newDisk()}
+	if !w.plan.Segments {
+		s.mem = memlog.New(identity)
+		return s
+	}
+	var seed [32]byte
+	binary.BigEndian.PutUint64(seed[:], w.plan.Seed)
+	copy(seed[8:], identity.Store[:])
+	s.salts = rand.NewChaCha8(seed)
+	if err := seglog.Format(logDir, identity, s.options()); err != nil {
+		w.fail(checkStart, "a store is not formatted: %v", err)
+	}
+	return s
+}
+
+func (s *store) options() seglog.Options {
+	return seglog.Options{
+		SegmentBytes: 64 << 10, FS: s.disk, Random: s.salts, Now: func() time.Time { return time.Unix(0, int64(s.w.now)) },
+	}
 }
 
 // open is what a process does with it first.
 func (s *store) open() error {
-	dir, err := vfsdir.New(s.disk, "snapshots")
+	dir, err := vfsdir.New(s.disk, snapshotsDir)
 	if err != nil {
 		return err
 	}
 	s.files, err = persistentlog.OpenFiles("", persistentlog.FilesOptions{FS: dir, PieceBytes: 512, SyncBytes: 2048})
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+	case s.mem != nil:
+		s.mem.HoldSyncs()
+	default:
+		s.seg, err = seglog.Open(logDir, s.options())
 	}
-	s.mem.HoldSyncs()
-	return nil
+	return err
 }
 
 // log is the open log.
-func (s *store) log() persistentlog.PersistentLog { return s.mem }
+func (s *store) log() persistentlog.PersistentLog {
+	if s.mem != nil {
+		return s.mem
+	}
+	return s.seg
+}
 
-// sync ends a call of Save: only now is what was written durable, if nothing has gone wrong since.
+// sync ends a call of Save: only now is what was written durable, if nothing has gone wrong since. A log in segments has
+// synced before its Save returned.
 func (s *store) sync() error {
+	if s.mem == nil {
+		return nil
+	}
 	s.mem.Sync()
 	return s.mem.Save(nil) // which fails if something has fenced the log before it was synced
 }
 
 // crash loses power: what was not synced is gone in part.
 func (s *store) crash() *store {
-	c := &store{w: s.w, identity: s.identity, disk: s.disk.crash(s.w.disks)}
-	c.mem = s.mem.CrashCopy(s.w.disks.Uint64())
+	c := &store{w: s.w, identity: s.identity, disk: s.disk.crash(s.w.disks), salts: s.salts}
+	if s.mem != nil {
+		c.mem = s.mem.CrashCopy(s.w.disks.Uint64())
+	}
 	return c
 }
 
 // dead reports whether the power has gone in the middle of something.
 func (s *store) dead() bool { return s.disk.image != nil }
 
-// fail has a call of the log fail.
+// fail has a call of the log fail: the n-th of its kind or, on a disk, the n-th change or read.
 func (s *store) fail(f *Fault) {
-	call := map[FaultKind]memlog.Call{
-		FaultSaveError: memlog.CallSave, FaultCompactError: memlog.CallCompact, FaultReadError: memlog.CallBlocks,
-	}[f.Kind]
-	s.mem.Fail(call, f.N, errDisk)
+	switch {
+	case s.mem != nil:
+		s.mem.Fail(memCalls[f.Kind], f.N, errDisk)
+	case f.Kind == FaultReadError:
+		s.disk.reads = f.N
+	default:
+		s.disk.fails = f.N
+	}
+}
+
+var memCalls = map[FaultKind]memlog.Call{
+	FaultSaveError: memlog.CallSave, FaultCompactError: memlog.CallCompact, FaultReadError: memlog.CallBlocks,
 }
 
 // mend ends what was to fail.
 func (s *store) mend() {
 	s.disk.fails, s.disk.fuse, s.disk.reads = 0, 0, 0
-	for _, call := range [...]memlog.Call{memlog.CallSave, memlog.CallCompact, memlog.CallBlocks} {
-		s.mem.Fail(call, 0, nil)
+	if s.mem != nil {
+		for _, call := range [...]memlog.Call{memlog.CallSave, memlog.CallCompact, memlog.CallBlocks} {
+			s.mem.Fail(call, 0, nil)
+		}
 	}
 }
 
 var errDecayed = fmt.Errorf("%w: a bit has decayed", persistentlog.ErrDamaged)
 
-// decay damages something that was promised to be kept.
+// decay damages something that was promised to be kept. In segments that is a bit somewhere, which may have been of no
+// use any more.
 func (s *store) decay() {
-	s.mem.Fail(memlog.CallBlocks, 1, errDecayed)
+	if s.mem != nil {
+		s.mem.Fail(memlog.CallBlocks, 1, errDecayed)
+		return
+	}
+	names := s.filesIn(logDir)
+	if len(names) > 0 {
+		s.disk.flip(names[s.w.disks.IntN(len(names))], s.w.disks)
+	}
+}
+
+// filesIn returns the names of the files in one of the directories.
+func (s *store) filesIn(dir string) (names []string) {
+	for _, name := range s.disk.files() {
+		if strings.HasPrefix(name, dir+"/") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // isDamage reports whether an error says that acknowledged data is damaged or lost.
