@@ -129,6 +129,9 @@ func (n *Node) completeBirth() {
 	n.birth.value.Complete = true
 	n.saves.birth = n.saves.open()
 	n.trace(Trace{Kind: TraceBirth, Reason: "complete"})
+	if n.refusal.Reason == RefusalLostBirth {
+		n.refusal = Refused{} // overtaken: it asked before it was told
+	}
 	now := n.clock.now
 	n.restartElectionTimer(now)
 	voters := n.birth.value.Membership.Voters

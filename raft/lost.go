@@ -6,6 +6,9 @@ import "time"
 // again. That the log was lost is found by the one leader that heard what it had acknowledged, and no later leader can find
 // it again: so whoever is told makes a note of it on its own disk, and counts for nothing from then on.
 func (n *Node) takeRefusal(now time.Duration, m *Message) {
+	if m.Refusal == RefusalLostBirth && n.born {
+		return // overtaken: it asked before it was told, and only a peer that talks to it would take the word back
+	}
 	n.refusal = Refused{By: m.From, Reason: m.Refusal}
 	n.trace(Trace{Kind: TraceRefusedByPeer, Server: m.From, Refusal: m.Refusal})
 	member, ok := n.membership().Member(m.From)

@@ -26,7 +26,7 @@ func TestConfigThatCannotWorkIsRefusedWithItsLineAndTheWayOut(t *testing.T) {
 		old, with string
 		words     []string
 	}{
-		"two members of one id":  {"id = 2", "id = 1", []string{"member 1 is already on line 50", "give each server its own id"}},
+		"two members of one id":  {"id = 2", "id = 1", []string{"member 1 is already on line", "give each server its own id"}},
 		"an address twice":       {`"127.0.0.1:4502"`, `"127.0.0.1:4501"`, []string{`"127.0.0.1:4501" is member.1.address`, "already"}},
 		"no port":                {`"127.0.0.1:4502"`, `"localhost"`, []string{`"localhost" is no address: missing port`, `write host:port, like "10.0.0.7:7101"`}},
 		"a port that is none":    {`"127.0.0.1:4502"`, `"127.0.0.1:http"`, []string{`port "http" is not a number from 1 to 65535`}},

@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -111,7 +112,8 @@ func (l *Log) open() error {
 		return err
 	}
 	if err := l.openWitness(); err != nil {
-		return err
+		// A file that is opened behind a fence reads as empty: what failed before is the reason, not the file.
+		return cmp.Or(l.fence.Check(), err)
 	}
 	return l.writeOpened()
 }
