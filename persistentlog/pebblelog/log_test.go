@@ -170,7 +170,7 @@ func TestAfterTheFenceNothingReachesTheDisk(t *testing.T) {
 	err = l.Save([]persistentlog.Update{w.Update(1, 1)})
 	require.ErrorIs(t, err, persistentlog.ErrFenced)
 	require.ErrorIs(t, err, errDisk)
-	for l.fence.Stuck() != "" { // what was on its way to the disk when the fence went up
+	for !l.fence.Idle() { // what was on its way to the disk when the fence went up
 		runtime.Gosched()
 	}
 	failing.Store(false) // the disk is well again, and not believed

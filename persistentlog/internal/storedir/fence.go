@@ -98,6 +98,13 @@ func (f *Fence) Do(op, path string, call func() error) error {
 	return nil
 }
 
+// Idle reports that no call into the file system is under way.
+func (f *Fence) Idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.inFlight) == 0
+}
+
 // Stuck names the calls that have not come back from the kernel.
 func (f *Fence) Stuck() string {
 	f.mu.Lock()
