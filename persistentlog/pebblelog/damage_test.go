@@ -201,7 +201,7 @@ func readAll(t *testing.T, mem vfs.FS, want persistentlog.State) bool {
 	return err != nil
 }
 
-func TestAMissingTableOrManifestIsDamage(t *testing.T) {
+func TestAMissingOrCutTableAndAMissingManifestAreDamage(t *testing.T) {
 	mem := freshMem(t)
 	l := openMem(t, mem)
 	require.NoError(t, l.Save([]persistentlog.Update{newWriter(1).Update(3, 500)}))
@@ -226,6 +226,12 @@ func TestAMissingTableOrManifestIsDamage(t *testing.T) {
 		_, err := Open(testDir, testOptions(broken))
 		require.ErrorIs(t, err, persistentlog.ErrDamaged, name)
 		removed++
+		if strings.HasSuffix(name, ".sst") {
+			broken = mem.CrashClone(vfs.CrashCloneCfg{})
+			require.NoError(t, editFile(broken, dir, name, func(b []byte) []byte { return b[:len(b)/2] }))
+			_, err = Open(testDir, testOptions(broken))
+			require.ErrorIs(t, err, persistentlog.ErrDamaged, "%s cut in half", name)
+		}
 	}
 	require.GreaterOrEqual(t, removed, 2)
 }

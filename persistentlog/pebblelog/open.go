@@ -215,7 +215,8 @@ func mapPebbleError(err error) error {
 		return err
 	case strings.Contains(err.Error(), "unknown format major version"):
 		return fmt.Errorf("%w: %w", persistentlog.ErrFormatVersion, err)
-	case pebble.IsCorruptionError(err), !refused && errors.Is(err, fs.ErrNotExist):
+	case pebble.IsCorruptionError(err), !refused && errors.Is(err, fs.ErrNotExist),
+		strings.Contains(err.Error(), "object size mismatch"): // a table that was cut, which Pebble does not mark as corruption
 		return fmt.Errorf("%w: %w", persistentlog.ErrDamaged, err)
 	}
 	return err
