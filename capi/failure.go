@@ -29,6 +29,7 @@ var (
 	errPending   = errors.New("it goes on")
 	errRefused   = errors.New("the other servers refuse this one")
 	errTimeout   = errors.New("the time is over")
+	errSnapshot  = errors.New("the state machine did not give its snapshot")
 )
 
 type known struct {
@@ -72,6 +73,7 @@ var statuses = []known{
 	{syscall.EADDRINUSE, C.OAR_ERR_ADDRESS},
 	{syscall.EADDRNOTAVAIL, C.OAR_ERR_ADDRESS},
 	{errNoSnapshots, C.OAR_ERR_UNSUPPORTED},
+	{errSnapshot, C.OAR_ERR_SNAPSHOT},
 }
 
 // causes say why an outcome is unknown, a wait ended or a replica stopped, in this order.

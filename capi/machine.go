@@ -52,7 +52,10 @@ func (m machine) ApplyBatch(entries []statemachine.Entry, results [][]byte) {
 func (m machine) Query(query []byte) ([]byte, error) { return m.host.query(query) }
 
 // Snapshot implements statemachine.StateMachine.
-func (m machine) Snapshot() (statemachine.Snapshot, error) { return m.host.prepare() }
+func (m machine) Snapshot() (statemachine.Snapshot, error) {
+	s, err := m.host.prepare()
+	return s, ofSnapshot(err)
+}
 
 // Restore implements statemachine.StateMachine.
 func (m machine) Restore(r io.Reader) error {
@@ -139,6 +142,14 @@ func machineOf(h host, hasSchedule, hasHash, isConcurrent bool) statemachine.Sta
 
 // errNoSnapshots is what a machine without snapshots answers. Its servers are not asked to take any.
 var errNoSnapshots = errors.New("the state machine has no snapshots")
+
+// ofSnapshot marks what a host said instead of giving a snapshot.
+func ofSnapshot(err error) error {
+	if err == nil || errors.Is(err, errNoSnapshots) || errors.Is(err, server.ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errSnapshot, err)
+}
 
 // said is what a host said of its failure.
 func said(status C.oar_status, text string) error {

@@ -112,7 +112,7 @@ func (s *pullSnapshot) WriteTo(w io.Writer) (int64, error) {
 	item := s.host.work(C.OAR_WORK_SNAPSHOT_WRITE)
 	item.work.snapshot, item.writer._go = s.id, C.uintptr_t(h)
 	_, err := s.host.do(item, nil)
-	return to.n, err
+	return to.n, ofSnapshot(err)
 }
 
 // Close implements statemachine.Snapshot. Nobody waits for it.

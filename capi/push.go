@@ -65,13 +65,18 @@ func (p *pushHost) prepare() (statemachine.Snapshot, error) {
 		return nil, errNoSnapshots
 	}
 	var text *C.char
-	s := &pushSnapshot{m: p.m, at: (*unsafe.Pointer)(C.calloc(1, C.size_t(unsafe.Sizeof(uintptr(0)))))}
+	s := &pushSnapshot{m: p.m, at: (*unsafe.Pointer)(C.oar_alloc(captureBytes))}
+	if s.at == nil {
+		return nil, said(C.OAR_ERR_NO_MEMORY, "")
+	}
 	if err := saidIn(C.oar_machine_prepare(p.m, s.at, &text), text); err != nil {
-		C.free(unsafe.Pointer(s.at))
+		C.oar_release(unsafe.Pointer(s.at), captureBytes)
 		return nil, err
 	}
 	return s, nil
 }
+
+const captureBytes = C.size_t(unsafe.Sizeof(uintptr(0)))
 
 // pushSnapshot is a capture. at is C memory that holds the host's pointer, which may be anything.
 type pushSnapshot struct {
@@ -86,13 +91,13 @@ func (s *pushSnapshot) WriteTo(w io.Writer) (int64, error) {
 	defer h.Delete()
 	var text *C.char
 	err := saidIn(C.oar_machine_write(s.m, s.at, C.uintptr_t(h), &text), text)
-	return to.n, err
+	return to.n, ofSnapshot(err)
 }
 
 // Close implements statemachine.Snapshot.
 func (s *pushSnapshot) Close() error {
 	C.oar_machine_release(s.m, s.at)
-	C.free(unsafe.Pointer(s.at))
+	C.oar_release(unsafe.Pointer(s.at), captureBytes)
 	return nil
 }
 

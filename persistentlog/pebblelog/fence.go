@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
 )
 
@@ -28,6 +31,11 @@ func newFence(logger *slog.Logger) *fence {
 // is not believed again, and a table that does not read is damage that must not wait to be met by a restart.
 func (f *fence) background(err error) {
 	f.Fail("background work", "", mapPebbleError(err))
+}
+
+// corruption is Pebble's report that it met damage, by whichever read that was. It comes before the reader has its error.
+func (f *fence) corruption(info pebble.DataCorruptionInfo) {
+	f.Fail("read", info.Path, fmt.Errorf("%w: %w", persistentlog.ErrDamaged, info.Details))
 }
 
 // pause holds up a caller that would try again without end.

@@ -109,7 +109,7 @@ func (o Options) pebbleOptions(fs vfs.FS, f *fence) *pebble.Options {
 		FlushSplitBytes:             16 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      &pebbleLogger{fence: f, logger: o.Logger},
-		EventListener:               &pebble.EventListener{BackgroundError: f.background},
+		EventListener:               &pebble.EventListener{BackgroundError: f.background, DataCorruption: f.corruption},
 	}
 	p.Experimental.CompactionScheduler = &scheduler{fence: f}
 	for i := range p.TargetFileSizes {

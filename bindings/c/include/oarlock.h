@@ -123,6 +123,7 @@ extern "C" {
     X(OAR_ERR_RESULT_TOO_LARGE, 402, 16u, "applied, but its result is longer than the limit and was dropped")          \
     X(OAR_ERR_QUERY, 403, 0u, "the state machine answered the query with an error")                                    \
     X(OAR_ERR_ANSWER_TOO_LARGE, 404, 0u, "the query's answer is longer than the limit")                                \
+    X(OAR_ERR_SNAPSHOT, 405, 1u, "the state machine did not give its snapshot; the replica goes on")                   \
     X(OAR_ERR_INTERNAL, 500, 2u, "a fault of the library; please report it with its text")
 
 /* A status is one of the numbers below. */
@@ -456,7 +457,8 @@ OAR_API oar_status oar_server_group_info(oar_server *server, uint64_t group, oar
 OAR_API oar_status oar_server_status_json(oar_server *server, char **json);
 
 /* Takes a snapshot of this server's replica, leader or not, and returns when it is durable. OAR_ERR_PENDING when the time is
- * over: it goes on. */
+ * over: it goes on. OAR_ERR_SNAPSHOT when the state machine's callback failed: the text is the callback's, and the replica
+ * goes on without this snapshot. OAR_ERR_UNSUPPORTED from a machine without snapshots. */
 OAR_API oar_status oar_server_snapshot(oar_server *server, uint64_t group, int64_t timeout);
 
 /* ---- Proposals and queries --------------------------------------------------------------------------------------- */
