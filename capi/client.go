@@ -227,13 +227,18 @@ func oargo_client_json(h C.uintptr_t, op C.enum_oar_op, timeout C.int64_t, out *
 	return fail(err, C.OAR_ERR_INTERNAL)
 }
 
+// close fails only while something is still running, and may be called again then. That a fault had ended the client before
+// is what its calls ended with.
 func (b *clientBox) close() error {
 	over := time.After(b.patience)
 	err := b.client.Close()
-	if !b.answers.end(over) {
+	switch {
+	case !b.answers.end(over):
 		return errors.Join(fmt.Errorf("%w: a completion callback does not return", server.ErrStuck), err)
+	case errors.Is(err, client.ErrStuck):
+		return err
 	}
-	return err
+	return nil
 }
 
 //export oargo_client_close

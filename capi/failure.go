@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/raft"
@@ -44,6 +45,7 @@ var statuses = []known{
 	{server.ErrNotSent, C.OAR_ERR_NOT_SENT},
 	{errTimeout, C.OAR_ERR_TIMEOUT},
 	{server.ErrStuck, C.OAR_ERR_TIMEOUT},
+	{client.ErrStuck, C.OAR_ERR_TIMEOUT},
 	{errOrder, C.OAR_ERR_ORDER},
 	{errPanic, C.OAR_ERR_INTERNAL},
 	{errRefused, C.OAR_ERR_REFUSED},

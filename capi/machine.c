@@ -31,6 +31,7 @@ void oar_bytes_free(struct oar_bytes *b) {
 /* ---- What callbacks are given ---- */
 
 oar_status oar_results_append(oar_results *results, const void *piece, size_t piece_len) {
+    OAR_ENTER();
     if (results == NULL) return oar_failed(OAR_ERR_ARGUMENT, "results is NULL");
     if (results->ended == results->count)
         return oar_failed(OAR_ERR_ARGUMENT, "more results than the batch has entries (%zu)", results->count);
@@ -40,6 +41,7 @@ oar_status oar_results_append(oar_results *results, const void *piece, size_t pi
 }
 
 oar_status oar_results_end(oar_results *results) {
+    OAR_ENTER();
     if (results == NULL) return oar_failed(OAR_ERR_ARGUMENT, "results is NULL");
     if (results->ended == results->count)
         return oar_failed(OAR_ERR_ARGUMENT, "more results than the batch has entries (%zu)", results->count);
@@ -54,6 +56,7 @@ oar_status oar_results_add(oar_results *results, const void *result, size_t resu
 }
 
 oar_status oar_buf_append(oar_buf *buf, const void *bytes, size_t bytes_len) {
+    OAR_ENTER();
     if (buf == NULL) return oar_failed(OAR_ERR_ARGUMENT, "buf is NULL");
     return oar_bytes_append(&buf->bytes, bytes, bytes_len);
 }

@@ -93,6 +93,8 @@ oar_status oar_request_wait(const void *handle, enum oar_type type, const struct
     OAR_TRY(oar_answer_place(result, result_len));
     OAR_TRY(oar_check_timeout(timeout));
     OAR_TRY(oar_may_wait());
+    struct oar_request waited = *request;
+    waited.timeout = 0; /* the call's own timeout is the one that counts */
     oar_status status;
     void *object = oar_handle_enter(handle, type);
     if (object == NULL) return OAR_ERR_HANDLE;
@@ -100,8 +102,8 @@ oar_status oar_request_wait(const void *handle, enum oar_type type, const struct
         oar_handle_leave(handle);
         return oar_failed_by(OAR_ERR_NOT_SENT, OAR_ERR_TIMEOUT, "a timeout of 0 leaves no time to send anything");
     }
-    struct oar_call_object *call = begin(request, OAR_WAITED, &status);
-    if (call != NULL && (status = submit(object, type, request, call)) != OAR_OK) {
+    struct oar_call_object *call = begin(&waited, OAR_WAITED, &status);
+    if (call != NULL && (status = submit(object, type, &waited, call)) != OAR_OK) {
         forget(call);
     } else if (call != NULL) {
         status = oar_call_finish(call, timeout, result, result_len);

@@ -285,7 +285,8 @@ func (c *Client) act() {
 
 // Close ends every call and connection, and asks the server to end the session. Calls that were sent end with
 // ErrUnknown, others with ErrClosed. It returns once all goroutines of the client have ended, or with an error after
-// CloseTimeout: a Dial or a connection that does not heed its end is then still running. A second Close does nothing.
+// CloseTimeout: a Dial or a connection that does not heed its end is then still running, and the error matches ErrStuck. A
+// client that a fault of this package had ended says so, each time. Otherwise a second Close does nothing.
 func (c *Client) Close() error {
 	err := c.guarded(func() {
 		if c.closed {
@@ -308,7 +309,7 @@ func (c *Client) Close() error {
 	select {
 	case <-ended:
 	case <-timer.C:
-		err = errors.Join(err, errors.New("client: a connection did not end in time"))
+		err = errors.Join(err, ErrStuck)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

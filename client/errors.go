@@ -1,6 +1,10 @@
 package client
 
-import "github.com/oarlock/oarlock/internal/wire"
+import (
+	"errors"
+
+	"github.com/oarlock/oarlock/internal/wire"
+)
 
 // The errors that come back from a client. Check errors.Is(err, ErrUnknown) first: where it holds, the command may have
 // been applied, or may yet be. Where it does not, the command of a Propose was certainly not applied and never will be,
@@ -24,3 +28,6 @@ var (
 	ErrCluster        = wire.ErrCluster        // the server belongs to another cluster
 	ErrQuery          = wire.ErrQuery          // the state machine's own error, in the text
 )
+
+// ErrStuck is matched by what Close returns when a connection does not end in time. Close may then be called again.
+var ErrStuck = errors.New("client: close: a connection did not end in time")

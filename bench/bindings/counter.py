@@ -37,7 +37,7 @@ class Bench:
         self.servers = []
         for server_id in config.members:
             oarlock.format(config, server_id)
-            self.servers.append(oarlock.Server(config, server_id, Counter()))
+            self.servers.append(oarlock.Server(config, server_id, Counter()).start())
         for server in self.servers:
             server.wait_ready(timeout=30)
 

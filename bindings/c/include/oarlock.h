@@ -470,7 +470,7 @@ typedef struct oar_propose_options {
     uint64_t session;   /* 0: outside of any session */
     uint64_t sequence;  /* in a session: from 1 up, one for each command; a retry has the same */
     uint64_t floor;     /* in a session: the lowest sequence that is still waited for */
-    int64_t timeout;    /* of _async, _queued and _start, after which they end as the waiting call would; 0: OAR_FOREVER */
+    int64_t timeout;    /* of _async, _queued and _start alone, which then end as a waiting call would; 0: OAR_FOREVER */
 } oar_propose_options;
 
 typedef struct oar_query_options {

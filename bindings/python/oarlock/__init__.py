@@ -40,6 +40,7 @@ from ._errors import (
     Refused,
     ResultTooLarge,
     SessionError,
+    SnapshotError,
     StateMachineError,
     StorageError,
     TimeoutError,
@@ -64,7 +65,7 @@ __all__ = [
     "CommandError", "Config", "ConfigError", "Consistency", "Counts", "Damaged", "Entry", "Error", "Event", "EventKind", "Events",
     "Exists", "Fenced", "ForkedError", "GroupInfo", "IOFailure", "InUse", "Incompatible", "InternalError", "Interrupted", "NoGroup",
     "NoLeader", "NotFormatted", "NotFound", "NotLeader", "NotReady", "NotSent", "NotSentTimeout", "OutOfMemory", "Pending",
-    "ProposalTimeout", "QueryError", "Refused", "ResultTooLarge", "Role", "Server", "Session", "SessionError", "StateMachine",
+    "ProposalTimeout", "QueryError", "Refused", "ResultTooLarge", "Role", "Server", "Session", "SessionError", "SnapshotError", "StateMachine",
     "StateMachineError", "Status", "StorageError", "TimeoutError", "TooLarge", "UnknownOutcome", "Unsupported", "UsageError",
     "WouldDeadlock", "__version__", "debug_counts", "format", "runtime_configure", "version",
 ]  # fmt: skip

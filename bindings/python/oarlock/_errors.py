@@ -340,6 +340,12 @@ class QueryError(Error):
     status = Status.ERR_QUERY
 
 
+class SnapshotError(Error):
+    """The state machine did not give its snapshot; the replica goes on without it. The text has the traceback."""
+
+    status = Status.ERR_SNAPSHOT
+
+
 class InternalError(Error):
     """A fault of the library; please report it with its text."""
 
@@ -361,7 +367,8 @@ BY_STATUS: dict[int, type[Error]] = {
             UsageError, WouldDeadlock, ConfigError, ForkedError, AbiError, OutOfMemory, TooLarge, ResultTooLarge, AnswerTooLarge,
             Unsupported, NotFound, Exists, TimeoutError, Pending, UnknownOutcome, NotSent, Busy, Closed, Cancelled, Interrupted,
             NotLeader, NoLeader, NotReady, NoGroup, SessionError, Incompatible, Refused, AddressError, IOFailure, StorageError,
-            NotFormatted, AlreadyFormatted, InUse, Damaged, Fenced, StateMachineError, QueryError, InternalError,
+            NotFormatted, AlreadyFormatted, InUse, Damaged, Fenced, StateMachineError, QueryError,
+            SnapshotError, InternalError,
         )
     },
 }  # fmt: skip

@@ -54,6 +54,7 @@ class Status(enum.IntEnum):
     ERR_RESULT_TOO_LARGE = 402
     ERR_QUERY = 403
     ERR_ANSWER_TOO_LARGE = 404
+    ERR_SNAPSHOT = 405
     ERR_INTERNAL = 500
 
 

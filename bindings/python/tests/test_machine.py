@@ -130,7 +130,7 @@ def test_any_exception_in_snapshot_is_told_as_an_event_and_the_server_goes_on(se
     server = serve(Scripted(snapshot=raising(exception)))
     server.propose(b"1", 5)
     with server.events() as events:
-        with pytest.raises(oarlock.Error, match="it broke here"):
+        with pytest.raises(oarlock.SnapshotError, match="it broke here"):
             server.snapshot(timeout=5)
         while "it broke here" not in events.next(timeout=5).text:
             pass
