@@ -226,3 +226,37 @@ func TestAppendThatHasArrivedIsNotSentAgainToASlowDisk(t *testing.T) {
 	}
 	require.Empty(t, p.sentTo(2, MessageAppendRequest))
 }
+
+// A rejection that was given before what is known now is late. It must not send the leader back below what matches
+// (etcd pull request 1207), nor step by step through a log that a snapshot has replaced meanwhile (NuRaft#102).
+func TestLateRejectionMovesNothingBack(t *testing.T) {
+	p := follower(t, 3, 1, 1, 2, 2, 3, 3)
+	term := p.lead(2, 3)
+	of := p.h.node.lead.of(2)
+	late := func(prev, hint Index) {
+		p.says(2, Message{
+			Type: MessageAppendResponse, Term: term, Reject: true, PrevIndex: prev, HintIndex: hint, HintTerm: 1, LastIndex: 7, Round: 1,
+		})
+	}
+	require.Equal(t, ProgressStream, of.state)
+	p.sentTo(2)
+	for prev := Index(1); prev <= 7; prev++ {
+		late(prev, 0)
+	}
+	require.Equal(t, ProgressStream, of.state)
+	require.EqualValues(t, 7, of.match)
+	require.EqualValues(t, 8, of.next)
+
+	// As after a snapshot that it has installed: the probe is behind it.
+	of.enter(ProgressProbe, of.match+1)
+	p.h.endTurn()
+	for prev := Index(1); prev <= 6; prev++ {
+		late(prev, prev-1)
+		require.EqualValues(t, 8, of.next, "a rejection at %d", prev)
+	}
+	require.Len(t, p.sentTo(2, MessageAppendRequest), 1, "one probe, and nothing for the late ones")
+	// One that is of now moves it, and never below what matches.
+	of.match = 3
+	late(7, 1)
+	require.EqualValues(t, 4, of.next)
+}

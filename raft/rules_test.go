@@ -521,3 +521,23 @@ func TestStrangersWordHasNoEffect(t *testing.T) {
 		require.Equal(t, RefusalStranger, answers[0].Refusal)
 	}
 }
+
+// 3.6: leadership begins with nothing known of anybody: what a follower's log holds counts when it has said so
+// (Truxify#10682), even where it voted for this leader a moment ago.
+func TestNewLeaderCountsNobodyWhoHasNotAnswered(t *testing.T) {
+	p := follower(t, 3, 1, 2)
+	p.h.timeout()
+	p.says(2, Message{Type: MessagePreVoteResponse, Term: 4})
+	p.runFor(2 * time.Millisecond)
+	p.says(2, Message{Type: MessageVoteResponse, Term: 4})
+	p.runFor(2 * time.Millisecond)
+	require.EqualValues(t, 4, p.h.node.saves.durable, "its own no-op is saved")
+	for _, of := range p.h.node.lead.progress {
+		require.Zero(t, of.match)
+	}
+	require.Zero(t, p.h.node.commit)
+	p.says(2, Message{Type: MessageHeartbeatResponse, Term: 4, Round: p.h.node.lead.round, LastIndex: 2, LastTerm: 2})
+	require.Zero(t, p.h.node.commit, "that it lives says nothing of its log")
+	p.acks(2, 3)
+	require.EqualValues(t, 3, p.h.node.commit)
+}
