@@ -259,6 +259,8 @@ func machineOf(m statemachine.StateMachine) *ledger {
 		return &m.ledger
 	case *vault:
 		return &m.ledger
+	case *slowWriter:
+		return &m.ledger
 	}
 	panic(fmt.Sprintf("%T", m))
 }
