@@ -289,6 +289,9 @@ func TestLearnerNeverCampaigns(t *testing.T) {
 	require.Equal(t, Never, p.h.node.Deadline())
 	p.h.timeout()
 	require.Equal(t, RoleFollower, p.h.node.role)
+	// It is told to take over and knows already that it may not: the membership counts from its append on (raft-rs#221).
+	p.says(2, Message{Type: MessageTransferRequest, Term: 3, LastIndex: 2, LastTerm: 3})
+	require.Equal(t, RoleFollower, p.h.node.role)
 	// Who asks it for a vote may know better: the right to vote is the candidate's to judge (etcd pull request 10998).
 	p.says(3, Message{Type: MessageVoteRequest, Term: 4, LastIndex: 2, LastTerm: 3})
 	require.Equal(t, HardState{Term: 4, Vote: 3}, p.h.node.hard)
