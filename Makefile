@@ -13,8 +13,12 @@ RUNS ?= 1000
 FROM ?= 1
 SEED ?= 0
 
+# Which known bugs `make mutants` runs, as shell patterns with commas between; and the page whose table it rewrites.
+ONLY ?=
+PAGE ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-c test-python check race fuzz sim bench bench-bindings bench-micro build lib install clean
+.PHONY: help tools demo test test-c test-python check race fuzz sim mutants bench bench-bindings bench-micro build lib install clean
 
 help: ## this list
 	@echo "oarlock: a replicated log that applications plug into"
@@ -49,6 +53,10 @@ fuzz: tools ## each fuzz target for FUZZTIME (20s)
 
 sim: tools ## RUNS (1000) simulated clusters FROM (1) a seed; or SEED=n alone, with its story
 	$(GO) test ./sim -count=1 -timeout 0 -run TestNoSeedBreaksARule -v -sim.runs=$(RUNS) -sim.from=$(FROM) -sim.seed=$(SEED)
+
+mutants: RUNS = 2000
+mutants: tools ## put ONLY (all) known bugs back in, one by one: the simulator has to find each within RUNS (2000) seeds
+	$(GO) run ./sim/mutants -go="$(GO)" -only="$(ONLY)" -runs=$(RUNS) $(if $(PAGE),-markdown=$(PAGE))
 
 bench: tools ## throughput, restart and memory, beside their aims, in ten minutes; rewrites docs/performance.md
 	cd bench && $(GO) run . -markdown ../docs/performance.md
