@@ -43,6 +43,8 @@ var (
 	checkServes       = &check{32, "new commands are executed once nothing fails", nil}
 	checkConverges    = &check{33, "all members come together once nothing fails", nil}
 	checkStable       = &check{36, "no elections while nothing fails", nil}
+	checkStays        = &check{47, "a leader that all but one hear stays, and its term with it", nil}
+	checkReplaced     = &check{48, "a leader that hears nobody is replaced", nil}
 	checkAnswered     = &check{38, "every call is answered, once", nil}
 	checkQueues       = &check{39, "what is queued stays within its bounds", queuesBounded}
 	checkStart        = &check{42, "a server starts on what its store holds", nil}
@@ -56,7 +58,7 @@ var (
 var checks = []*check{
 	checkElection, checkVoteOnce, checkVoteDurable, checkAppend, checkAppendOnly, checkMatching, checkCommitted, checkCompleteness,
 	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot, checkLinear,
-	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkStable,
+	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkStable, checkStays, checkReplaced,
 	checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
 }
 

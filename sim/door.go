@@ -108,7 +108,7 @@ func (c *conn) arrived(piece []byte) {
 // request does what the server's own door does with it.
 func (c *conn) request(r *wire.ClientRequest) {
 	h, p := c.host, c.w.plan
-	call := doorCall{c: c, id: r.ID, method: r.Method}
+	call := &doorCall{c: c, id: r.ID, method: r.Method, at: c.w.now}
 	switch r.Method {
 	case wire.MethodHello:
 		id := h.identity
@@ -137,10 +137,12 @@ func (c *conn) request(r *wire.ClientRequest) {
 		call.Complete(nil, server.ErrBusy) // as a full inbox does
 		return
 	}
-	c.submit(h.replicas[r.Group-1], r, call)
+	call.r = h.replicas[r.Group-1]
+	call.r.owed[call] = true
+	c.submit(call.r, r, call)
 }
 
-func (c *conn) submit(rep *replica, r *wire.ClientRequest, call doorCall) {
+func (c *conn) submit(rep *replica, r *wire.ClientRequest, call *doorCall) {
 	switch r.Method {
 	case wire.MethodPropose:
 		rep.in.Propose(server.Proposal{
@@ -175,11 +177,20 @@ type doorCall struct {
 	c      *conn
 	id     uint32
 	method wire.Method
+	at     time.Duration
+	r      *replica // that owes the answer; nil: the door gives it
+	ended  bool
 }
 
 // Complete implements server.Completion.
-func (d doorCall) Complete(result []byte, err error) {
+func (d *doorCall) Complete(result []byte, err error) {
 	c := d.c
+	if d.ended {
+		c.w.fail(checkAnswered, "server %d answers a request twice: %s", c.host.id, firstLine(err))
+	}
+	if d.ended = true; d.r != nil {
+		delete(d.r.owed, d)
+	}
 	if !c.open {
 		if err == nil && d.method == wire.MethodPropose {
 			c.w.saw(sawResponseLost)

@@ -12,6 +12,7 @@ import (
 // a snapshot for a follower that cannot restore its own once a minute.
 const (
 	answersWithin    = 20 * time.Second
+	owedWithin       = 5 * time.Second
 	convergesWithin  = 30 * time.Second
 	helpWithin       = 90 * time.Second
 	electionTimeouts = 10
@@ -45,6 +46,7 @@ func (w *world) heal() {
 	}
 	w.wait(within, checkConverges, w.together)
 	w.rest(6 * timeout)
+	w.disturb()
 	w.verify()
 }
 
@@ -199,6 +201,8 @@ func (w *world) together() string {
 				return sprintf("group %d: server %d has applied %d of %d", o.group, h.id, got.applied, want.commit)
 			case r.machine.hash() != leader.machine.hash():
 				return sprintf("group %d: server %d is in state %016x, and the leader in %016x", o.group, h.id, r.machine.hash(), leader.machine.hash())
+			case leader.machine.due != 0 && want.time > leader.machine.due+dueLate:
+				return sprintf("group %d: something was due at %d, cluster time is %d, and it was not executed", o.group, leader.machine.due, want.time)
 			case got.needsBackup:
 				return sprintf("group %d: server %d still needs the leader's snapshot", o.group, h.id)
 			}
@@ -231,6 +235,9 @@ func (w *world) verify() {
 			if w.failure != nil || !h.sound() {
 				continue
 			}
+			if n := h.replicas[g].overdue(); n > 0 {
+				w.fail(checkAnswered, "group %d: server %d owes %d answers that nobody will ever get", o.group, h.id, n)
+			}
 			m := h.replicas[g].machine
 			if m.count != uint64(len(o.changes)) {
 				w.fail(checkKept, "group %d: server %d has made %d changes, and there were %d", o.group, h.id, m.count, len(o.changes))
@@ -243,6 +250,16 @@ func (w *world) verify() {
 			w.fail(checkKept, "call %d was acknowledged and is not there", k.number)
 		}
 	}
+}
+
+// overdue counts the requests that a replica has left unanswered for longer than anything takes when nothing fails.
+func (r *replica) overdue() (count int) {
+	for k := range r.owed {
+		if r.h.w.now-k.at > owedWithin {
+			count++
+		}
+	}
+	return count
 }
 
 // standStill is what is left where more was destroyed than can be lost: nobody may be told anything wrong, and every call

@@ -151,7 +151,7 @@ func (h *host) open() error {
 	for g := range p.Groups {
 		group := raft.GroupID(g + 1)
 		h.w.oracle.restarted(h, group)
-		r := &replica{h: h, group: group, oracle: h.w.oracle.groups[g]}
+		r := &replica{h: h, group: group, oracle: h.w.oracle.groups[g], owed: map[*doorCall]bool{}}
 		r.mirror = r.oracle.mirrors[h.id-1]
 		r.machine = newMachine(r.oracle, h.id)
 		o := server.GroupOptions{

@@ -86,7 +86,11 @@ type machine struct {
 	due   int64
 }
 
-const dueAfter = int64(300e6)
+// How much later something falls due, and by how much its execution may be late when nothing fails, both by cluster time.
+const (
+	dueAfter = int64(300e6)
+	dueLate  = int64(1e9)
+)
 
 func newMachine(o *groupOracle, who raft.ServerID) *machine { return &machine{o: o, who: who} }
 

@@ -17,6 +17,8 @@ type replica struct {
 	mirror  *mirror
 	seen    seen
 
+	owed map[*doorCall]bool // requests that it has not answered
+
 	in      server.Inputs
 	poked   bool
 	alarmAt time.Duration // true time of the earliest alarm that is set; 0: none

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -103,10 +104,20 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 			if strings.Contains(firstLine(e.Err), "serves instead") {
 				w.saw(sawSnapshotFallback)
 			}
+			o.trouble(r, e.Err)
 			if strings.Contains(firstLine(e.Err), "fetch snapshot") {
 				w.saw(sawTransferFailed)
 			}
 		}
+	}
+}
+
+// trouble looks whether a replica had to do without a snapshot that no fault has touched.
+func (o *groupOracle) trouble(r *replica, err error) {
+	text := firstLine(err)
+	missed := strings.Contains(text, "serves instead") || strings.Contains(text, "cannot be read")
+	if missed && !r.h.flipped && r.h.mayFail == nil && !errors.Is(err, errPower) {
+		o.w.fail(checkDurable, "server %d group %d lacks a snapshot that no fault has touched: %s", r.h.id, o.group, text)
 	}
 }
 

@@ -38,6 +38,7 @@ var plan = []room{
 		"server", "client", "raft", "statemachine", "statemachine/kv", "persistentlog", "transport",
 		"persistentlog/memlog", "persistentlog/seglog", "persistentlog/vfsdir", "transport/memnet", "internal/wire",
 	}},
+	{path: "sim/mutants", floor: 6}, // it compiles package sim's tests and imports nothing
 	{path: "config", floor: 5, may: []string{
 		"server", "client", "raft", "statemachine/...", "persistentlog/...", "transport/...", "internal/wire",
 	}},

@@ -130,7 +130,7 @@ func TestPurityRuleFindsEachImpurity(t *testing.T) {
 // virtual says that the package's tests run under testing/synctest, where a sleep takes no time.
 func manners(s *source, virtual bool) []string {
 	benchmark := path.Base(s.path) == "bench_test.go" // which may wait for a disk to come to rest
-	program := fits("cmd/...", s.pkg) || fits("examples/...", s.pkg)
+	program := fits("cmd/...", s.pkg) || fits("examples/...", s.pkg) || s.pkg == "sim/mutants"
 	var found []string
 	selectors(s, func(pkg, name string, pos token.Pos) {
 		full := pkg + "." + name
@@ -166,7 +166,7 @@ func TestLibrariesLeaveSignalsOutputAndExitToTheHost(t *testing.T) {
 	for _, s := range all {
 		found = append(found, manners(s, virtual[s.pkg])...)
 	}
-	report(t, "only cmd and examples print, exit and listen to signals; only tests of transport/tcp sleep, the others by virtual time", found)
+	report(t, "only cmd, examples and sim/mutants print, exit and listen to signals; only tests of transport/tcp sleep, the others by virtual time", found)
 }
 
 func TestMannersRuleFindsEachBreach(t *testing.T) {

@@ -30,7 +30,7 @@ func (b *builder) build(with *bug) (string, error) {
 		overlay = []string{"-overlay", file}
 	}
 	binary := filepath.Join(b.dir, name+".test")
-	args := append([]string{"test", "-c", "-p", "1", "-ldflags", "-s -w", "-o", binary}, overlay...)
+	args := append([]string{"test", "-c", "-vet=off", "-p", "1", "-ldflags", "-s -w", "-o", binary}, overlay...)
 	c := exec.Command(b.tool, append(args, "./sim")...)
 	c.Dir, c.Env = b.root, append(os.Environ(), "GOMAXPROCS=1")
 	if out, err := c.CombinedOutput(); err != nil {

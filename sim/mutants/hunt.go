@@ -144,6 +144,9 @@ func (h *hunt) seek(s *suspect, k int, depth uint64) error {
 	}
 	h.found++
 	h.line("%3d of %d  %-40s %-22s seed %s", h.found, len(h.suspects), s.name, s.rules(), s.seeds(h))
+	if h.o.keep {
+		return nil
+	}
 	return os.Remove(s.binary)
 }
 

@@ -18,7 +18,7 @@ import (
 
 const (
 	bugsDir  = "sim/mutants/bugs"
-	buildDir = "build/mutants" // emptied at the beginning and at the end
+	buildDir = "build/mutants" // emptied at the beginning, and at the end if it is not to be kept
 )
 
 // startGap is how far apart the starts are: no range of one overlaps another's.
@@ -31,6 +31,7 @@ type options struct {
 	workers  int
 	goTool   string
 	markdown string
+	keep     bool
 }
 
 func main() {
@@ -41,6 +42,7 @@ func main() {
 	flag.IntVar(&o.workers, "workers", runtime.NumCPU(), "how many are run side by side")
 	flag.StringVar(&o.goTool, "go", "go", "the go command")
 	flag.StringVar(&o.markdown, "markdown", "", "a page whose table is rewritten if all were run and found")
+	flag.BoolVar(&o.keep, "keep", false, "leave what was built in "+buildDir)
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -76,6 +78,9 @@ func run(o options) error {
 	h.report(os.Stdout)
 	if err == nil && o.markdown != "" && o.only == "" {
 		err = rewriteTable(o.markdown, h.markdown())
+	}
+	if o.keep {
+		return err
 	}
 	return errors.Join(err, os.RemoveAll(dir))
 }

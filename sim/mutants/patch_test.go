@@ -62,3 +62,29 @@ func TestAnEditNeedsItsPlaceExactlyOnce(t *testing.T) {
 		})
 	}
 }
+
+func TestTheTableOfAPageIsRewrittenAndNothingElse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "page.md")
+	require.NoError(t, os.WriteFile(file, []byte("before\n"+tableBegin+"old\n"+tableEnd+"after\n"), 0o600))
+	require.NoError(t, rewriteTable(file, "new\n"))
+	page, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "before\n"+tableBegin+"new\n"+tableEnd+"after\n", string(page))
+	require.NoError(t, os.WriteFile(file, []byte("no place\n"), 0o600))
+	require.Error(t, rewriteTable(file, "new\n"))
+}
+
+func TestWhatWasNotFoundCountsAsTheLargest(t *testing.T) {
+	h := newHunt(options{starts: 5}, builder{}, []bug{{name: "a"}})
+	s := h.suspects[0]
+	for k, n := range []uint64{7, 0, 3, 5, 0} {
+		if n > 0 {
+			s.finds[k] = &find{Seed: h.start(k) + n - 1, Check: k % 3, Name: "panic"}
+		}
+	}
+	require.Equal(t, []uint64{7, 0, 3, 5, 0}, s.nth(h))
+	median, worst := middle(s.nth(h))
+	require.Equal(t, []uint64{7, 0}, []uint64{median, worst})
+	require.False(t, s.done())
+	require.Equal(t, "panic, check 2", s.rules())
+}

@@ -63,11 +63,6 @@ func (s *suspect) rules() string {
 		}
 	}
 	slices.SortStableFunc(names, func(a, b string) int { return count[b] - count[a] })
-	for i, name := range names {
-		if i > 0 {
-			names[i] = strings.TrimPrefix(name, "check ")
-		}
-	}
 	return strings.Join(names, ", ")
 }
 
