@@ -33,9 +33,12 @@ var plan = []room{
 	{path: "statemachine/kv", floor: 3, may: []string{"statemachine"}},
 	{path: "server", floor: 4, may: []string{"raft", "statemachine", "persistentlog", "transport", "internal/wire"}},
 	{path: "server/replicatest", floor: 5, may: []string{"server", "raft", "statemachine", "persistentlog", "transport"}},
+	{path: "server/servertest", floor: 5, never: []string{"testing"}, may: []string{
+		"server", "client", "raft", "statemachine", "persistentlog", "persistentlog/memlog", "persistentlog/vfsdir", "transport", "transport/memnet",
+	}},
 	{path: "client", floor: 4, may: []string{"raft", "transport", "internal/wire"}},
 	{path: "sim", floor: 5, may: []string{
-		"server", "client", "raft", "statemachine", "statemachine/kv", "persistentlog", "transport",
+		"server", "client", "raft", "statemachine", "statemachine/kv", "statemachine/smtest", "persistentlog", "transport",
 		"persistentlog/memlog", "persistentlog/seglog", "persistentlog/vfsdir", "transport/memnet", "internal/wire",
 	}},
 	{path: "sim/mutants", floor: 6}, // it compiles package sim's tests and imports nothing
@@ -45,7 +48,7 @@ var plan = []room{
 	{path: "capi/...", floor: 6, may: []string{"..."}},
 	{path: "cmd/...", floor: 6, may: []string{"..."}},
 	{path: "examples/...", floor: 6, may: []string{
-		"raft", "statemachine/...", "persistentlog/...", "transport/...", "server", "client", "sim", "config",
+		"raft", "statemachine/...", "persistentlog/...", "transport/...", "server", "server/servertest", "client", "sim", "config",
 	}},
 	{path: "internal/floorplan", floor: 6},
 }

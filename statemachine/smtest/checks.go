@@ -1,9 +1,9 @@
 package smtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
@@ -38,23 +38,67 @@ func (s *suite) checkDeterminism() error {
 	if err != nil {
 		return err
 	}
-	if d := s.empty.differs(second); d != "" {
-		return fmt.Errorf("a new machine is not like the new machine before it (do they share a variable, or look at the clock?): %s", d)
+	if err := s.empty.apart(second, "a new machine is not like the new machine before it (do they share a variable, or look at the clock?)"); err != nil {
+		return err
 	}
 	return two.finish(0)
 }
 
-// checkBytes overwrites commands and queries as soon as they are no longer lent, and results as soon as they are given.
+// checkBytes overwrites commands as soon as they are no longer lent, and results as soon as they are given. In a run
+// before that it lets results alone, and looks whether the machine does, too.
 func (s *suite) checkBytes() error {
+	quiet, err := s.newSubject()
+	if err != nil {
+		return err
+	}
+	defer quiet.close()
+	quiet.keeping = true
+	if err := quiet.finish(0); err != nil {
+		return fmt.Errorf("the machine keeps bytes of Entry.Command after Apply; copy what you keep: %w", err)
+	}
+	if err := quiet.untouched(); err != nil {
+		return err
+	}
 	m, err := s.newSubject()
 	if err != nil {
 		return err
 	}
 	defer m.close()
 	if err := m.finish(0); err != nil {
-		return fmt.Errorf("the machine keeps bytes of Entry.Command after Apply, or of a result that it gave away; copy what you keep: %w", err)
+		return fmt.Errorf("the machine uses bytes of a result that it gave away; give away a copy: %w", err)
 	}
 	return nil
+}
+
+// checkEffect: a script that changes nothing would find nothing.
+func (s *suite) checkEffect() error {
+	first, ok := s.empty.fingerprint()
+	if !ok {
+		return nil
+	}
+	for _, st := range s.want.states {
+		if sum, _ := st.fingerprint(); sum != first {
+			return nil
+		}
+	}
+	m, err := s.played(0)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	before, err := m.snapshot()
+	if err != nil {
+		return err
+	}
+	if err := m.finish(0); err != nil {
+		return err
+	}
+	after, err := m.snapshot()
+	if err == nil && bytes.Equal(before, after) {
+		err = fmt.Errorf("none of %s changed the state: give Options.Command or Options.Examples, commands that the machine understands",
+			count(len(s.script), "command"))
+	}
+	return err
 }
 
 // checkHash: a hash that never changes finds nothing.
@@ -115,20 +159,39 @@ func (s *suite) checkQuery() error {
 			return err
 		}
 		if aFailed != bFailed || string(a) != string(b) {
-			return fmt.Errorf("two machines in one state answer % x with % x (error: %t) and % x (error: %t)", clip(q), clip(a), aFailed, clip(b), bFailed)
+			return fmt.Errorf("two machines in one state answer the query %s with %s (error: %t) and %s (error: %t)", shown(q), shown(a), aFailed, shown(b), bFailed)
 		}
 		after, err := one.state()
 		if err != nil {
 			return err
 		}
-		if d := before.differs(after); d != "" {
-			return fmt.Errorf("the query % x changed the state: %s", clip(q), d)
+		if err := before.apart(after, "the query %s changed the state", shown(q)); err != nil {
+			return err
 		}
 	}
 	if err := one.finish(half); err != nil {
 		return fmt.Errorf("commands after queries differ from those without: %w", err)
 	}
-	return nil
+	return s.queryAndKeep(half)
+}
+
+// queryAndKeep lets answers alone and looks whether the machine does.
+func (s *suite) queryAndKeep(at int) error {
+	m, err := s.played(at)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	m.keeping = true
+	for _, q := range newQueries(s.options, 50) {
+		if _, _, err := m.query(q); err != nil {
+			return err
+		}
+	}
+	if err := m.finish(at); err != nil {
+		return err
+	}
+	return m.untouched()
 }
 
 // played returns a machine that has executed the first n steps.
@@ -191,91 +254,9 @@ func (s *suite) drain(at int) error {
 				return err
 			}
 		}
-		if d := states[0].differs(states[1]); d != "" {
-			return fmt.Errorf("after Expire at index %d, time %d: %s", index, due, d)
-		}
-	}
-	return nil
-}
-
-// checkBatch cuts the script into batches of many sizes. A batch ends where the first run had a clock entry.
-func (s *suite) checkBatch() error {
-	m, err := s.newSubject()
-	if err != nil {
-		return err
-	}
-	defer m.close()
-	batcher, ok := m.machine.(statemachine.BatchApplier)
-	if !ok || m.durable != nil {
-		return nil
-	}
-	r := rand.New(rand.NewPCG(s.options.Seed, 2))
-	for from := 0; from < len(s.script); {
-		batch := s.batch(r, from)
-		if err := m.applyBatch(batcher, batch, &s.want); err != nil {
+		if err := states[0].apart(states[1], "after Expire at index %d, time %d", index, due); err != nil {
 			return err
 		}
-		last := batch[len(batch)-1]
-		if _, err := m.tick(last); err != nil {
-			return fmt.Errorf("after %s: %w", last, err)
-		}
-		from += len(batch)
-	}
-	final, err := m.state()
-	if err != nil {
-		return err
-	}
-	if d := s.want.final.differs(final); d != "" {
-		return fmt.Errorf("the same commands, one by one and in batches, leave different states: %s", d)
-	}
-	return nil
-}
-
-func (s *suite) batch(r *rand.Rand, from int) []step {
-	to := min(len(s.script), from+1+r.IntN(1+r.IntN(40)))
-	for i := from; i < to; i++ {
-		if s.want.expired[i] {
-			return s.script[from : i+1]
-		}
-	}
-	return s.script[from:to]
-}
-
-func (m *subject) applyBatch(batcher statemachine.BatchApplier, batch []step, want *recording) error {
-	entries, results := lend(batch)
-	what := fmt.Sprintf("ApplyBatch of %d commands from %s", len(batch), batch[0])
-	m.suite.at(what)
-	if err := guard(what, func() { batcher.ApplyBatch(entries, results) }); err != nil {
-		return err
-	}
-	m.now = batch[len(batch)-1].entry.Time
-	return m.settle(what, batch, entries, results, want)
-}
-
-// lend makes the slices of a batch call, which are valid only until it returns.
-func lend(batch []step) ([]statemachine.Entry, [][]byte) {
-	entries, results := make([]statemachine.Entry, len(batch)), make([][]byte, len(batch))
-	for i, st := range batch {
-		entries[i] = st.entry
-		entries[i].Command = append([]byte{}, st.entry.Command...)
-	}
-	return entries, results
-}
-
-// settle compares the results of a batch with those of the first run and takes everything lent away again.
-func (m *subject) settle(what string, batch []step, entries []statemachine.Entry, results [][]byte, want *recording) error {
-	for i, st := range batch {
-		if w := want.results[st.number]; string(results[i]) != string(w) {
-			return fmt.Errorf("%s: the result of %s is % x, alone it was % x", what, st, clip(results[i]), clip(w))
-		}
-		if string(entries[i].Command) != string(st.entry.Command) {
-			return fmt.Errorf("%s changed the bytes of %s, which it shares with the log", what, st)
-		}
-	}
-	for i := range entries {
-		m.spoil(entries[i].Command)
-		m.spoil(results[i])
-		entries[i], results[i] = statemachine.Entry{}, nil
 	}
 	return nil
 }
@@ -330,7 +311,7 @@ func (s *suite) checkConcurrentQuery() error {
 			return err
 		}
 		if aFailed != bFailed || string(a) != string(b) {
-			return fmt.Errorf("after concurrent queries % x is answered with % x, without them with % x", clip(q), clip(a), clip(b))
+			return fmt.Errorf("after concurrent queries %s is answered with %s, without them with %s", shown(q), shown(a), shown(b))
 		}
 	}
 	return nil

@@ -122,10 +122,7 @@ func (s *suite) checkDurable() error {
 		}
 		line = append(line, next)
 	}
-	if d := s.want.final.differs(line[len(line)-1].state); d != "" {
-		return fmt.Errorf("after the last command, and five crashes: %s", d)
-	}
-	return nil
+	return s.want.final.apart(line[len(line)-1].state, "after the last command, and five crashes")
 }
 
 // clockPending reports whether the first run had a clock entry that comes next.
@@ -238,8 +235,8 @@ func (m *subject) crash(line []boundary, floor uint64) ([]boundary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d := found.state.differs(got); d != "" {
-		return nil, fmt.Errorf("Load says index %d, and the state is not the one there: %s", index, d)
+	if err := found.state.apart(got, "Load says index %d, and the state is not the one there", index); err != nil {
+		return nil, err
 	}
 	return line[:at+1], nil
 }

@@ -26,6 +26,7 @@ type ledger struct {
 	values  map[byte][]byte
 	dues    map[byte]int64
 	queries int
+	buffer  []byte
 	inside  atomic.Int32 // queries, of a machine that takes one at a time and says otherwise
 	closed  bool         // a snapshot was closed without being written
 	torn    bool         // a Restore has failed
@@ -79,6 +80,9 @@ func (l *ledger) broken(e statemachine.Entry, result []byte) []byte {
 		c[2]++
 	case "gives its own state away":
 		return l.values[c[1]]
+	case "uses a result's bytes again":
+		l.buffer = append(l.buffer[:0], result...)
+		return l.buffer
 	case "random result":
 		return fmt.Append(nil, rand.IntN(100))
 	case "random state":
@@ -107,6 +111,9 @@ func (l *ledger) Query(q []byte) ([]byte, error) {
 		if l.queries%100 == 99 {
 			delete(l.values, q[1])
 		}
+	case "Query uses an answer's bytes again":
+		l.buffer = append(l.buffer[:0], l.values[q[1]]...)
+		return l.buffer, nil
 	case "Query is random":
 		return fmt.Append(nil, rand.IntN(100)), nil
 	case "Query panics":

@@ -16,7 +16,7 @@ type step struct {
 }
 
 func (s step) String() string {
-	text := fmt.Sprintf("command %d (index %d, time %d, % x", s.number, s.entry.Index, s.entry.Time, clip(s.entry.Command))
+	text := fmt.Sprintf("command %d (index %d, time %d, %s", s.number, s.entry.Index, s.entry.Time, shown(s.entry.Command))
 	if s.damage != "" {
 		text += ", " + s.damage
 	}
@@ -44,13 +44,55 @@ func newScript(o Options) []step {
 		case 4:
 			entry.Term += uint64(r.IntN(2))
 		}
-		entry.Command = bytes.Clone(o.Command(r))
+		entry.Command = bytes.Clone(o.command(r))
 		steps[i] = step{number: i, entry: entry}
 		if r.IntN(10) == 0 {
 			steps[i].entry.Command, steps[i].damage = damage(r, entry.Command)
 		}
 	}
 	return steps
+}
+
+// Generators returns the functions that make the commands and the queries of o, whichever of its fields say how.
+func (o Options) Generators() (command, query func(r *rand.Rand) []byte) { return o.command, o.query }
+
+func (o Options) command(r *rand.Rand) []byte {
+	switch {
+	case o.Command != nil:
+		return o.Command(r)
+	case len(o.Examples) > 0:
+		return likeOne(r, o.Examples)
+	}
+	return randomBytes(r, 33)
+}
+
+func (o Options) query(r *rand.Rand) []byte {
+	switch {
+	case o.Query != nil:
+		return o.Query(r)
+	case len(o.QueryExamples) > 0:
+		return likeOne(r, o.QueryExamples)
+	}
+	return o.command(r)
+}
+
+// likeOne returns one of the examples, or, one time in three, the beginning of one with the end of another.
+func likeOne(r *rand.Rand, examples [][]byte) []byte {
+	one := examples[r.IntN(len(examples))]
+	if r.IntN(3) > 0 {
+		return one
+	}
+	other := examples[r.IntN(len(examples))]
+	cut := r.IntN(len(one) + 1)
+	return append(bytes.Clone(one[:cut]), other[min(cut, len(other)):]...)
+}
+
+func randomBytes(r *rand.Rand, below int) []byte {
+	b := make([]byte, r.IntN(below))
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
 }
 
 // damage makes something of b that a client should not have sent.
@@ -69,23 +111,15 @@ func damage(r *rand.Rand, b []byte) ([]byte, string) {
 	case 2:
 		return append(b, byte(r.Uint32())), "with a byte too many"
 	}
-	b = make([]byte, r.IntN(12))
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
-	return b, "random bytes"
+	return randomBytes(r, 12), "random bytes"
 }
 
 // newQueries makes n queries, some of them damaged.
 func newQueries(o Options, n int) [][]byte {
 	r := rand.New(rand.NewPCG(o.Seed, 1))
-	generate := o.Query
-	if generate == nil {
-		generate = o.Command
-	}
 	queries := make([][]byte, n)
 	for i := range queries {
-		queries[i] = bytes.Clone(generate(r))
+		queries[i] = bytes.Clone(o.query(r))
 		if r.IntN(8) == 0 {
 			queries[i], _ = damage(r, queries[i])
 		}

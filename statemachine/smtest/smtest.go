@@ -10,7 +10,11 @@
 //	}
 //
 // Run it with -race, too: that is how a snapshot or a concurrent query that shares memory with Apply is found for certain.
-// Nothing here imports package testing, so the suite also serves outside go test.
+// Nothing here imports package testing, so the suite also serves outside go test, and Check returns what it found as a
+// value.
+//
+// It looks at one machine alone, in milliseconds, and is what to run after each change. Package sim runs it too, and then
+// whole clusters of the machine through crashes and restores, in seconds (sim.Check): run that before you trust a machine.
 package smtest
 
 import (
@@ -30,13 +34,19 @@ type T interface {
 	Logf(format string, args ...any)
 }
 
-// Options says how to exercise a machine. Only Command is required.
+// Options says how to exercise a machine. The zero value works, and finds little in a machine that refuses random bytes:
+// give Command, or at least Examples.
 type Options struct {
 	// Command makes one command that the machine understands, from r and nothing else. The suite damages some of them,
 	// because what a client sends is not always well-formed, and a panic would stop every replica.
 	Command func(r *rand.Rand) []byte
-	// Query makes one query. Without it the machine is queried with commands and random bytes.
+	// Examples are commands to choose from and to put new ones together from, where Command is nil. Without both,
+	// commands are random bytes.
+	Examples [][]byte
+	// Query makes one query. Without it the machine is queried with QueryExamples, or else with commands.
 	Query func(r *rand.Rand) []byte
+	// QueryExamples are queries to choose from, where Query is nil.
+	QueryExamples [][]byte
 	// Commands is how many commands a run has; 0 means 300.
 	Commands int
 	// Seed chooses commands, queries and damage; 0 means 1. The same seed makes the same run.
@@ -51,16 +61,16 @@ type Options struct {
 	// format carries no checksum: servers check the whole file before they restore from it. A stream that ends early
 	// must be noticed all the same.
 	SnapshotsUnchecked bool
+	// SnapshotsVary accepts that equal states have different snapshots, of a machine that writes them in the order of a map
+	// for instance. States are then compared by StateHash; of a machine that is no Hasher only by the answers to queries.
+	SnapshotsVary bool
 	// Timeout is how long one check may take before it counts as stuck; 0 means 60 seconds. What is stuck is left behind.
 	Timeout time.Duration
 }
 
 // Validate reports what Run could not work with.
 func (o Options) Validate() error {
-	switch {
-	case o.Command == nil:
-		return errors.New("smtest: Options.Command is nil: give a generator of commands")
-	case o.Commands < 0 || o.Timeout < 0:
+	if o.Commands < 0 || o.Timeout < 0 {
 		return fmt.Errorf("smtest: Commands %d and Timeout %s must not be negative", o.Commands, o.Timeout)
 	}
 	return nil
@@ -86,65 +96,111 @@ func (o Options) withDefaults() Options {
 type check struct {
 	name  string
 	first bool
+	whole bool // it is about all commands together, so that fewer of them say nothing
 	run   func(*suite) error
 }
 
 var checks = []check{
-	{"every command is executed", true, (*suite).checkRecord},
-	{"the same commands give the same results and state", true, (*suite).checkDeterminism},
-	{"bytes are borrowed and given away as documented", true, (*suite).checkBytes},
-	{"Hash tells states apart", false, (*suite).checkHash},
-	{"a restored snapshot equals replay", false, (*suite).checkRestore},
-	{"a snapshot is the state when it was captured", false, (*suite).checkSnapshotBesideApply},
-	{"a snapshot can be closed without being written", false, (*suite).checkSnapshotClose},
-	{"a snapshot that cannot be written is an error", false, (*suite).checkSnapshotWriter},
-	{"a damaged snapshot is an error", false, (*suite).checkDamage},
-	{"Query changes nothing", false, (*suite).checkQuery},
-	{"what falls due comes to an end", false, (*suite).checkSchedule},
-	{"ApplyBatch equals Apply", false, (*suite).checkBatch},
-	{"Query runs beside Apply", false, (*suite).checkConcurrentQuery},
-	{"storage keeps index, records and state together", false, (*suite).checkDurable},
-	{"RestoreDurable is one transaction", false, (*suite).checkRestoreDurable},
+	{name: "every command is executed", first: true, run: (*suite).checkRecord},
+	{name: "the same commands give the same results and state", first: true, run: (*suite).checkDeterminism},
+	{name: "bytes are borrowed and given away as documented", first: true, run: (*suite).checkBytes},
+	{name: "commands do something", first: true, whole: true, run: (*suite).checkEffect},
+	{name: "Hash tells states apart", whole: true, run: (*suite).checkHash},
+	{name: "a restored snapshot equals replay", run: (*suite).checkRestore},
+	{name: "a snapshot is the state when it was captured", run: (*suite).checkSnapshotBesideApply},
+	{name: "a snapshot can be closed without being written", run: (*suite).checkSnapshotClose},
+	{name: "a snapshot that cannot be written is an error", run: (*suite).checkSnapshotWriter},
+	{name: "a damaged snapshot is an error", run: (*suite).checkDamage},
+	{name: "Query changes nothing", run: (*suite).checkQuery},
+	{name: "what falls due comes to an end", run: (*suite).checkSchedule},
+	{name: "ApplyBatch equals Apply", run: (*suite).checkBatch},
+	{name: "Query runs beside Apply", run: (*suite).checkConcurrentQuery},
+	{name: "storage keeps index, records and state together", run: (*suite).checkDurable},
+	{name: "RestoreDurable is one transaction", run: (*suite).checkRestoreDurable},
 }
 
 // Run checks the machines that factory makes and reports each broken promise as one error. Each call of factory returns
 // a new machine without state, with storage of its own if it has any; a machine that is an io.Closer is closed.
 func Run(t T, factory func() statemachine.StateMachine, options Options) {
 	t.Helper()
-	if err := options.Validate(); err != nil {
+	report, err := Check(factory, options)
+	if err != nil {
 		t.Errorf("%v", err)
 		return
 	}
+	for i := range report.Findings {
+		t.Errorf("smtest: %s", &report.Findings[i])
+	}
+	for _, what := range report.Unchecked {
+		t.Logf("smtest: not checked: %s", what)
+	}
+}
+
+// Check is Run with its outcome as a value. The error is about options that cannot be used, never about the machine. It
+// may be called on any goroutine; the machines are called on goroutines of its own, one at a time but where the checks
+// of snapshots and of concurrent queries say so.
+func Check(factory func() statemachine.StateMachine, options Options) (*Report, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
 	options = options.withDefaults()
-	s := &suite{factory: factory, options: options, script: newScript(options)}
+	report := &Report{Commands: options.Commands}
+	s := &suite{factory: factory, options: options}
+	s.script = newScript(options)
 	for i, c := range checks {
 		if i == 1 {
 			options.Pass()
 		}
+		report.Checks++
 		err := s.inTime(c)
 		if err == nil {
 			continue
 		}
-		t.Errorf("smtest: %s: %v (seed %d)", c.name, err, options.Seed)
+		report.Findings = append(report.Findings, s.shrink(c, err))
 		if c.first {
-			t.Logf("smtest: the other checks were not run, because they rest on this one")
-			return
+			report.Unchecked = append(report.Unchecked, "the other promises, because they rest on this one")
+			break
 		}
 	}
+	report.Unchecked = append(report.Unchecked, s.unchecked()...)
+	return report, nil
 }
 
 // suite is one call of Run.
 type suite struct {
-	factory func() statemachine.StateMachine
-	options Options
-	script  []step
-	empty   state     // of a new machine
-	want    recording // of the first run, which the others are held against
-	doing   atomic.Pointer[string]
+	factory  func() statemachine.StateMachine
+	options  Options
+	script   []step
+	thorough bool      // compare states after every command, whatever that takes
+	empty    state     // of a new machine
+	want     recording // of the first run, which the others are held against
+	doing    atomic.Pointer[string]
+}
+
+// unchecked says what these options and this machine leave out.
+func (s *suite) unchecked() (list []string) {
+	o := s.options
+	switch {
+	case o.Command != nil:
+	case len(o.Examples) > 0:
+		list = append(list, "commands that no example is like: give Options.Command, a generator")
+	default:
+		list = append(list, "commands that the machine understands: they were random bytes; give Options.Command or Options.Examples")
+	}
+	if o.SnapshotsVary && !s.empty.hashed {
+		if o.Query == nil && o.QueryExamples == nil {
+			list = append(list, "the state, but for what results show of it: be a statemachine.Hasher, or give Options.Query")
+		} else {
+			list = append(list, "the state, but for what results and the answers to queries show of it: be a statemachine.Hasher")
+		}
+	}
+	return list
 }
 
 // errStuck is what a check that does not come back ends with.
 var errStuck = errors.New("stuck")
+
+func isStuck(err error) bool { return errors.Is(err, errStuck) }
 
 // inTime runs a check on a goroutine of its own, so that a machine that blocks is a finding and not a hanging test.
 func (s *suite) inTime(c check) error {
@@ -175,9 +231,19 @@ func (s *suite) at(what string) { s.doing.Store(&what) }
 func guard(what string, call func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%s panicked, which would stop every replica: %v", what, p)
+			err = &panicked{fmt.Sprintf("%s panicked, which would stop every replica: %v", what, p)}
 		}
 	}()
 	call()
 	return nil
+}
+
+// panicked is what a panic becomes.
+type panicked struct{ text string }
+
+func (p *panicked) Error() string { return p.text }
+
+func isPanic(err error) bool {
+	var p *panicked
+	return errors.As(err, &p)
 }

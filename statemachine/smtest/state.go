@@ -4,32 +4,59 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/oarlock/oarlock/statemachine"
 )
 
-// state is what two machines must agree on: the hash if they are Hashers, otherwise the bytes of a snapshot; and when
-// something falls due.
+// state is what two machines must agree on: the hash if they are Hashers, otherwise the bytes of a snapshot or, where those
+// may vary, answers to queries; and when something falls due.
 type state struct {
 	hash   uint64
 	hashed bool
 	stream []byte
 	sum    uint64 // of a snapshot, where its bytes are too many to keep
 	summed bool
+
+	answers []string // to queries
+
 	due    int64
 	hasDue bool
 }
 
 func (m *subject) state() (state, error) {
 	s, err := m.cheapState()
-	if err == nil && !s.hashed {
+	switch {
+	case err != nil || s.hashed:
+	case m.suite.options.SnapshotsVary:
+		s.answers, err = m.answers()
+	default:
 		s.stream, err = m.snapshot()
 	}
 	return s, err
 }
 
+// answersMax is how many queries tell two states apart where nothing else can.
+const answersMax = 40
+
+func (m *subject) answers() ([]string, error) {
+	o := m.suite.options
+	if o.Query == nil && o.QueryExamples == nil {
+		return nil, nil
+	}
+	var all []string
+	for _, q := range newQueries(o, answersMax) {
+		result, failed, err := m.query(q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, fmt.Sprintf("%s (error: %t) to %s", shown(result), failed, shown(q)))
+	}
+	return all, nil
+}
+
 // cheapState is what is asked after every command: without a Hasher only when something falls due, except in the two
-// runs that are to find the first difference.
+// runs that are to find the first difference, and where a difference is looked for.
 func (m *subject) cheapState() (s state, err error) {
 	if hasher, ok := m.machine.(statemachine.Hasher); ok {
 		m.suite.at("StateHash")
@@ -38,18 +65,48 @@ func (m *subject) cheapState() (s state, err error) {
 			return s, err
 		}
 	}
-	if !s.hashed && m.gentle {
+	if !s.hashed && (m.gentle || m.suite.thorough) && !m.suite.options.SnapshotsVary {
 		stream, err := m.snapshot()
 		if err != nil {
 			return s, err
 		}
-		h := fnv.New64a()
-		h.Write(stream) //nolint:errcheck // A hash.Hash never returns an error.
-		s.sum, s.summed = h.Sum64(), true
+		s.sum, s.summed = sumOf(stream), true
 	}
 	s.due, s.hasDue, err = m.nextDue()
 	return s, err
 }
+
+func sumOf(stream []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(stream) //nolint:errcheck // A hash.Hash never returns an error.
+	return h.Sum64()
+}
+
+// fingerprint is the state in a few bytes, if it is known.
+func (s state) fingerprint() (sum uint64, ok bool) {
+	switch {
+	case s.hashed:
+		return s.hash, true
+	case s.summed:
+		return s.sum, true
+	case s.stream != nil:
+		return sumOf(s.stream), true
+	}
+	return 0, false
+}
+
+// hashesOf returns the fingerprints of two states that differ.
+func hashesOf(a, b state) []string {
+	one, known := a.fingerprint()
+	other, knownToo := b.fingerprint()
+	if !known || !knownToo || one == other {
+		return nil
+	}
+	return []string{fmt.Sprintf("%016x", one), fmt.Sprintf("%016x", other)}
+}
+
+// vary is what can also be the case where two snapshots differ.
+const vary = " (if equal states may have different snapshots, be a Hasher or set SnapshotsVary)"
 
 // differs says how two states differ, or nothing.
 func (s state) differs(o state) string {
@@ -57,18 +114,33 @@ func (s state) differs(o state) string {
 	case s.hash != o.hash:
 		return fmt.Sprintf("hash %016x and %016x", s.hash, o.hash)
 	case s.summed && o.summed && s.sum != o.sum:
-		return fmt.Sprintf("snapshots with checksums %016x and %016x (if equal states may have different snapshots, be a Hasher)", s.sum, o.sum)
+		return fmt.Sprintf("snapshots with hashes %016x and %016x"+vary, s.sum, o.sum)
 	case !bytes.Equal(s.stream, o.stream):
 		at := 0
 		for at < min(len(s.stream), len(o.stream)) && s.stream[at] == o.stream[at] {
 			at++
 		}
-		return fmt.Sprintf("snapshots of %d and %d bytes that differ from byte %d on: % x and % x (if equal states may have different snapshots, be a Hasher)",
-			len(s.stream), len(o.stream), at, clip(s.stream[at:]), clip(o.stream[at:]))
+		return fmt.Sprintf("snapshots of %d and %d bytes that differ from byte %d on: %s and %s"+vary,
+			len(s.stream), len(o.stream), at, shown(s.stream[at:]), shown(o.stream[at:]))
+	case !slices.Equal(s.answers, o.answers):
+		for i := range min(len(s.answers), len(o.answers)) {
+			if s.answers[i] != o.answers[i] {
+				return fmt.Sprintf("answers %s, and %s", s.answers[i], o.answers[i])
+			}
+		}
 	case s.hasDue != o.hasDue || s.due != o.due:
 		return fmt.Sprintf("NextDue %d, %t and %d, %t", s.due, s.hasDue, o.due, o.hasDue)
 	}
 	return ""
+}
+
+// apart is differs as an error, nil if they do not; what says what they are states of.
+func (s state) apart(o state, format string, args ...any) error {
+	d := s.differs(o)
+	if d == "" {
+		return nil
+	}
+	return &apart{hashes: hashesOf(s, o), err: fmt.Errorf("%s: %s", fmt.Sprintf(format, args...), d)}
 }
 
 // recording is what a run of the script gave.
@@ -85,15 +157,15 @@ func (m *subject) play(steps []step, against *recording) (recording, error) {
 	for _, s := range steps {
 		result, err := m.apply(s)
 		if err != nil {
-			return got, err
+			return got, s.here(err)
 		}
 		expired, err := m.tick(s)
 		if err != nil {
-			return got, fmt.Errorf("after %s: %w", s, err)
+			return got, s.here(fmt.Errorf("after %s: %w", s, err))
 		}
 		cheap, err := m.cheapState()
 		if err != nil {
-			return got, fmt.Errorf("after %s: %w", s, err)
+			return got, s.here(fmt.Errorf("after %s: %w", s, err))
 		}
 		got.results, got.states, got.expired = append(got.results, result), append(got.states, cheap), append(got.expired, expired)
 		if against == nil {
@@ -109,11 +181,12 @@ func (m *subject) play(steps []step, against *recording) (recording, error) {
 }
 
 func (r *recording) compare(s step, result []byte, cheap state) error {
+	was := r.states[s.number]
 	if want := r.results[s.number]; !bytes.Equal(want, result) {
-		return fmt.Errorf("first difference at %s: results % x and % x", s, clip(want), clip(result))
+		return s.parted(fmt.Errorf("first difference at %s: results %s and %s", s, shown(want), shown(result)), was, cheap)
 	}
-	if d := r.states[s.number].differs(cheap); d != "" {
-		return fmt.Errorf("first difference after %s: %s", s, d)
+	if d := was.differs(cheap); d != "" {
+		return s.parted(fmt.Errorf("first difference after %s: %s", s, d), was, cheap)
 	}
 	return nil
 }
@@ -124,8 +197,5 @@ func (m *subject) finish(from int) error {
 	if err != nil {
 		return err
 	}
-	if d := m.suite.want.final.differs(got.final); d != "" {
-		return fmt.Errorf("after the last command: %s", d)
-	}
-	return nil
+	return m.suite.want.final.apart(got.final, "after the last command")
 }

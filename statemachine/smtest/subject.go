@@ -15,7 +15,34 @@ type subject struct {
 	machine statemachine.StateMachine
 	durable statemachine.Durable // nil if it is not
 	gentle  bool                 // leaves alone the bytes that it has borrowed or given away
+	keeping bool                 // leaves alone those that were given away, and keeps them
+	kept    []gift
 	now     int64
+}
+
+// gift is a result that was given away, and what it was then.
+type gift struct {
+	what       string
+	bytes, was []byte
+}
+
+// given spoils a result that was given away, or keeps it to see what becomes of it.
+func (m *subject) given(what string, b []byte) {
+	if m.keeping {
+		m.kept = append(m.kept, gift{what, b, bytes.Clone(b)})
+		return
+	}
+	m.spoil(b)
+}
+
+// untouched looks at everything that was kept. In truth a result waits in a session's table for a client that asks again.
+func (m *subject) untouched() error {
+	for _, g := range m.kept {
+		if !bytes.Equal(g.bytes, g.was) {
+			return fmt.Errorf("%s was %s when it was given away, and is %s now: the machine uses its bytes again; give away a copy", g.what, shown(g.was), shown(g.bytes))
+		}
+	}
+	return nil
 }
 
 func (s *suite) newSubject() (*subject, error) {
@@ -87,7 +114,7 @@ func (m *subject) apply(s step) ([]byte, error) {
 	}
 	own := bytes.Clone(result)
 	m.spoil(entry.Command)
-	m.spoil(result)
+	m.given("the result of "+s.String(), result)
 	return own, nil
 }
 
@@ -136,7 +163,7 @@ func (m *subject) expire(scheduled statemachine.Scheduled, index uint64, nanos i
 }
 
 func (m *subject) query(q []byte) (result []byte, failed bool, err error) {
-	what := fmt.Sprintf("Query of % x", clip(q))
+	what := "Query of " + shown(q)
 	lent := bytes.Clone(q)
 	var queryErr error
 	err = guard(what, func() { result, queryErr = m.machine.Query(lent) })
@@ -145,7 +172,7 @@ func (m *subject) query(q []byte) (result []byte, failed bool, err error) {
 	}
 	own := bytes.Clone(result)
 	m.spoil(lent)
-	m.spoil(result)
+	m.given("the answer to the query "+shown(q), result)
 	return own, queryErr != nil, err
 }
 

@@ -1,0 +1,238 @@
+package servertest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/memlog"
+	"github.com/oarlock/oarlock/persistentlog/vfsdir"
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/statemachine"
+	"github.com/oarlock/oarlock/transport"
+	"github.com/oarlock/oarlock/transport/memnet"
+)
+
+// member is one server: what outlives it, and it itself while it runs.
+type member struct {
+	cluster  *Cluster
+	id       raft.ServerID
+	identity persistentlog.Identity
+
+	changing sync.Mutex // held while it starts or stops
+	runs     uint64
+	log      *memlog.Log
+	disk     *vfs.MemFS // of the snapshots
+	files    *persistentlog.Files
+	serving  sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	server  *server.Server
+	machine statemachine.StateMachine
+}
+
+// ErrRunning, ErrDown and ErrNoServer are why a server cannot be started, stopped or asked.
+var (
+	ErrRunning  = errors.New("servertest: the server runs already")
+	ErrDown     = errors.New("servertest: the server is down")
+	ErrNoServer = errors.New("servertest: no such server")
+)
+
+func newMember(c *Cluster, id raft.ServerID) *member {
+	identity := persistentlog.Identity{Cluster: raft.ClusterID{1}, Server: id, Store: raft.StoreID{byte(id)}}
+	return &member{cluster: c, id: id, identity: identity, log: memlog.New(identity), disk: vfs.NewCrashableMem()}
+}
+
+func (c *Cluster) member(id raft.ServerID) (*member, error) {
+	if id < 1 || int(id) > len(c.members) {
+		return nil, fmt.Errorf("%w: %d", ErrNoServer, id)
+	}
+	return c.members[id-1], nil
+}
+
+// Server is a server while it runs, and nil while it is down. It belongs to the cluster.
+func (c *Cluster) Server(id raft.ServerID) *server.Server {
+	m, err := c.member(id)
+	if err != nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.server
+}
+
+// Machine is the state machine of a server, as it was last started. It belongs to that server, which calls it on goroutines
+// of its own: look at it while nothing is proposed and after Settle, or when the server is down.
+func (c *Cluster) Machine(id raft.ServerID) statemachine.StateMachine {
+	m, err := c.member(id)
+	if err != nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.machine
+}
+
+// Start starts a server that is down, with a new machine, on what its disk has.
+func (c *Cluster) Start(id raft.ServerID) error {
+	m, err := c.member(id)
+	if err != nil {
+		return err
+	}
+	return m.start()
+}
+
+// Stop closes a server in good order. Its disk stays.
+func (c *Cluster) Stop(id raft.ServerID) error {
+	m, err := c.member(id)
+	if err != nil {
+		return err
+	}
+	if c.Server(id) == nil {
+		return fmt.Errorf("%w: %d", ErrDown, id)
+	}
+	return m.stop()
+}
+
+// Crash cuts a server's power. Its disk stays as it is at that moment: what was not synced is gone, in part. Calls that
+// wait for it end with unknown outcomes. A machine that is in the middle of a call finishes that call.
+func (c *Cluster) Crash(id raft.ServerID) error {
+	m, err := c.member(id)
+	if err != nil {
+		return err
+	}
+	return m.crash()
+}
+
+func (m *member) start() error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if m.running() != nil {
+		return fmt.Errorf("%w: %d", ErrRunning, m.id)
+	}
+	m.cluster.mu.Lock()
+	closed := m.cluster.closed
+	m.cluster.mu.Unlock()
+	if closed {
+		return server.ErrClosed
+	}
+	if err := m.open(); err != nil {
+		return fmt.Errorf("servertest: server %d does not start: %w", m.id, err)
+	}
+	return nil
+}
+
+func (m *member) running() *server.Server {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.server
+}
+
+func (m *member) open() error {
+	dir, err := vfsdir.New(m.disk, "snapshots")
+	if err != nil {
+		return err
+	}
+	if m.files, err = persistentlog.OpenFiles("", persistentlog.FilesOptions{FS: dir}); err != nil {
+		return err
+	}
+	m.runs++
+	machine := m.cluster.options.Machine(m.id)
+	s, err := server.Open(m.parts(machine))
+	if err != nil {
+		m.reopen()
+		return errors.Join(err, m.files.Close())
+	}
+	door, err := m.cluster.network.Listen(m.id)
+	if err != nil {
+		err = errors.Join(err, s.Close(), m.files.Close())
+		m.reopen()
+		return err
+	}
+	m.serving.Go(func() { _ = s.Serve(door) }) // it ends with the server, which is then what it says
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.server, m.machine = s, machine
+	return nil
+}
+
+// parts are a server's options: its log, its snapshots, its network, the machine, and what the test wants.
+func (m *member) parts(machine statemachine.StateMachine) server.Options {
+	var founders []raft.Member
+	for _, id := range m.cluster.IDs() {
+		founders = append(founders, raft.Member{ID: id, Address: memnet.Address(id)})
+	}
+	o := server.Options{Seed: m.cluster.options.Seed<<16 + uint64(m.id)<<8 + m.runs}
+	if m.cluster.options.Configure != nil {
+		m.cluster.options.Configure(m.id, &o)
+	}
+	o.Log, o.Snapshots = m.log, m.files
+	o.Transport = m.cluster.network.Transport(transport.Local{
+		Cluster: m.identity.Cluster, Server: m.id, Store: m.identity.Store, Run: raft.RunID(uint64(m.id)<<32 + m.runs),
+		FrameBytesMax: o.FrameBytesMax, BlockBytesMax: o.BlockBytesMax,
+	})
+	o.Group.ID, o.Group.StateMachine, o.Group.Founders = raft.DefaultGroup, machine, founders
+	return o
+}
+
+// stop closes the server, if it runs.
+func (m *member) stop() error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if m.running() == nil {
+		return nil
+	}
+	err := m.end()
+	if !errors.Is(err, server.ErrStuck) {
+		m.reopen()
+	}
+	return err
+}
+
+// end closes the server and what goes with it, but for the log.
+func (m *member) end() error {
+	err := m.running().Close()
+	if errors.Is(err, server.ErrStuck) {
+		return fmt.Errorf("servertest: server %d: %w", m.id, err)
+	}
+	m.serving.Wait()
+	m.mu.Lock()
+	m.server = nil
+	m.mu.Unlock()
+	if err = errors.Join(err, m.files.Close()); err != nil {
+		return fmt.Errorf("servertest: server %d: %w", m.id, err)
+	}
+	return nil
+}
+
+// reopen makes of a log that is not used any more the one that the next process finds.
+func (m *member) reopen() { m.log = m.log.CrashCopy(0) }
+
+var errPower = errors.New("servertest: the power is gone")
+
+// crash makes the log refuse everything before it copies the disk: what the server acknowledges until it has ended is then
+// what was durable before, as with a real power cut.
+func (m *member) crash() error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if m.running() == nil {
+		return fmt.Errorf("%w: %d", ErrDown, m.id)
+	}
+	for _, call := range []memlog.Call{memlog.CallSave, memlog.CallCompact, memlog.CallDestroy} {
+		m.log.Fail(call, 1, errPower)
+	}
+	seed := m.cluster.options.Seed<<16 + m.runs
+	log := m.log.CrashCopy(seed)
+	disk := m.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, uint64(m.id)))})
+	err := m.end()
+	if errors.Is(err, server.ErrStuck) {
+		return err
+	}
+	m.log, m.disk = log, disk
+	return nil // how it ended does not matter: its log was refused everything
+}

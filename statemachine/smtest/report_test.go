@@ -1,0 +1,101 @@
+package smtest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/statemachine"
+	"github.com/oarlock/oarlock/statemachine/smtest"
+)
+
+func check(t *testing.T, kind, fault string, o smtest.Options) *smtest.Report {
+	t.Helper()
+	report, err := smtest.Check(func() statemachine.StateMachine { return machines[kind](fault) }, o)
+	require.NoError(t, err)
+	return report
+}
+
+func TestAFindingNamesTheCommandAndBothHashesAndIsSeenWithFewCommands(t *testing.T) {
+	o := smtest.Options{Command: ledgerCommand}
+	for _, kind := range []string{"plain", "hashed"} {
+		report := check(t, kind, "random state", o)
+		require.Len(t, report.Findings, 1)
+		f := report.Findings[0]
+		require.Equal(t, "the same commands give the same results and state", f.Check)
+		require.NotNil(t, f.Command)
+		require.Equal(t, 0, f.Command.Number)
+		require.Equal(t, fmt.Sprintf("%x", f.Command.Bytes), f.Command.Hex)
+		require.Len(t, f.Hashes, 2)
+		require.NotEqual(t, f.Hashes[0], f.Hashes[1])
+		require.Contains(t, f.Text, f.Hashes[0])
+		require.Len(t, f.Script, 1, "one command is enough to part two machines with random states")
+		require.Contains(t, f.String(), "again with smtest.Options{Seed: 1}")
+		require.ErrorContains(t, report.Err(), f.Text)
+	}
+}
+
+func TestScriptsThatNeedTwoCommandsKeepTwo(t *testing.T) {
+	f := check(t, "plain", "Restore keeps old keys", smtest.Options{Command: ledgerCommand}).Findings[0]
+	require.Len(t, f.Script, 2)
+	for i, c := range f.Script {
+		require.Equal(t, i, c.Number)
+		if i > 0 {
+			require.Greater(t, c.Index, f.Script[i-1].Index)
+		}
+	}
+}
+
+func TestACommandThatCanBePrintedIsShownAsText(t *testing.T) {
+	c := smtest.NewCommand(3, statemachine.Entry{Index: 7, Time: 9, Command: []byte("put a\n")})
+	require.Equal(t, "command 3 (index 7, time 9): 70 75 74 20 61 0a", c.String(), "a line feed is not printable")
+	c = smtest.NewCommand(3, statemachine.Entry{Index: 7, Time: 9, Command: []byte("put ä")})
+	require.Equal(t, `command 3 (index 7, time 9): 70 75 74 20 c3 a4 "put ä"`, c.String())
+	require.Equal(t, "7075742061", smtest.NewCommand(0, statemachine.Entry{Command: []byte("put a")}).Hex)
+}
+
+func TestExamplesAreEnoughToFindWhatGeneratedCommandsFind(t *testing.T) {
+	o := smtest.Options{Examples: [][]byte{[]byte("sa1"), []byte("sb2"), []byte("ec\x013"), []byte("sd44")}}
+	report := check(t, "plain", "", o)
+	require.Empty(t, report.Findings)
+	require.Contains(t, report.Unchecked[0], "no example is like")
+	require.NotEmpty(t, check(t, "plain", "map order", o).Findings)
+	require.NotEmpty(t, check(t, "plain", "snapshot is the live state", o).Findings)
+}
+
+func TestRandomBytesSayThatTheyAreNotEnough(t *testing.T) {
+	report := check(t, "plain", "", smtest.Options{})
+	require.Contains(t, report.Unchecked[0], "they were random bytes")
+}
+
+func TestSnapshotsThatVaryAreAcceptedWhereTheOptionsSaySo(t *testing.T) {
+	o := smtest.Options{Command: ledgerCommand}
+	require.Contains(t, check(t, "plain", "snapshot in map order", o).Findings[0].Text, "set SnapshotsVary")
+	o.SnapshotsVary = true
+	report := check(t, "plain", "snapshot in map order", o)
+	require.Empty(t, report.Findings)
+	require.Len(t, report.Unchecked, 1)
+	require.Contains(t, report.Unchecked[0], "the state, but for what results show of it")
+}
+
+func TestAnswersToQueriesStandForAStateThatCannotBeComparedOtherwise(t *testing.T) {
+	o := smtest.Options{
+		Command: ledgerCommand, SnapshotsVary: true,
+		QueryExamples: [][]byte{[]byte("qa"), []byte("qb"), []byte("q\x00"), []byte("qe"), []byte("qf")},
+	}
+	require.Empty(t, check(t, "plain", "snapshot in map order", o).Findings)
+	f := check(t, "plain", "random state", o).Findings[0]
+	require.Equal(t, "the same commands give the same results and state", f.Check)
+	require.Contains(t, f.Text, "answers ")
+}
+
+func TestAReportCanBeWrittenAsJSON(t *testing.T) {
+	raw, err := json.Marshal(check(t, "plain", "map order", smtest.Options{Command: ledgerCommand}))
+	require.NoError(t, err)
+	var back smtest.Report
+	require.NoError(t, json.Unmarshal(raw, &back))
+	require.Equal(t, 2, back.Checks)
+	require.NotEmpty(t, back.Findings[0].Script[0].Hex)
+}

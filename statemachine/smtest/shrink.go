@@ -1,0 +1,89 @@
+package smtest
+
+import "slices"
+
+// shrinkRuns is how often a check that failed is run again at most, to find a script of few commands that fails it too.
+const shrinkRuns = 400
+
+// shrinker looks for a small script that breaks a promise. Every script that it keeps was seen to do so; a machine that
+// leaves things to chance may pass with it the next time.
+type shrinker struct {
+	suite *suite
+	check check
+	runs  int // that may still be made
+	err   error
+}
+
+// shrink returns the finding of the smallest script that was found to fail the check as well.
+func (s *suite) shrink(c check, err error) Finding {
+	if c.whole || isStuck(err) {
+		return s.finding(c, err)
+	}
+	k := &shrinker{suite: s, check: c, runs: shrinkRuns, err: err}
+	k.try(s.script, true) // which may tell at which command states part
+	for size := len(s.script) / 2; size > 0; {
+		before := len(k.suite.script)
+		k.cut(size)
+		if len(k.suite.script) == before || size > len(k.suite.script)/2 {
+			size /= 2
+		}
+	}
+	return k.suite.finding(c, k.err)
+}
+
+// cut leaves out size commands at a time, from the end on, which is where what does not matter any more is.
+func (k *shrinker) cut(size int) {
+	for to := len(k.suite.script); to > 0 && k.runs > 0; to -= size {
+		from := max(0, to-size)
+		script := slices.Concat(k.suite.script[:from], k.suite.script[min(to, len(k.suite.script)):])
+		for i := range script {
+			script[i].number = i
+		}
+		if len(script) > 0 {
+			_ = k.try(script, true) || k.try(script, false)
+		}
+	}
+}
+
+// try runs the check on a script, and keeps it if it fails. A thorough run compares states after every command, which
+// tells where they part; it takes more snapshots than a server would, which can also heal a machine.
+func (k *shrinker) try(script []step, thorough bool) bool {
+	if k.runs <= 0 {
+		return false
+	}
+	k.runs--
+	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: thorough}
+	err := s.again(k.check)
+	if err == nil || isPanic(err) != isPanic(k.err) {
+		return false
+	}
+	s.thorough = false
+	k.suite, k.err = s, err
+	return true
+}
+
+// again runs a check, and before it what it rests on. Only a failure of the check itself counts.
+func (s *suite) again(c check) error {
+	for i, first := range checks {
+		if i == 1 {
+			s.options.Pass()
+		}
+		if first.name == c.name {
+			return s.failure(c)
+		}
+		if first.first && s.failure(first) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// failure runs a check and returns what it found about the machine; one that is stuck does not count, because it takes
+// too long to be tried often.
+func (s *suite) failure(c check) error {
+	err := s.inTime(c)
+	if isStuck(err) {
+		return nil
+	}
+	return err
+}
