@@ -14,8 +14,9 @@ struct oar_call_object *oar_call_new(enum oar_call_way way, const void *body, si
         return NULL;
     }
     size_t size = sizeof(struct oar_call_object) + body_len;
-    struct oar_call_object *call = oar_alloc(size);
+    struct oar_call_object *call = oar_alloc_raw(size);
     if (call == NULL) return NULL;
+    memset(call, 0, sizeof *call);
     call->size = size;
     call->refs = 2;
     call->way = way;

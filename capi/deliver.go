@@ -14,7 +14,7 @@ import (
 
 // deliverer brings answers to C. Where many calls are under way their answers go together: one step from Go into C, one
 // back for all that the callbacks propose in their turn, and a thread that is woken does not push aside the goroutine
-// that applies. It runs while there are answers and leaves no goroutine.
+// that applies. Its goroutine begins with the first answers that go together, and ends with the server or client.
 type deliverer struct {
 	door  *C.struct_oar_door
 	kind  C.enum_oar_type
@@ -26,6 +26,8 @@ type deliverer struct {
 	waiting    []answer
 	spare      []answer
 	running    bool
+	gathering  int           // batches whose answers are being brought
+	kick       chan struct{} // has room for one, which wakes the goroutine; nil: there is none yet
 	delivering int           // run, and those who deliver their answer themselves
 	idle       chan struct{} // closed when nobody delivers any more; nil: nobody waits for it
 
@@ -54,7 +56,7 @@ func newDeliverer(door *C.struct_oar_door, kind C.enum_oar_type) *deliverer {
 func (d *deliverer) bring(a answer) {
 	left := d.underWay.Add(-1)
 	d.mu.Lock()
-	if left < directMax && !d.running && len(a.result) <= resultChunk {
+	if left < directMax && !d.running && len(d.waiting) == 0 && len(a.result) <= resultChunk {
 		d.delivering++
 		d.mu.Unlock()
 		a.deliver()
@@ -64,12 +66,40 @@ func (d *deliverer) bring(a answer) {
 		return
 	}
 	d.waiting = append(d.waiting, a)
-	if !d.running {
-		d.running = true
-		d.delivering++
-		go d.run()
+	d.start()
+	d.mu.Unlock()
+}
+
+// gather has the answers of a batch delivered together, once it has ended.
+func (d *deliverer) gather(begins bool) {
+	d.mu.Lock()
+	if begins {
+		d.gathering++
+	} else {
+		d.gathering--
+		d.start()
 	}
 	d.mu.Unlock()
+}
+
+// start sees to it that somebody delivers what waits. The caller holds mu.
+func (d *deliverer) start() {
+	if !d.running && d.gathering == 0 && len(d.waiting) > 0 {
+		d.running = true
+		d.delivering++
+		if d.kick == nil {
+			d.kick = make(chan struct{}, 1)
+			go d.work(d.kick)
+		}
+		d.kick <- struct{}{}
+	}
+}
+
+// work is the goroutine. It is kept because a new one would first have to grow a stack for C.
+func (d *deliverer) work(kick <-chan struct{}) {
+	for range kick {
+		d.run()
+	}
 }
 
 // delivered says that one of those who deliver has ended. The caller holds mu.
@@ -163,6 +193,10 @@ func (d *deliverer) end(over <-chan time.Time) bool {
 	for {
 		d.mu.Lock()
 		if d.delivering == 0 {
+			if d.kick != nil {
+				close(d.kick)
+				d.kick = nil
+			}
 			d.mu.Unlock()
 			return true
 		}

@@ -24,7 +24,7 @@ static void enter_door(struct oar_door *door, enum oar_type type, uintptr_t go, 
 }
 
 /* How many calls are held back at most. */
-enum { HELD_MAX = 128 };
+enum { HELD_MAX = 1024 };
 
 static void let_in(struct oar_thread *t, struct oar_door *door, enum oar_type type, uintptr_t go) {
     struct oar_call_object *newest = t->held, *oldest = t->held_first;

@@ -128,7 +128,10 @@ func (s *serverBox) start() error {
 		return fmt.Errorf("%w: the server was started already", errOrder)
 	}
 	events := server.NewSubscription(eventsPumped)
-	opened, err := s.config.OpenServerWith(s.id, s.machine, slog.New(s.handler()), func(o *server.Options) { o.Subscription = events })
+	opened, err := s.config.OpenServerWith(s.id, s.machine, slog.New(s.handler()), func(o *server.Options) {
+		o.Subscription = events
+		o.Answering = func(_ raft.GroupID, begins bool) { s.answers.gather(begins) }
+	})
 	if err != nil {
 		return err
 	}

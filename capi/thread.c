@@ -159,8 +159,7 @@ oar_status oar_give(void *to, const void *from, size_t size, const char *name, s
     return OAR_OK;
 }
 
-void *oar_alloc(size_t bytes) {
-    void *memory = calloc(1, bytes);
+static void *counted(void *memory, size_t bytes) {
     if (memory == NULL) {
         oar_failed(OAR_ERR_NO_MEMORY, "no memory for %zu bytes", bytes);
         return NULL;
@@ -168,6 +167,10 @@ void *oar_alloc(size_t bytes) {
     atomic_fetch_add_explicit(&oar_bytes_held, bytes, memory_order_relaxed);
     return memory;
 }
+
+void *oar_alloc(size_t bytes) { return counted(calloc(1, bytes), bytes); }
+
+void *oar_alloc_raw(size_t bytes) { return counted(malloc(bytes), bytes); }
 
 void oar_release(void *memory, size_t bytes) {
     if (memory == NULL) return;

@@ -31,11 +31,12 @@ type applier struct {
 	through    raft.Index // the last entry that the machine has executed
 
 	// The batch under way, of a machine that takes batches.
-	entries []statemachine.Entry
-	results [][]byte
-	calls   []call
-	changes changes
-	batch   durableBatch // of a durable machine
+	entries   []statemachine.Entry
+	results   [][]byte
+	calls     []call
+	changes   changes
+	answering func(begins bool) // is told when a step begins and when all that it answers is answered; nil: nobody wants to know
+	batch     durableBatch      // of a durable machine
 
 	// gate is held shared by queries that run beside applies, and alone by a restore.
 	gate     sync.RWMutex

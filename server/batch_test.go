@@ -1,8 +1,11 @@
 package server_test
 
 import (
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -55,5 +58,44 @@ func TestSubscriptionOfTheOptionsHearsTheFirstEvent(t *testing.T) {
 		for range heard.Events() { // it is closed with the server
 		}
 		require.Zero(t, heard.Dropped())
+	})
+}
+
+func TestAnsweringSurroundsTheAnswersOfAStepAlsoOfOneThatPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var told []string // on the applying goroutine, as the completions are
+		var between atomic.Bool
+		c := newCluster(t, 1, func(c *cluster) {
+			c.options = func(o *server.Options) {
+				o.Answering = func(g raft.GroupID, begins bool) {
+					between.Store(begins)
+					told = append(told, fmt.Sprint(g, begins))
+				}
+			}
+		}).start()
+		s := c.leader().server
+		answered := make(chan error, 10)
+		for range 3 {
+			s.Submit(server.Proposal{Group: group, Kind: raft.KindCommand, Command: []byte("a")}, completion(func(_ []byte, err error) {
+				if !between.Load() {
+					err = errors.New("an answer outside of a step")
+				}
+				answered <- err
+			}))
+		}
+		for range 3 {
+			require.NoError(t, <-answered)
+		}
+		s.Submit(server.Proposal{Group: group, Kind: raft.KindCommand, Command: []byte("a")}, completion(func([]byte, error) {
+			defer close(answered)
+			panic("a waiter's")
+		}))
+		<-answered
+		synctest.Wait()
+		require.False(t, between.Load())
+		require.NotEmpty(t, told)
+		for i, line := range told {
+			require.Equal(t, fmt.Sprint(group, i%2 == 0), line)
+		}
 	})
 }

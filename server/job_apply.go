@@ -39,6 +39,10 @@ func (j *ApplyJob) Lane() Lane { return LaneApply }
 // Step implements Job. A step executes what the tail held, or reads and executes about a MiB.
 func (j *ApplyJob) Step() (done bool) {
 	done = true
+	if j.a.answering != nil {
+		j.a.answering(true)
+		defer j.a.answering(false)
+	}
 	defer func() {
 		if j.err != nil {
 			j.a.giveUp(fenced(j.err)) // a batch is never left under way between steps
@@ -133,6 +137,10 @@ func (j *QueryJob) Lane() Lane { return LaneApply }
 // Step implements Job.
 func (j *QueryJob) Step() (done bool) {
 	done = true
+	if j.a.answering != nil {
+		j.a.answering(true)
+		defer j.a.answering(false)
+	}
 	defer j.release()
 	defer func() {
 		if j.err != nil {

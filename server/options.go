@@ -32,6 +32,11 @@ type Options struct {
 	// Subscription, if it is not nil, hears of all that happens, from the first event on (NewSubscription). Where Open fails it
 	// is closed, unless the options could not be used at all.
 	Subscription *Subscription
+	// Answering, if it is not nil, is called before a step in which commands or queries are executed and answered, and after
+	// it, on the goroutine that does both: for a host that passes answers on together. The second call comes whatever
+	// happens between, and answers may also come outside of a step: refusals, and the unknown outcomes of a leader that is
+	// deposed.
+	Answering func(group raft.GroupID, begins bool)
 	// Clock tells the time; nil is the machine's monotonic clock.
 	Clock Clock
 	// Seed makes the election timeouts; 0 draws one.

@@ -150,6 +150,9 @@ func NewReplica(s *Shared, g GroupOptions, now time.Duration) (*Replica, error) 
 		return nil, fmt.Errorf("server: group %d: %w", g.ID, err)
 	}
 	r := &Replica{shared: s, group: g, node: node, apply: newApplier(g.ID, g.StateMachine)}
+	if o.Answering != nil {
+		r.apply.answering = func(begins bool) { o.Answering(g.ID, begins) }
+	}
 	r.bounds.inbox.Max = int64(o.InboxBytesMax)
 	r.bounds.uncommitted.Max = int64(o.UncommittedBytesMax)
 	r.bounds.unapplied.Max = int64(o.UnappliedBytesMax)
