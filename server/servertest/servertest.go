@@ -92,6 +92,20 @@ func Start(t T, o Options) *Cluster {
 
 // Open starts all servers of a new cluster and returns, before they have a leader. Close it.
 func Open(o Options) (*Cluster, error) {
+	c, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range c.members {
+		if err := m.start(); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	return c, nil
+}
+
+// New makes a cluster of which no server runs yet.
+func New(o Options) (*Cluster, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -104,11 +118,6 @@ func Open(o Options) (*Cluster, error) {
 	c := &Cluster{options: o, network: memnet.New(o.Seed)}
 	for k := range o.Servers {
 		c.members = append(c.members, newMember(c, raft.ServerID(k+1)))
-	}
-	for _, m := range c.members {
-		if err := m.start(); err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
 	}
 	return c, nil
 }

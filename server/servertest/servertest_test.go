@@ -233,3 +233,18 @@ func TestOptionsThatCannotBeAreNamed(t *testing.T) {
 	require.Nil(t, c.Server(0))
 	require.Nil(t, c.Machine(4))
 }
+
+func TestInANewClusterNothingRunsUntilItIsStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := servertest.New(servertest.Options{Machine: machines})
+		require.NoError(t, err)
+		for _, id := range c.IDs() {
+			require.Nil(t, c.Server(id))
+			require.ErrorIs(t, c.Stop(id), servertest.ErrDown)
+			require.NoError(t, c.Start(id))
+		}
+		put(t, t.Context(), c, "a", "1")
+		require.NoError(t, c.Close())
+		require.ErrorIs(t, c.Start(1), server.ErrClosed)
+	})
+}
