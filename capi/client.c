@@ -3,29 +3,39 @@
 
 #include "_cgo_export.h"
 
-oar_status oar_client_open(oar_config *config, const oar_client_options *options, oar_client **client) {
-    OAR_ENTER();
-    if (client == NULL) return oar_failed(OAR_ERR_ARGUMENT, "client is NULL");
-    *client = NULL;
-    oar_client_options o = {.struct_size = sizeof o};
-    if (options != NULL) OAR_TRY(oar_take(&o, sizeof o, options, "oar_client_options", sizeof o));
-    if (o.flags & ~OAR_CLIENT_SESSIONLESS || o.reserved != 0)
-        return oar_failed(OAR_ERR_FLAGS, "flags %#x or reserved of oar_client_options: unknown", o.flags);
-    if (config == NULL && o.servers == NULL)
-        return oar_failed(OAR_ERR_ARGUMENT, "neither a configuration nor servers: nobody to ask");
-    if (o.dial_timeout < 0 || o.silence_max < 0 || o.backoff_min < 0 || o.backoff_max < 0 || o.close_timeout < 0)
+oar_status oar_client_take(oar_client_options *o, const oar_client_options *options) {
+    memset(o, 0, sizeof *o);
+    if (options != NULL) OAR_TRY(oar_take(o, sizeof *o, options, "oar_client_options", sizeof *o));
+    if (o->flags & ~OAR_CLIENT_SESSIONLESS || o->reserved != 0)
+        return oar_failed(OAR_ERR_FLAGS, "flags %#x or reserved of oar_client_options: unknown", o->flags);
+    if (o->dial_timeout < 0 || o->silence_max < 0 || o->backoff_min < 0 || o->backoff_max < 0 || o->close_timeout < 0)
         return oar_failed(OAR_ERR_ARGUMENT, "a duration of oar_client_options is negative");
-    uintptr_t conf = 0;
-    if (config != NULL && (conf = (uintptr_t)oar_handle_enter(config, OAR_CONFIG)) == 0) return OAR_ERR_HANDLE;
-    struct oar_client_object *c = oar_alloc(sizeof *c);
-    oar_status status = c == NULL ? OAR_ERR_NO_MEMORY : oargo_client_open(conf, &o, c, &c->go);
-    if (config != NULL) oar_handle_leave(config);
+    return OAR_OK;
+}
+
+oar_status oar_client_made(oar_status status, struct oar_client_object *c, oar_client **client) {
     if (status == OAR_OK && (*client = oar_handle_new(OAR_CLIENT, c)) == NULL) {
         oargo_client_free(c->go);
         status = OAR_ERR_NO_MEMORY;
     }
     if (status != OAR_OK && c != NULL) oar_release(c, sizeof *c);
     return status;
+}
+
+oar_status oar_client_open(oar_config *config, const oar_client_options *options, oar_client **client) {
+    OAR_ENTER();
+    if (client == NULL) return oar_failed(OAR_ERR_ARGUMENT, "client is NULL");
+    *client = NULL;
+    oar_client_options o;
+    OAR_TRY(oar_client_take(&o, options));
+    if (config == NULL && o.servers == NULL)
+        return oar_failed(OAR_ERR_ARGUMENT, "neither a configuration nor servers: nobody to ask");
+    uintptr_t conf = 0;
+    if (config != NULL && (conf = (uintptr_t)oar_handle_enter(config, OAR_CONFIG)) == 0) return OAR_ERR_HANDLE;
+    struct oar_client_object *c = oar_alloc(sizeof *c);
+    oar_status status = c == NULL ? OAR_ERR_NO_MEMORY : oargo_client_open(conf, &o, c, &c->go);
+    if (config != NULL) oar_handle_leave(config);
+    return oar_client_made(status, c, client);
 }
 
 static oar_status json(oar_client *client, enum oar_op op, int64_t timeout, char **out) {

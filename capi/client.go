@@ -146,6 +146,22 @@ func oargo_client_open(
 	conf C.uintptr_t, o *C.oar_client_options, object *C.struct_oar_client_object, out *C.uintptr_t,
 ) (status C.oar_status) {
 	defer caught(&status)
+	return openClient(o, object, out, func(options *client.Options) error {
+		if conf == 0 {
+			return nil
+		}
+		b := configOf(conf)
+		b.mu.Lock()
+		c := b.config.Clone()
+		b.mu.Unlock()
+		return configure(options, c)
+	})
+}
+
+// openClient makes a client of the options that C gives; whose says of which cluster.
+func openClient(
+	o *C.oar_client_options, object *C.struct_oar_client_object, out *C.uintptr_t, whose func(*client.Options) error,
+) C.oar_status {
 	options := client.Options{
 		Group: raft.GroupID(o.group), Sessionless: o.flags&C.OAR_CLIENT_SESSIONLESS != 0, OutstandingMax: int(o.outstanding_max),
 		OutstandingBytesMax: int(o.outstanding_bytes_max), ResponseBytesMax: int(o.response_bytes_max),
@@ -160,14 +176,8 @@ func oargo_client_open(
 			options.Servers = append(options.Servers, strings.TrimSpace(address))
 		}
 	}
-	if conf != 0 {
-		b := configOf(conf)
-		b.mu.Lock()
-		c := b.config.Clone()
-		b.mu.Unlock()
-		if err := configure(&options, c); err != nil {
-			return fail(err, C.OAR_ERR_CONFIG)
-		}
+	if err := whose(&options); err != nil {
+		return fail(err, C.OAR_ERR_CONFIG)
 	}
 	c, err := client.New(options)
 	if err != nil {

@@ -75,6 +75,7 @@ void *oar_handle_new(enum oar_type type, void *object) {
 static const char *const names[OAR_TYPES] = {
     [OAR_CONFIG] = "oar_config", [OAR_SERVER] = "oar_server", [OAR_CLIENT] = "oar_client",
     [OAR_CALL] = "oar_call",     [OAR_QUEUE] = "oar_queue",   [OAR_EVENTS] = "oar_events",
+    [OAR_CLUSTER] = "oar_cluster",
 };
 
 static void *no_handle(const void *handle, enum oar_type type) {

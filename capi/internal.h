@@ -94,7 +94,7 @@ void oar_cond_init(pthread_cond_t *cond);
 
 /* ---- Handles (handle.c) ---- */
 
-enum oar_type { OAR_CONFIG = 1, OAR_SERVER, OAR_CLIENT, OAR_CALL, OAR_QUEUE, OAR_EVENTS, OAR_TYPES };
+enum oar_type { OAR_CONFIG = 1, OAR_SERVER, OAR_CLIENT, OAR_CALL, OAR_QUEUE, OAR_EVENTS, OAR_CLUSTER, OAR_TYPES };
 
 /* Gives an object a handle; NULL: out of memory. */
 void *oar_handle_new(enum oar_type type, void *object);
@@ -250,6 +250,13 @@ struct oar_machine {
     struct oar_results results; /* reused by every batch */
 };
 
+/* Makes one of a vtable, which is checked, and releases it. destroy calls the vtable's, once. */
+oar_status oar_machine_make(const oar_state_machine *vtable, void *user_data, struct oar_machine **machine);
+void oar_machine_free(struct oar_machine *m);
+void oar_machine_destroy(struct oar_machine *m);
+/* Has a factory make what the callbacks get. */
+oar_status oar_machine_user(oar_machine_factory factory, void *user_data, uint64_t number, void **machine_user_data);
+
 /* Each calls the callback of its name. *text is set to what oar_fail said, the caller's to free, or NULL. A snapshot is a
  * pointer to the host's pointer, which may be any number: Go must not hold it. */
 oar_status oar_machine_apply(struct oar_machine *m, const oar_entry *entries, size_t count, char **text);
@@ -290,6 +297,8 @@ uint64_t oar_work_push(struct oar_work_queue *q, const struct oar_work_item *ite
 /* Fails what nobody has fetched, but for releases; oar_work_next says CLOSED once those are gone. */
 void oar_work_close(struct oar_work_queue *q);
 
+#define OAR_PULL_ALL (OAR_PULL_CONCURRENT_QUERIES | OAR_PULL_NO_SNAPSHOTS | OAR_PULL_STATE_HASH | OAR_PULL_SCHEDULED)
+
 /* ---- Servers (server.c) ---- */
 
 enum oar_server_state { OAR_OPENED, OAR_STARTED, OAR_CLOSED_ONE };
@@ -303,12 +312,20 @@ struct oar_server_object {
     void (*log)(void *log_user_data, const oar_log_record *record);
     void *log_user_data;
     void (*log_destroy)(void *log_user_data);
+    bool in_cluster; /* it is a cluster's to start and to end */
 };
+
+void oar_server_object_free(struct oar_server_object *s);
 
 struct oar_client_object {
     uintptr_t go;
     struct oar_door door;
 };
+
+/* Copies a client's options, or the defaults, and checks them. */
+oar_status oar_client_take(oar_client_options *o, const oar_client_options *options);
+/* Gives a handle to a client that was made with a status, or releases it. */
+oar_status oar_client_made(oar_status status, struct oar_client_object *c, oar_client **client);
 
 struct oar_events_object {
     uintptr_t go;

@@ -63,6 +63,7 @@ oar_status oar_debug_counts(oar_counts *counts) {
     now.calls = atomic_load(&oar_calls_under_way);
     now.queues = oar_handle_count(OAR_QUEUE);
     now.events = oar_handle_count(OAR_EVENTS);
+    now.clusters = oar_handle_count(OAR_CLUSTER);
     now.bytes = atomic_load(&oar_bytes_held);
     return oar_give(counts, &now, sizeof now, "oar_counts", sizeof now);
 }

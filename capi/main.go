@@ -13,6 +13,7 @@
 //	machine.c, push.go   state machines that the library calls
 //	work.c, pull.go      state machines whose work a host fetches
 //	server.c, server.go  servers; events.go, log.go what they tell
+//	cluster.c, cluster.go, memory.go  clusters in memory, for tests
 //	failure.go           Go errors as statuses
 package main
 

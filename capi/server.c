@@ -19,22 +19,39 @@ static oar_status check_machine(const oar_state_machine *m) {
     return OAR_OK;
 }
 
-static void machine_free(struct oar_machine *m) {
+oar_status oar_machine_make(const oar_state_machine *vtable, void *user_data, struct oar_machine **machine) {
+    struct oar_machine *m = *machine = oar_alloc(sizeof *m);
+    if (m == NULL) return OAR_ERR_NO_MEMORY;
+    m->user_data = user_data;
+    oar_status status = oar_take(&m->vtable, sizeof m->vtable, vtable, "oar_state_machine", sizeof *vtable);
+    if (status == OAR_OK) status = check_machine(&m->vtable);
+    if (status == OAR_OK) return OAR_OK;
+    oar_machine_free(m);
+    *machine = NULL;
+    return status;
+}
+
+void oar_machine_free(struct oar_machine *m) {
     if (m == NULL) return;
     oar_bytes_free(&m->results.bytes);
     free(m->results.lengths);
     oar_release(m, sizeof *m);
 }
 
-static void object_free(struct oar_server_object *s) {
-    machine_free(s->machine);
+void oar_machine_destroy(struct oar_machine *m) {
+    if (m == NULL || m->vtable.destroy == NULL) return;
+    m->vtable.destroy(m->user_data);
+    m->vtable.destroy = NULL; /* once */
+}
+
+void oar_server_object_free(struct oar_server_object *s) {
+    oar_machine_free(s->machine);
     oar_work_queue_free(s->work);
     oar_release(s, sizeof *s);
 }
 
 static oar_status check_options(const oar_server_options *o) {
-    const uint32_t pull = OAR_PULL_CONCURRENT_QUERIES | OAR_PULL_NO_SNAPSHOTS | OAR_PULL_STATE_HASH | OAR_PULL_SCHEDULED;
-    if (o->flags & ~OAR_SERVER_PULL || o->pull_flags & ~pull || o->reserved != 0)
+    if (o->flags & ~OAR_SERVER_PULL || o->pull_flags & ~OAR_PULL_ALL || o->reserved != 0)
         return oar_failed(OAR_ERR_FLAGS, "flags %#x, pull_flags %#x or reserved of oar_server_options: unknown", o->flags, o->pull_flags);
     if (o->flags & OAR_SERVER_PULL)
         return o->machine == NULL ? OAR_OK : oar_failed(OAR_ERR_ARGUMENT, "a machine and OAR_SERVER_PULL: it is one or the other");
@@ -52,10 +69,7 @@ static oar_status fill(struct oar_server_object *s, const oar_server_options *o)
         s->work = oar_work_queue_new();
         return s->work == NULL ? OAR_ERR_NO_MEMORY : OAR_OK;
     }
-    if ((s->machine = oar_alloc(sizeof *s->machine)) == NULL) return OAR_ERR_NO_MEMORY;
-    s->machine->user_data = o->machine_user_data;
-    OAR_TRY(oar_take(&s->machine->vtable, sizeof s->machine->vtable, o->machine, "oar_state_machine", sizeof *o->machine));
-    return check_machine(&s->machine->vtable);
+    return oar_machine_make(o->machine, o->machine_user_data, &s->machine);
 }
 
 oar_status oar_server_open(oar_config *config, uint64_t server_id, const oar_server_options *options, oar_server **server) {
@@ -75,7 +89,7 @@ oar_status oar_server_open(oar_config *config, uint64_t server_id, const oar_ser
         oargo_server_free(s->go);
         status = OAR_ERR_NO_MEMORY;
     }
-    if (status != OAR_OK && s != NULL) object_free(s);
+    if (status != OAR_OK && s != NULL) oar_server_object_free(s);
     return status;
 }
 
@@ -91,6 +105,12 @@ oar_status oar_server_format(oar_config *config, uint64_t server_id) {
 
 /* ---- Life ---- */
 
+/* What starts and ends a server is the cluster's that it is in. */
+static oar_status own(const struct oar_server_object *s) {
+    if (!s->in_cluster) return OAR_OK;
+    return oar_failed(OAR_ERR_ORDER, "this server is a cluster's, which starts, stops and frees it (oar_cluster_start, oar_cluster_stop)");
+}
+
 /* The server's number on the Go side; 0 with the failure noted. */
 static uintptr_t enter(oar_server *server) {
     struct oar_server_object *s = oar_handle_enter(server, OAR_SERVER);
@@ -100,9 +120,10 @@ static uintptr_t enter(oar_server *server) {
 oar_status oar_server_start(oar_server *server) {
     OAR_ENTER();
     OAR_TRY(oar_may_wait());
-    uintptr_t go = enter(server);
-    if (go == 0) return OAR_ERR_HANDLE;
-    oar_status status = oargo_server_start(go);
+    struct oar_server_object *s = oar_handle_enter(server, OAR_SERVER);
+    if (s == NULL) return OAR_ERR_HANDLE;
+    oar_status status = own(s);
+    if (status == OAR_OK) status = oargo_server_start(s->go);
     oar_handle_leave(server);
     return status;
 }
@@ -136,7 +157,8 @@ oar_status oar_server_close(oar_server *server) {
     OAR_TRY(oar_may_wait());
     struct oar_server_object *s = oar_handle_enter(server, OAR_SERVER);
     if (s == NULL) return OAR_ERR_HANDLE;
-    oar_status status = oargo_server_close(s->go);
+    oar_status status = own(s);
+    if (status == OAR_OK) status = oargo_server_close(s->go);
     oar_handle_leave(server);
     return status;
 }
@@ -148,9 +170,9 @@ oar_status oar_server_free(oar_server *server) {
     struct oar_server_object *s = oar_handle_end(server, OAR_SERVER);
     if (s == NULL) return OAR_ERR_HANDLE;
     oargo_server_free(s->go);
-    if (s->machine != NULL && s->machine->vtable.destroy != NULL) s->machine->vtable.destroy(s->machine->user_data);
+    oar_machine_destroy(s->machine);
     if (s->log_destroy != NULL) s->log_destroy(s->log_user_data);
-    object_free(s);
+    oar_server_object_free(s);
     return OAR_OK;
 }
 

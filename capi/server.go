@@ -24,8 +24,8 @@ import (
 // serverBox is a server from oar_server_open to oar_server_free.
 type serverBox struct {
 	object    *C.struct_oar_server_object
-	config    *config.Config
-	id        raft.ServerID
+	source    source
+	patience  time.Duration // how long closing may take
 	machine   statemachine.StateMachine
 	frames    *frame
 	log       *logBox                  // nil: no callback
@@ -34,7 +34,7 @@ type serverBox struct {
 	door    sync.Mutex // held by who empties the door
 	batch   []server.Submission
 	answers *deliverer
-	started atomic.Pointer[config.Server]
+	started atomic.Pointer[running]
 	stopped chan struct{} // closed by the first close
 
 	mu     sync.Mutex // taken by who starts and who closes
@@ -43,6 +43,40 @@ type serverBox struct {
 
 	eventsMu sync.Mutex
 	events   map[*eventsBox]struct{}
+}
+
+// running is a server that was started, with what closes it and its parts.
+type running struct {
+	*server.Server
+	close func() error
+}
+
+// source is where a server comes from: a member of a configuration, or of a cluster in memory.
+type source func(machine statemachine.StateMachine, logger *slog.Logger, tune func(*server.Options)) (*running, error)
+
+// memberOf opens a member as the configuration has it.
+func memberOf(c *config.Config, id raft.ServerID) source {
+	return func(machine statemachine.StateMachine, logger *slog.Logger, tune func(*server.Options)) (*running, error) {
+		s, err := c.OpenServerWith(id, machine, logger, tune)
+		if err != nil {
+			return nil, err
+		}
+		return &running{s.Server, s.Close}, nil
+	}
+}
+
+// newServerBox makes a box for the object, whose machine, or queue of work, is there.
+func newServerBox(object *C.struct_oar_server_object, from source, patience time.Duration, pullFlags C.uint32_t) *serverBox {
+	s := &serverBox{
+		object: object, source: from, patience: patience, frames: new(frame), stopped: make(chan struct{}),
+		events: make(map[*eventsBox]struct{}), answers: newDeliverer(&object.door, C.OAR_SERVER),
+	}
+	if object.work != nil {
+		s.machine = pulled(object.work, s.frames, pullFlags)
+	} else {
+		s.machine = pushed(object.machine, s.frames)
+	}
+	return s
 }
 
 //export oargo_server_format
@@ -74,10 +108,7 @@ func oargo_server_open(
 		return fail(fmt.Errorf("%w: %w", fs.ErrNotExist, err), C.OAR_ERR_NOT_FOUND)
 	}
 	var err error
-	s := &serverBox{
-		object: object, config: c, id: raft.ServerID(id), frames: new(frame), stopped: make(chan struct{}),
-		events: make(map[*eventsBox]struct{}), answers: newDeliverer(&object.door, C.OAR_SERVER),
-	}
+	s := newServerBox(object, memberOf(c, raft.ServerID(id)), c.Timing.CloseTimeout, pullFlags)
 	for _, m := range c.Members {
 		if m.ClientAddress != "" && m.ClientAddress != m.Address {
 			s.addresses = c.ClientAddresses()
@@ -88,19 +119,19 @@ func oargo_server_open(
 			return fail(err, C.OAR_ERR_CONFIG)
 		}
 	}
-	if object.work != nil {
-		s.machine = pulled(object.work, s.frames, pullFlags)
-	} else {
-		s.machine = pushed(object.machine, s.frames)
-	}
 	enlist(s)
-	*out = C.uintptr_t(cgo.NewHandle(s))
-	s.answers.owner = *out
+	*out = s.named()
 	return C.OAR_OK
 }
 
+// named gives the box its handle.
+func (s *serverBox) named() C.uintptr_t {
+	s.answers.owner = C.uintptr_t(cgo.NewHandle(s))
+	return s.answers.owner
+}
+
 // running returns the server that was started.
-func (s *serverBox) running() (*config.Server, error) {
+func (s *serverBox) running() (*running, error) {
 	if started := s.started.Load(); started != nil {
 		return started, nil
 	}
@@ -128,7 +159,7 @@ func (s *serverBox) start() error {
 		return fmt.Errorf("%w: the server was started already", errOrder)
 	}
 	events := server.NewSubscription(eventsPumped)
-	opened, err := s.config.OpenServerWith(s.id, s.machine, slog.New(s.handler()), func(o *server.Options) {
+	opened, err := s.source(s.machine, slog.New(s.handler()), func(o *server.Options) {
 		o.Subscription = events
 		o.Answering = func(_ raft.GroupID, begins bool) { s.answers.gather(begins) }
 	})
@@ -163,10 +194,10 @@ func (s *serverBox) close() error {
 	if s.object.work != nil {
 		C.oar_work_close(s.object.work)
 	}
-	over := time.After(s.config.Timing.CloseTimeout)
+	over := time.After(s.patience)
 	var failed error
 	if started := s.started.Load(); started != nil {
-		if failed = started.Close(); errors.Is(failed, server.ErrStuck) {
+		if failed = started.close(); errors.Is(failed, server.ErrStuck) {
 			return failed
 		}
 		s.pumped.Wait()
@@ -186,6 +217,9 @@ func (s *serverBox) close() error {
 func oargo_server_free(h C.uintptr_t) {
 	s := serverOf(h)
 	strike(s)
+	s.mu.Lock()
+	s.closed = true // of one that never started, too: nobody is to close what is gone
+	s.mu.Unlock()
 	s.log.close(nil)
 	s.answers.end(nil)
 	s.answers.free()
@@ -237,7 +271,7 @@ type ready struct {
 // birth, a server that asked for it before it had it may be answered afterwards.
 const refusalLasts = time.Second
 
-func (r *ready) look(s *config.Server) (bool, error) {
+func (r *ready) look(s *running) (bool, error) {
 	st, ok := s.GroupStatus(raft.DefaultGroup)
 	switch {
 	case st.Refusal == "":

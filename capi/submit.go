@@ -15,7 +15,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 )
@@ -209,7 +208,7 @@ func proposal(r *C.struct_oar_request, body []byte) (p server.Proposal, ok bool)
 	return p, true
 }
 
-func ask(s *config.Server, r *C.struct_oar_request, body []byte, done server.Completion) {
+func ask(s *running, r *C.struct_oar_request, body []byte, done server.Completion) {
 	group := raft.GroupID(r.group)
 	switch r.op {
 	case C.OAR_OP_QUERY:

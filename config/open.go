@@ -88,7 +88,7 @@ func (c *Config) OpenServerWith(
 			err = errors.Join(err, release(s.handed), release(s.own))
 		}
 	}()
-	options := c.serverOptions(m, machine)
+	options := c.ServerOptions(m, machine)
 	options.Logger, options.TraceLogger = s.logger, logger.With(ComponentKey, "raft")
 	if tune != nil {
 		tune(&options)

@@ -236,7 +236,7 @@ func TestPartsAcceptWhatTheFileAccepts(t *testing.T) {
 			t.Skip("the file refuses it")
 		}
 		// The parts that are missing here are refused first; all that is left after them is about sizes.
-		o := c.serverOptions(c.Members[0], kv.New())
+		o := c.ServerOptions(c.Members[0], kv.New())
 		o.Log, o.Snapshots, o.Transport = anyLog{}, anySnapshots{}, anyTransport{}
 		if err := o.Validate(); err != nil {
 			t.Fatalf("server: %v", err)

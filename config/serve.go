@@ -15,8 +15,9 @@ import (
 	"github.com/oarlock/oarlock/transport/tcp"
 )
 
-// serverOptions are a member's, without its parts.
-func (c *Config) serverOptions(m Member, machine statemachine.StateMachine) server.Options {
+// ServerOptions are what a member's server gets, but for its parts: log, snapshots, transport and loggers are not set. For tests
+// that put other parts in their place.
+func (c *Config) ServerOptions(m Member, machine statemachine.StateMachine) server.Options {
 	z := c.Sizes
 	return server.Options{
 		Group: server.GroupOptions{

@@ -11,7 +11,7 @@ import (
 )
 
 // parityPackages are what an application in Go is written against.
-var parityPackages = []string{"server", "client", "config", "statemachine"}
+var parityPackages = []string{"server", "client", "config", "statemachine", "server/servertest"}
 
 // exportedNames returns what a file offers: "server.Open", "server.Server.Propose".
 func exportedNames(s *source) []string {
@@ -126,16 +126,18 @@ var (
 )
 
 // broken returns what is wrong with the table, given what there is.
-func parityFindings(rows []parityRow, offered []string, header, pythonInit string) []string {
+func parityFindings(rows []parityRow, offered []string, header, pythonInit, pythonTesting string) []string {
 	var wrong []string
 	words := make(map[string]bool)
 	for _, w := range cWord.FindAllString(header, -1) {
 		words[w] = true
 	}
 	python := make(map[string]bool)
-	_, list, _ := strings.Cut(pythonInit, "__all__")
-	for _, m := range pythonNames.FindAllStringSubmatch(list, -1) {
-		python[m[1]] = true
+	for prefix, module := range map[string]string{"": pythonInit, "testing.": pythonTesting} {
+		_, list, _ := strings.Cut(module, "__all__")
+		for _, m := range pythonNames.FindAllStringSubmatch(list, -1) {
+			python[prefix+m[1]] = true
+		}
 	}
 	named := make(map[string]bool)
 	var patterns []string
@@ -182,14 +184,15 @@ func TestWhatGoOffersCAndPythonOfferOrSayWhyNot(t *testing.T) {
 		}
 	}
 	wrong := parityFindings(parityRows(readFiles(t, "docs/parity.md")), offered,
-		readFiles(t, "bindings/c/include/oarlock.h"), readFiles(t, "bindings/python/oarlock/__init__.py"))
+		readFiles(t, "bindings/c/include/oarlock.h"),
+		readFiles(t, "bindings/python/oarlock/__init__.py"), readFiles(t, "bindings/python/oarlock/testing.py"))
 	report(t, "docs/parity.md against Go, the header and the Python package", wrong)
 }
 
 func TestParityRuleFindsEachKindOfGap(t *testing.T) {
-	rows := parityRows("| `server.Open` | `oar_open`, `oar_gone` | `Server`, `Gone` | |\n| `server.Old` | - | - | |\n")
+	rows := parityRows("| `server.Open` | `oar_open`, `oar_gone` | `Server`, `testing.Cluster`, `Gone` | |\n| `server.Old` | - | - | |\n")
 	header := "OAR_API oar_status oar_open(int a);\nOAR_API oar_status oar_new(int a);\n"
-	wrong := parityFindings(rows, []string{"server.Open", "server.New"}, header, "__all__ = [\"Server\"]")
+	wrong := parityFindings(rows, []string{"server.Open", "server.New"}, header, "__all__ = [\"Server\"]", "__all__ = [\"Cluster\", \"Gone\"]")
 	for _, want := range []string{
 		"oar_gone is in the table and not in the header", "Gone is in the table and not in the Python package",
 		"server.Old is in the table and not in Go", "server.Old is missing in a language, without a reason",

@@ -11,8 +11,8 @@
  *   - Functions that can fail return an oar_status. OAR_OK is 0. oar_last_error() and oar_last_error_detail() say more
  *     about the last failure on the calling thread. Out parameters come last; after a failure, pointers and handles among
  *     them are NULL and lengths 0.
- *   - Handles (oar_config, oar_server, oar_client, oar_call, oar_queue, oar_events) are names in a table, not addresses
- *     of memory. NULL, a freed handle, one of another type, or a number made up: OAR_ERR_HANDLE, never a crash. What is
+ *   - Handles (oar_config, oar_server, oar_client, oar_call, oar_queue, oar_events, oar_cluster) are names in a table, not
+ *     addresses of memory. NULL, a freed handle, one of another type, or a number made up: OAR_ERR_HANDLE, never a crash. What is
  *     not a handle (bytes, strings, structs) must be valid, as everywhere in C. A thread that is inside a call when another
  *     frees the handle comes out of it with an error, before the freeing returns.
  *   - Bytes are a pointer and a length. A NULL pointer with length 0 is an empty one, also of what is handed out. Bytes
@@ -144,6 +144,7 @@ typedef struct oar_client oar_client; /* a client of a cluster */
 typedef struct oar_call oar_call;     /* a proposal or query under way */
 typedef struct oar_queue oar_queue;   /* completions, taken by the host's own thread */
 typedef struct oar_events oar_events; /* what happens on a server, taken by the host's own thread */
+typedef struct oar_cluster oar_cluster; /* servers on disks and a network in memory, for tests */
 
 /* These four are no handles: they are valid during the callback or work that they were given to, and used on one thread
  * at a time. */
@@ -227,6 +228,8 @@ typedef struct oar_counts {
     uint32_t queues;
     uint32_t events;
     uint64_t bytes;       /* of C memory that the library holds for them, without what it handed out */
+    uint32_t clusters;    /* their servers are counted with the servers */
+    uint32_t reserved;
 } oar_counts;
 
 /* What is open: for tests that look for leaks. */
@@ -742,6 +745,76 @@ OAR_API oar_status oar_events_next(oar_events *events, int64_t timeout, oar_even
 
 /* Ends the subscription. NULL is fine. */
 OAR_API oar_status oar_events_free(oar_events *events);
+
+/* ---- For tests: a cluster in memory ------------------------------------------------------------------------------ */
+
+/* The servers of a cluster in one process, on disks and a network in memory, for the tests of an application. They are the
+ * servers that ship, on real threads and in real time; there are no ports and no files to clean up.
+ *
+ * Servers have the ids 1, 2, 3 ... A server that is started has an ordinary oar_server, for every function of this header but
+ * those that open, start, close or free it (OAR_ERR_ORDER): that is the cluster's. In callbacks, all functions of a cluster
+ * return OAR_ERR_WOULD_DEADLOCK but oar_cluster_split, _cut and _heal. */
+
+/* Makes a state machine with nothing in it: *machine_user_data is what the callbacks of oar_state_machine get, the vtable's
+ * destroy is what releases it. `number` counts the machines of a check or a simulation from 1 up; of a cluster it is the id of the
+ * server that starts. A callback, on the thread that called the library. A failure (oar_fail) is what its caller gets, as
+ * OAR_ERR_STATE_MACHINE, and nothing is released. */
+typedef oar_status (*oar_machine_factory)(void *user_data, uint64_t number, void **machine_user_data);
+
+typedef struct oar_cluster_options {
+    uint32_t struct_size;
+    uint32_t flags;                    /* OAR_CLUSTER_ bits */
+    uint32_t servers;                  /* from 1 to 9: 3 */
+    uint32_t pull_flags;               /* with OAR_CLUSTER_PULL: OAR_PULL_ bits */
+    const oar_state_machine *machine;  /* push: copied; what the machines of all servers can do */
+    oar_machine_factory machine_new;   /* push: called whenever a server starts, which has only its disk from before */
+    void *machine_new_user_data;
+    oar_config *config;                /* its timing, snapshots, limits and sizes are used. NULL: defaults, with short times */
+} oar_cluster_options;
+
+#define OAR_CLUSTER_PULL 1u /* threads of the host fetch the work of each server: oar_cluster_server, oar_work_next */
+
+/* Makes the disks and the network. No server runs yet. The configuration is copied. */
+OAR_API oar_status oar_cluster_new(const oar_cluster_options *options, oar_cluster **cluster);
+
+/* Starts a server on what its disk holds; 0: all that do not run. It does not wait for the state machine. OAR_ERR_ORDER if it
+ * runs. OAR_ERR_NOT_FOUND, here and below, for an id that the cluster does not have. */
+OAR_API oar_status oar_cluster_start(oar_cluster *cluster, uint64_t server_id);
+
+/* A server that was started, also when it has stopped again: it is closed then. The handle is the cluster's, and good until the
+ * server is started again or the cluster freed. With OAR_CLUSTER_PULL the threads for the new one are the host's to start. */
+OAR_API oar_status oar_cluster_server(oar_cluster *cluster, uint64_t server_id, oar_server **server);
+
+/* Waits until a server that runs is the leader, of which a majority knows, and gives its id. It may change at any time. */
+OAR_API oar_status oar_cluster_leader(oar_cluster *cluster, int64_t timeout, uint64_t *server_id);
+
+/* Waits until every server that runs has applied every command that was answered to anyone before. OAR_ERR_FENCED if one of them
+ * has stopped by itself. */
+OAR_API oar_status oar_cluster_settle(oar_cluster *cluster, int64_t timeout);
+
+/* Makes a client of the cluster, to be freed by oar_client_free before or after the cluster. It reaches every server that runs:
+ * the network's cuts are between servers. options may be NULL; of their members `servers` must be. */
+OAR_API oar_status oar_cluster_client(oar_cluster *cluster, const oar_client_options *options, oar_client **client);
+
+/* Stops a server as oar_server_close does, 0: all; the machine is destroyed before it returns OAR_OK. Stopping what does not run is
+ * fine. If something is stuck it fails with its name, and stopping may be tried again. */
+OAR_API oar_status oar_cluster_stop(oar_cluster *cluster, uint64_t server_id);
+
+/* The same for the host's process, but to its disk it is a power cut: what was not synced when this was called is lost. */
+OAR_API oar_status oar_cluster_crash(oar_cluster *cluster, uint64_t server_id);
+
+/* Cuts the network both ways between these servers and all others; between servers of one side it is whole. */
+OAR_API oar_status oar_cluster_split(oar_cluster *cluster, const uint64_t *server_ids, size_t count);
+
+/* Loses everything that one server sends to another, also what is under way. The way back stays. */
+OAR_API oar_status oar_cluster_cut(oar_cluster *cluster, uint64_t from, uint64_t to);
+
+/* Makes the network whole. */
+OAR_API oar_status oar_cluster_heal(oar_cluster *cluster);
+
+/* Stops every server, destroys the machines and releases the handle; threads that wait in the cluster or its servers come out
+ * first. NULL is fine. If something is stuck, it fails with its name and the handle remains. */
+OAR_API oar_status oar_cluster_free(oar_cluster *cluster);
 
 #ifdef __cplusplus
 }

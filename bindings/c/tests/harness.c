@@ -103,7 +103,7 @@ const char *__lsan_default_suppressions(void) { return "leak:_Cfunc_calloc\n"; }
 static const struct phase *const areas[] = {
     arguments_phases, structs_phases, errors_phases, config_phases, one_phases, sessions_phases, three_phases, ways_phases, calls_phases,
     machine_phases, stuck_phases, deadlock_phases, events_phases, pull_phases, closing_phases,
-    fork_phases, damage_phases, leaks_phases,
+    fork_phases, damage_phases, cluster_phases, leaks_phases,
 };
 
 enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 30 };
@@ -117,10 +117,10 @@ static int run(const struct phase *p) {
     int64_t until = now() + 10 * OAR_SECOND;
     for (;;) {
         oar_counts c = counts();
-        if (c.configs + c.servers + c.clients + c.calls + c.queues + c.events == 0 && c.bytes == 0 && c.goroutines <= before.goroutines) break;
+        if (c.configs + c.servers + c.clients + c.calls + c.queues + c.events + c.clusters == 0 && c.bytes == 0 && c.goroutines <= before.goroutines) break;
         if (now() > until)
-            fail_at(__FILE__, __LINE__, "left behind: %u configs, %u servers, %u clients, %u calls, %u queues, %u events, %llu bytes, %u goroutines",
-                    c.configs, c.servers, c.clients, c.calls, c.queues, c.events, (unsigned long long)c.bytes, c.goroutines - before.goroutines);
+            fail_at(__FILE__, __LINE__, "left behind: %u clusters, %u configs, %u servers, %u clients, %u calls, %u queues, %u events, %llu bytes, %u goroutines",
+                    c.clusters, c.configs, c.servers, c.clients, c.calls, c.queues, c.events, (unsigned long long)c.bytes, c.goroutines - before.goroutines);
         pause_a_little();
     }
     return 0;

@@ -41,6 +41,7 @@ AREA(closing);
 AREA(fork);
 AREA(events);
 AREA(damage);
+AREA(cluster);
 AREA(leaks);
 
 /* ---- Checks ---- */

@@ -25,6 +25,12 @@ static oar_status take_server(const void *s) {
     oar_status status = oar_server_open(config, 1, s, &another);
     return status == OAR_OK ? oar_server_free(another) : status;
 }
+static oar_status no_machine(void *user_data, uint64_t id, void **m) { return (void)user_data, (void)id, (void)m, OAR_OK; }
+static oar_status take_cluster(const void *s) {
+    oar_cluster *made;
+    oar_status status = oar_cluster_new(s, &made);
+    return status == OAR_OK ? oar_cluster_free(made) : status;
+}
 static oar_status take_machine(const void *s) {
     oar_server_options o;
     OAR_INIT(&o);
@@ -60,6 +66,7 @@ static void inputs(void) {
     oar_client_options client;
     oar_events_options events;
     oar_server_options options;
+    oar_cluster_options in_memory;
     machine_init(&machine);
     config = cluster(1, true);
     server = started(config, 1, &machine_plain, &machine);
@@ -77,6 +84,9 @@ static void inputs(void) {
     TAKEN(take_client, client);
     TAKEN(take_events, events);
     TAKEN(take_server, options);
+    OAR_INIT(&in_memory);
+    in_memory.machine = &machine_full, in_memory.machine_new = no_machine;
+    TAKEN(take_cluster, in_memory);
     struct machine another;
     machine_init(&another);
     oar_state_machine m = machine_full;

@@ -1,4 +1,5 @@
-"""oarlock.h for ctypes: every struct and prototype, and the few ways in which they are called. Nothing else here imports ctypes."""
+"""oarlock.h for ctypes: every struct and prototype, and the few ways in which they are called. Nothing but this and the two other
+files whose names begin so imports ctypes."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from ctypes import byref as byref
 from ctypes import string_at as string_at
 from typing import Any, Optional
 
+from . import _abi_testing
+from ._abi_types import BYTES_OUT, HANDLE_OUT, LENGTH_OUT, TEXT_OUT, H, Sized, members
+from ._abi_types import ClientOptions as ClientOptions
 from ._errors import AbiError, Error, Failure, error_of
 from ._status import Status
 
@@ -39,23 +43,6 @@ PULL_SCHEDULED = 8
 # ---- Structs ----
 
 
-TYPES = {
-    "u32": c_uint32, "i32": c_int32, "u64": c_uint64, "i64": c_int64, "size": c_size_t, "text": c_char_p, "pointer": c_void_p,
-}  # fmt: skip
-
-
-def members(text: str) -> list[tuple[str, Any]]:
-    """A struct's members: "name type", with commas between."""
-    return [(name, TYPES[kind]) for name, kind in (member.split() for member in text.split(","))]
-
-
-class Sized(ctypes.Structure):
-    """A struct that begins with its own size."""
-
-    def __init__(self, **members: Any) -> None:
-        super().__init__(sizeof(type(self)), **members)
-
-
 class ErrorDetail(Sized):
     _fields_ = members(
         "struct_size u32, status i32, cause i32, class_bits u32, leader u64, leader_address text, system_error i32, "
@@ -70,7 +57,7 @@ class RuntimeOptions(Sized):
 class Counts(Sized):
     _fields_ = members(
         "struct_size u32, goroutines u32, configs u32, servers u32, clients u32, calls u32, queues u32, events u32, "
-        "bytes u64"
+        "bytes u64, clusters u32, reserved u32"
     )
 
 
@@ -121,14 +108,6 @@ class Work(Sized):
     )
 
 
-class ClientOptions(Sized):
-    _fields_ = members(
-        "struct_size u32, flags u32, servers text, group u64, outstanding_max u32, reserved u32, "
-        "outstanding_bytes_max u64, response_bytes_max u64, dial_timeout i64, silence_max i64, backoff_min i64, "
-        "backoff_max i64, close_timeout i64"
-    )
-
-
 class EventStruct(Sized):
     _fields_ = members(
         "struct_size u32, kind u32, group u64, term u64, index u64, server u64, role u32, reserved u32, dropped u64, "
@@ -142,8 +121,6 @@ class EventsOptions(Sized):
 
 # ---- Functions: name, what it returns, what it takes ----
 
-# Handles are numbers that look like addresses. `void **` and `char **` are memory of the library, which a c_char_p would lose.
-H, HANDLE_OUT, BYTES_OUT, TEXT_OUT, LENGTH_OUT = c_void_p, POINTER(c_void_p), POINTER(c_void_p), POINTER(c_void_p), POINTER(c_size_t)
 ANSWER = (BYTES_OUT, LENGTH_OUT)
 DATA = (c_void_p, c_size_t)
 PROPOSAL = (H, POINTER(ProposeOptions), *DATA)
@@ -219,6 +196,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "oar_events_open": (c_int32, (H, POINTER(EventsOptions), HANDLE_OUT)),
     "oar_events_next": (c_int32, (H, c_int64, POINTER(EventStruct))),
     "oar_events_free": (c_int32, (H,)),
+    **_abi_testing.FUNCTIONS,
 }
 
 # These never wait, so they keep the interpreter's lock: giving it up in a busy process costs far more than the call.

@@ -20,10 +20,7 @@ T = TypeVar("T")
 class _Core:
     """What has to be closed."""
 
-    def __init__(self, config: Optional[Config], options: Any) -> None:
-        number = _abi.handle_from(
-            _abi.library().client_open, None if config is None else config.handle, _abi.byref(options)
-        )
+    def __init__(self, number: int) -> None:
         self.handle = _lifecycle.Handle(number, "client")
         self._lock = threading.Lock()
         _lifecycle.opened(self)
@@ -94,9 +91,21 @@ class Client(Caller):
             backoff_max=duration(backoff_max),
             close_timeout=duration(close_timeout),
         )
+        whose = None if config is None else as_config(config)
+        number = _abi.handle_from(_abi.library().client_open, None if whose is None else whose.handle, _abi.byref(options))
+        self._adopt(number)
+
+    def _adopt(self, number: int) -> None:
         self._functions = functions("client_")
-        self._core = _Core(None if config is None else as_config(config), options)
+        self._core = _Core(number)
         self._handle = self._core.handle
+
+    @classmethod
+    def _of(cls, number: int) -> Client:
+        """Of a handle that the library made."""
+        client = cls.__new__(cls)
+        client._adopt(number)
+        return client
 
     def propose(self, command: BytesLike, timeout: Optional[float] = None) -> bytes:
         """Has the group execute a command exactly once, and returns its result."""

@@ -19,6 +19,8 @@ class Counts(NamedTuple):
     events: int
     bytes: int
     """Of C memory that the library holds for them."""
+    clusters: int
+    """In memory, for tests."""
 
 
 def debug_counts() -> Counts:

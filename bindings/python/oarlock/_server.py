@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, Optional, TypeVar, Union
+from typing import Any, NamedTuple, Optional, Protocol, TypeVar, Union
 
 from . import _abi, _lifecycle
 from ._calls import Caller, CallFuture, functions
@@ -143,6 +143,17 @@ class _Core:
             log.error("%s, which nobody refers to any more, does not close: %s", self.name, error)
 
 
+class Core(Protocol):
+    """What starts and closes a server."""
+
+    handle: _lifecycle.Handle
+    stopped: Optional[Error]
+
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+    def close_unreferenced(self) -> None: ...
+
+
 class Server(Caller):
     """A member of a cluster. Making one opens nothing yet; ``start`` does, and so does ``with``::
 
@@ -157,10 +168,22 @@ class Server(Caller):
     def __init__(
         self, config: Union[Config, Path], server_id: int, machine: StateMachine, *, log: Optional[str] = "info"
     ) -> None:
+        self._adopt(_Core(as_config(config), server_id, machine, log), server_id)
+
+    def _adopt(self, core: Core, server_id: int) -> None:
         self._functions = functions("")
-        self._core = _Core(as_config(config), server_id, machine, log)
-        self._handle = self._core.handle
+        self._core = core
+        self._handle = core.handle
         self.server_id = server_id
+        self._owner: Any = None  # of a server that is not closed by whoever forgets it
+
+    @classmethod
+    def _of(cls, core: Core, server_id: int, owner: Any) -> Server:
+        """A server that a cluster starts and closes."""
+        server = cls.__new__(cls)
+        server._adopt(core, server_id)
+        server._owner = owner
+        return server
 
     def start(self) -> Server:
         """Opens the store and the network and starts. A snapshot is restored and the log applied beside. After a failure it may
@@ -288,7 +311,7 @@ class Server(Caller):
 
     def __del__(self) -> None:
         core = getattr(self, "_core", None)
-        if core is not None and not core.handle.closed and not _lifecycle.forked():
+        if core is not None and self._owner is None and not core.handle.closed and not _lifecycle.forked():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             core.close_unreferenced()
 

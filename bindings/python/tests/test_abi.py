@@ -11,7 +11,7 @@ import header
 import pytest
 
 import oarlock
-from oarlock import _abi, _errors, _status
+from oarlock import _abi, _abi_testing, _errors, _status
 
 # What the header has and this package does not, and why.
 FUNCTIONS_LEFT_OUT = {
@@ -50,8 +50,9 @@ STRUCTS = {
     "oar_client_options": _abi.ClientOptions,
     "oar_event": _abi.EventStruct,
     "oar_events_options": _abi.EventsOptions,
+    "oar_cluster_options": _abi_testing.ClusterOptions,
 }
-HANDLES = ("config", "server", "client", "call", "queue", "events", "writer", "reader")
+HANDLES = ("config", "server", "client", "call", "queue", "events", "writer", "reader", "cluster")
 C_TYPES = {
     "void": None,
     "oar_status": ctypes.c_int32,
@@ -146,7 +147,8 @@ def test_events_are_the_headers():
 
 
 def test_numbers_are_the_headers():
-    here = {f"OAR_{name}": value for name, value in vars(_abi).items() if name.isupper() and isinstance(value, int)}
+    constants = [*vars(_abi).items(), *vars(_abi_testing).items()]
+    here = {f"OAR_{name}": value for name, value in constants if name.isupper() and isinstance(value, int)}
     here.update({f"OAR_{name}": value for name, value in vars(_status).items() if name.startswith("CLASS_") and name != "CLASS_BITS"})
     here.update({f"OAR_ROLE_{role.name}": role.value for role in oarlock.Role})
     here.update({f"OAR_{c.name}": c.value for c in oarlock.Consistency})
