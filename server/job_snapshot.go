@@ -182,6 +182,9 @@ func (j *CompactJob) choose(list []raft.SnapshotMeta) (kept, drop []raft.Snapsho
 		case meta.Index > j.newest: // a transfer's that was not wanted, or of a run that ended before its pointer
 		case len(kept) == 0: // just written, or restored from
 			kept = append(kept, meta)
+		case meta.Index == kept[0].Index:
+			// A machine may write one state in more ways than one, and the leader's file came beside our own. Whichever of them
+			// the pointer names, the other is not older, and goes when it is.
 		case len(kept) == snapshotsKept:
 			drop = append(drop, meta)
 		default:

@@ -165,6 +165,8 @@ func TestLogIsCutBehindTheOlderOfTwoSnapshotsThatAPointerNamed(t *testing.T) {
 		{"a follower needs 10, which is too far back", []raft.Index{60, 40}, nil, 10, 35, 35, nil},
 		{"a damaged one is none of the two", []raft.Index{60, 50, 40, 20}, []raft.Index{50}, 1000, 0, 40, []raft.Index{50, 20}},
 		{"all older ones are damaged: nothing goes", []raft.Index{60, 50, 40}, []raft.Index{50, 40}, 1000, 0, 0, nil},
+		{"another one of the same entry is none of the two, and stays", []raft.Index{60, 60, 40, 20}, nil, 1000, 0, 40, []raft.Index{20}},
+		{"two of the same entry are one", []raft.Index{60, 60}, nil, 1000, 0, 0, nil},
 		{"nothing is left to be cut", []raft.Index{60, 40}, nil, 1, 0, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
