@@ -69,7 +69,8 @@ func (c *simClient) call(p *Call) {
 			c.known[k.key] = k.number
 		}
 	}
-	w.note("client %d calls %d: %s of key %d, %d bytes", c.number, k.number, k.kind, k.key, len(body))
+	body = append(body, p.Input...)
+	w.note("client %d calls %d: %s of key %d, %d bytes%s", c.number, k.number, k.kind, k.key, len(body), p.input())
 	k.handle = c.core.Start(w.now, how, body, k)
 	c.act()
 	if p.Cancel > 0 {

@@ -14,5 +14,8 @@
 // new commands must be executed, every call must be answered, all members must come together, and every command that was
 // acknowledged must be there. At the end the histories of the clients are checked for linearizability.
 //
-// What it does not run: the server's shell of goroutines, sockets, Pebble, and a state machine other than its own.
+// Check, CheckMachine and CheckClusters run a state machine of yours in such clusters, inside the simulated application, and
+// hold its copies against each other.
+//
+// What it does not run: the server's shell of goroutines, sockets, Pebble, and state machines with storage of their own.
 package sim

@@ -152,10 +152,11 @@ func (w *world) probeOne(g int, kind CallKind) *op {
 	r := w.leaderOf(g)
 	k := w.newOp(kind, uint8(g), w.oracle.groups[g])
 	if kind == CallRead {
-		r.in.Query([]byte{k.key}, probeDone{k})
+		r.in.Query(append([]byte{k.key}, w.plan.guest.probe(kind)...), probeDone{k})
 	} else {
 		r.in.Propose(server.Proposal{
-			Group: r.group, Kind: raft.KindCommand, Command: command{commandKind(kind), k.number, k.key, 0}.encode(0),
+			Group: r.group, Kind: raft.KindCommand,
+			Command: append(command{commandKind(kind), k.number, k.key, 0}.encode(0), w.plan.guest.probe(kind)...),
 		}, probeDone{k})
 	}
 	r.poke()

@@ -121,6 +121,9 @@ func (o *groupOracle) standsAt(m *machine, what string) {
 	case m.count > uint64(len(o.changes)) || o.changes[m.count-1].hash != m.hash():
 		o.w.fail(checkSnapshot, "server %d group %d %s at change %d, which is not the state there", m.who, o.group, what, m.count)
 	}
+	if m.guest != nil {
+		m.guest.standsAt(m.count, what)
+	}
 }
 
 // answer takes a call's end and holds it against what was executed.

@@ -84,6 +84,7 @@ type machine struct {
 	sums  [keysMax]uint64 // hash of each cell
 	sum   uint64          // of them all
 	due   int64
+	guest *guest // the user's machine that is tested; nil: none
 }
 
 // How much later something falls due, and by how much its execution may be late when nothing fails, both by cluster time.
@@ -92,7 +93,16 @@ const (
 	dueLate  = int64(1e9)
 )
 
-func newMachine(o *groupOracle, who raft.ServerID) *machine { return &machine{o: o, who: who} }
+// isRestored is where a machine stands after Restore.
+const isRestored = "is restored from a snapshot"
+
+func newMachine(o *groupOracle, who raft.ServerID) *machine {
+	m := &machine{o: o, who: who}
+	if o.w.guests != nil {
+		m.guest = o.w.guests.newGuest(who)
+	}
+	return m
+}
 
 // hash is the state in a few bytes.
 func (m *machine) hash() uint64 { return mixed(m.order, m.sum+uint64(m.due)) }
@@ -102,6 +112,14 @@ func (m *machine) StateHash() uint64 { return m.hash() }
 
 // Apply implements statemachine.StateMachine.
 func (m *machine) Apply(e statemachine.Entry) []byte {
+	result := m.apply(e)
+	if m.guest != nil {
+		m.guest.apply(m.count, e)
+	}
+	return result
+}
+
+func (m *machine) apply(e statemachine.Entry) []byte {
 	c := decodeCommand(e.Command)
 	cell := &m.cells[c.key%keysMax]
 	was := cell.register
@@ -146,22 +164,37 @@ func (m *machine) changed(index, what uint64) {
 }
 
 // NextDue implements statemachine.Scheduled.
-func (m *machine) NextDue() (int64, bool) { return m.due, m.due != 0 }
+func (m *machine) NextDue() (int64, bool) {
+	if m.guest != nil {
+		return m.guest.nextDue(m.due)
+	}
+	return m.due, m.due != 0
+}
 
 // Expire implements statemachine.Scheduled.
 func (m *machine) Expire(index uint64, nanos int64) {
 	m.o.w.saw(sawClockEntry)
-	if m.due == 0 || m.due > nanos {
+	due := m.due != 0 && m.due <= nanos
+	if !due && !m.guest.schedules() {
 		return
 	}
-	m.due = 0
+	if due {
+		m.due = 0
+	}
 	m.count++
 	m.changed(index, uint64(nanos))
 	m.o.expired(m, index)
+	if m.guest != nil {
+		m.guest.expire(m.count, index, nanos)
+	}
 }
 
 // Query implements statemachine.StateMachine: the count of changes, a register and a list.
 func (m *machine) Query(q []byte) ([]byte, error) {
+	if m.guest != nil && len(q) > 0 {
+		m.guest.query(m.count, q[1:])
+		q = q[:1]
+	}
 	if len(q) != 1 || q[0] >= keysMax {
 		return nil, fmt.Errorf("no key %x", q)
 	}
@@ -192,18 +225,29 @@ func (m *machine) Snapshot() (statemachine.Snapshot, error) {
 	for i := range m.o.w.plan.StateBytes {
 		b = append(b, byte(i)^byte(m.count))
 	}
+	if m.guest != nil {
+		return m.guest.snapshot(m.count, b)
+	}
 	return statemachine.Encoded(b), nil
 }
 
 // Restore implements statemachine.StateMachine.
 func (m *machine) Restore(r io.Reader) error {
+	theirs := r
+	if m.guest != nil {
+		own, err := ownPart(r)
+		if err != nil {
+			return err
+		}
+		r = own
+	}
 	var four [4]uint64
 	for k := range four {
 		if err := binary.Read(r, binary.BigEndian, &four[k]); err != nil {
 			return err
 		}
 	}
-	*m = machine{o: m.o, who: m.who, index: four[0], count: four[1], order: four[2], due: int64(four[3])}
+	*m = machine{o: m.o, who: m.who, guest: m.guest, index: four[0], count: four[1], order: four[2], due: int64(four[3])}
 	for k := range m.cells {
 		var two [2]uint32
 		if err := binary.Read(r, binary.BigEndian, &two); err != nil {
@@ -226,7 +270,10 @@ func (m *machine) Restore(r io.Reader) error {
 			m.o.w.fail(checkSnapshot, "server %d group %d is restored with byte %d of %d wrong", m.who, m.o.group, i, len(rest))
 		}
 	}
-	m.o.standsAt(m, "is restored from a snapshot")
+	if m.guest != nil {
+		m.guest.restore(theirs)
+	}
+	m.o.standsAt(m, isRestored)
 	return nil
 }
 
@@ -235,7 +282,11 @@ type batchMachine struct{ *machine }
 
 // ApplyBatch implements statemachine.BatchApplier.
 func (m batchMachine) ApplyBatch(entries []statemachine.Entry, results [][]byte) {
+	first := m.count + 1
 	for i := range entries {
-		results[i] = m.Apply(entries[i])
+		results[i] = m.apply(entries[i])
+	}
+	if m.guest != nil {
+		m.guest.applyBatch(first, entries)
 	}
 }

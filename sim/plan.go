@@ -49,6 +49,8 @@ type Plan struct {
 	Clients []ClientPlan
 	Calls   []Call  // by time
 	Faults  []Fault // by time
+
+	guest *guestPlan // the user's machine that is tested; nil: none
 }
 
 // ClientPlan is one client.
@@ -86,6 +88,7 @@ type Call struct {
 	Key    uint8
 	Size   int           // of the command in bytes; more than CommandBytesMax must be refused
 	Cancel time.Duration // after which it is given up; zero: it is waited for
+	Input  []byte        // the command or the query for the user's machine that is tested
 }
 
 // NewPlan expands a seed.

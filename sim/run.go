@@ -36,11 +36,14 @@ type Result struct {
 	ByKind [faultKinds]int
 	// Coverage counts the situations that the run came into.
 	Coverage Coverage
+
+	guests *guests
 }
 
 // Run runs a plan from beginning to end, or to the first rule that is broken.
 func Run(p *Plan, o RunOptions) *Result {
 	w := newWorld(p)
+	defer w.guests.close()
 	if o.Story {
 		w.story = new(strings.Builder)
 		w.story.WriteString(p.String())
@@ -84,7 +87,7 @@ func (w *world) begin() {
 func (w *world) result() *Result {
 	r := &Result{
 		Failure: w.failure, Digest: w.digest, Virtual: w.now - startTime, Steps: w.steps, Calls: len(w.oracle.ops), Faults: w.faults,
-		ByKind: w.byKind, Coverage: w.cover,
+		ByKind: w.byKind, Coverage: w.cover, guests: w.guests,
 	}
 	for _, k := range w.oracle.ops {
 		if k.ended && k.err == nil {

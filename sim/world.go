@@ -27,6 +27,7 @@ type world struct {
 	byKind  [faultKinds]int
 	story   *strings.Builder // nil: nobody reads it
 	failure *Failure
+	guests  *guests // nil: no user's machine is tested
 
 	// Streams of random numbers, each for a part of its own, so that a fault less in one part disturbs the others
 	// less.
@@ -43,6 +44,9 @@ func newWorld(p *Plan) *world {
 	}
 	w.net = &network{w: w}
 	w.oracle = newOracle(w)
+	if p.guest != nil {
+		w.guests = newGuests(w)
+	}
 	return w
 }
 

@@ -1,0 +1,334 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"unicode"
+
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/statemachine"
+)
+
+// What a user's machine promises and a run can see it break. They are not among the rules of the library (checks).
+var (
+	guestStates    = &check{101, "the same state after the same entries", nil}
+	guestResults   = &check{102, "the same results of the same commands", nil}
+	guestSnapshots = &check{103, "a snapshot is the state when it was captured, and restores to it", nil}
+	guestQuery     = &check{104, "Query changes nothing, and answers the same in the same state", nil}
+	guestSchedule  = &check{105, "what falls due comes to an end", nil}
+	guestPanic     = &check{106, "every command is executed", nil}
+)
+
+// guestPlan is what a plan says of the user's machine.
+type guestPlan struct {
+	factory func() statemachine.StateMachine
+	batches bool
+	vary    bool // equal states may have different snapshots
+	doing   *atomic.Pointer[string]
+
+	command, query []byte // what it is asked in the end, when nothing fails any more
+}
+
+// probe is what a call of that kind has for the machine; nothing where no machine is tested.
+func (p *guestPlan) probe(kind CallKind) []byte {
+	switch {
+	case p == nil:
+		return nil
+	case kind == CallRead:
+		return p.query
+	}
+	return p.command
+}
+
+// input is what a call has for the machine, for the story.
+func (c *Call) input() string {
+	if c.Input == nil {
+		return ""
+	}
+	return ", with " + shown(c.Input)
+}
+
+// guests is what an observer of all copies of a user's machine has seen, in one run.
+type guests struct {
+	w         *world
+	plan      *guestPlan
+	changes   []guestChange // by number, from 1
+	answers   map[string]guestAnswer
+	closers   []io.Closer
+	empty     uint64 // the hash of a new machine
+	hashed    bool   // the machine is a Hasher
+	thorough  bool   // look at the state after every change also where that takes a snapshot
+	snapshots int
+	restores  int
+	queries   int
+	failed    *guestFailure
+}
+
+// guestEntry is one change of the machine: a command, or what fell due.
+type guestEntry struct {
+	statemachine.Entry
+	expire bool
+}
+
+// String describes the change in one line.
+func (e *guestEntry) String() string {
+	if e.expire {
+		return fmt.Sprintf("Expire at index %d, time %d", e.Index, e.Time)
+	}
+	return fmt.Sprintf("the command at index %d, time %d, %s", e.Index, e.Time, shown(e.Command))
+}
+
+// guestChange is a change as the first server made it.
+type guestChange struct {
+	entry  guestEntry
+	who    raft.ServerID
+	result []byte
+	sum    uint64 // of the state behind it
+	known  bool
+}
+
+// guestAnswer is an answer to a query.
+type guestAnswer struct {
+	result string
+	failed bool
+	who    raft.ServerID
+}
+
+// guestFailure is the first promise that was broken, beside the world's Failure.
+type guestFailure struct {
+	count uint64      // of the changes; 0: none is to blame
+	entry *guestEntry // that was executed, if one was
+	sums  *[2]uint64
+}
+
+// thoroughEvery is how often the state of a machine without a hash is looked at in runs that are not thorough.
+const thoroughEvery = 16
+
+func newGuests(w *world) *guests {
+	g := &guests{w: w, plan: w.plan.guest, answers: map[string]guestAnswer{}, thorough: w.plan.Seed%2 == 1}
+	fresh := g.newGuest(0)
+	_, g.hashed = fresh.machine.(statemachine.Hasher)
+	g.empty, _ = g.fingerprint(fresh)
+	return g
+}
+
+// newGuest makes a machine without a state.
+func (g *guests) newGuest(who raft.ServerID) *guest {
+	copied := &guest{all: g, who: who}
+	g.call(copied, 0, nil, "the factory", func() { copied.machine = g.plan.factory() })
+	if copied.machine == nil {
+		g.fail(guestPanic, copied, 0, nil, nil, "the factory made no machine")
+		copied.machine = noMachine{}
+	}
+	copied.scheduled, _ = copied.machine.(statemachine.Scheduled)
+	if g.plan.batches {
+		copied.batcher, _ = copied.machine.(statemachine.BatchApplier)
+	}
+	if c, ok := copied.machine.(io.Closer); ok {
+		g.closers = append(g.closers, c)
+	}
+	return copied
+}
+
+// noMachine stands where none was made, until the run has ended, which is at once.
+type noMachine struct{}
+
+func (noMachine) Apply(statemachine.Entry) []byte          { return nil }
+func (noMachine) Query([]byte) ([]byte, error)             { return nil, errGuest }
+func (noMachine) Snapshot() (statemachine.Snapshot, error) { return nil, errGuest }
+func (noMachine) Restore(io.Reader) error                  { return errGuest }
+
+// close closes the machines that can be closed. It only frees what they took.
+func (g *guests) close() {
+	if g == nil {
+		return
+	}
+	for _, c := range g.closers {
+		g.call(&guest{all: g}, 0, nil, "Close", func() { _ = c.Close() })
+	}
+	g.closers = nil
+}
+
+// call calls a machine. A panic ends the run; ok says that there was none.
+func (g *guests) call(who *guest, count uint64, e *guestEntry, what string, do func()) (ok bool) {
+	if e != nil {
+		what += ": " + e.String()
+	}
+	g.plan.doing.Store(&what)
+	defer func() {
+		if p := recover(); p != nil {
+			ok = false
+			g.fail(guestPanic, who, count, e, nil, "%s panicked on server %d, which would stop it: %s", what, who.who, panicText(p))
+		}
+	}()
+	do()
+	return true
+}
+
+// panicText is the panic with the top of the machine's stack.
+func panicText(p any) string {
+	if b := (*statemachine.Broken)(nil); asBroken(p, &b) {
+		return b.Error()
+	}
+	lines := strings.Split(string(debug.Stack()), "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "panic(") {
+			continue
+		}
+		for ; i+1 < len(lines); i += 2 { // a function, and where in which file
+			if f := lines[i]; !strings.HasPrefix(f, "panic(") && !strings.HasPrefix(f, "runtime.") {
+				place, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " ")
+				return fmt.Sprintf("%v, at %s", p, place)
+			}
+		}
+	}
+	return fmt.Sprint(p)
+}
+
+func asBroken(p any, b **statemachine.Broken) bool {
+	err, ok := p.(error)
+	return ok && errors.As(err, b)
+}
+
+// fail ends the run with a promise that the machine broke.
+func (g *guests) fail(c *check, _ *guest, count uint64, e *guestEntry, sums *[2]uint64, format string, args ...any) {
+	if g.w.failure != nil {
+		return
+	}
+	g.failed = &guestFailure{count: count, sums: sums}
+	if e != nil {
+		kept := guestEntry{Entry: e.entry(), expire: e.expire}
+		g.failed.entry = &kept
+	}
+	g.w.fail(c, format, args...)
+}
+
+// fingerprint is a machine's state in a few bytes, if it can be had.
+func (g *guests) fingerprint(who *guest) (sum uint64, known bool) {
+	if g.w.failure != nil {
+		return 0, false
+	}
+	if h, ok := who.machine.(statemachine.Hasher); ok {
+		known = g.call(who, 0, nil, "StateHash", func() { sum = h.StateHash() })
+		return sum, known
+	}
+	if g.plan.vary {
+		return 0, false
+	}
+	h := fnv.New64a()
+	var failed error
+	ok := g.call(who, 0, nil, "Snapshot", func() {
+		s, err := who.machine.Snapshot()
+		if failed = err; err != nil || s == nil {
+			return
+		}
+		_, failed = s.WriteTo(h)
+		failed = errors.Join(failed, s.Close())
+	})
+	if ok && failed != nil {
+		g.fail(guestSnapshots, who, 0, nil, nil, "a snapshot of server %d cannot be taken: %v", who.who, failed)
+	}
+	return h.Sum64(), ok && failed == nil
+}
+
+// changed holds what a machine has done against what the first one did there. ended says that its state can be seen.
+func (g *guests) changed(who *guest, count uint64, e *guestEntry, result []byte, ended bool) {
+	if g.w.failure != nil || count == 0 || count > uint64(len(g.changes))+1 {
+		return
+	}
+	now := guestChange{who: who.who}
+	if ended && (g.hashed || g.thorough || count%thoroughEvery == 0) {
+		now.sum, now.known = g.fingerprint(who)
+	}
+	if g.w.story != nil {
+		g.w.note("server %d makes change %d: %s: result %s, hash %016x", who.who, count, e, shown(result), now.sum)
+	}
+	if count == uint64(len(g.changes))+1 {
+		now.entry, now.result = guestEntry{Entry: e.entry(), expire: e.expire}, bytes.Clone(result)
+		g.changes = append(g.changes, now)
+		return
+	}
+	was := &g.changes[count-1]
+	switch {
+	case !bytes.Equal(was.result, result):
+		var sums *[2]uint64
+		if was.known && now.known && was.sum != now.sum {
+			sums = &[2]uint64{was.sum, now.sum}
+		}
+		g.fail(guestResults, who, count, e, sums, "%s gave %s on server %d, and gives %s on server %d", e, shown(was.result), was.who, shown(result), who.who)
+	case was.known && now.known && was.sum != now.sum:
+		g.fail(guestStates, who, count, e, &[2]uint64{was.sum, now.sum}, "first difference after %s: hash %016x on server %d, and %016x on server %d",
+			e, was.sum, was.who, now.sum, who.who)
+	case now.known:
+		was.sum, was.known = now.sum, true
+	}
+}
+
+// know notes the hash of the state behind a change, where it was not known.
+func (g *guests) know(count, sum uint64) {
+	if count == 0 || count > uint64(len(g.changes)) {
+		return
+	}
+	if was := &g.changes[count-1]; !was.known {
+		was.sum, was.known = sum, true
+	}
+}
+
+// sumAt is the hash of the state behind a change, if it is known.
+func (g *guests) sumAt(count uint64) (sum uint64, known bool) {
+	switch {
+	case g.plan.vary && !g.hashed:
+		return 0, false
+	case count == 0:
+		return g.empty, true
+	case count > uint64(len(g.changes)):
+		return 0, false
+	}
+	was := &g.changes[count-1]
+	return was.sum, was.known
+}
+
+// place says in words where a machine stands.
+func (g *guests) place(count uint64) string {
+	if count == 0 || count > uint64(len(g.changes)) {
+		return "has executed nothing"
+	}
+	return "has executed, last, " + g.changes[count-1].entry.String()
+}
+
+// answered holds an answer against the first one to the same query in the same state.
+func (g *guests) answered(who *guest, count uint64, q []byte, a guestAnswer) {
+	g.queries++
+	key := fmt.Sprintf("%d %x", count, q)
+	was, asked := g.answers[key]
+	if !asked {
+		g.answers[key] = a
+		return
+	}
+	if was.result != a.result || was.failed != a.failed {
+		g.fail(guestQuery, who, count, nil, nil, "the query %s was answered with %s (error: %t) on server %d, and is answered with %s (error: %t) on server %d, which %s",
+			shown(q), shown([]byte(was.result)), was.failed, was.who, shown([]byte(a.result)), a.failed, a.who, g.place(count))
+	}
+}
+
+// shown is b in hexadecimal and, if it can be printed, as text.
+func shown(b []byte) string {
+	if len(b) == 0 {
+		return "no bytes"
+	}
+	part := b[:min(len(b), 24)]
+	text := fmt.Sprintf("% x", part)
+	if len(part) < len(b) {
+		text += fmt.Sprintf(" … (%d bytes)", len(b))
+	}
+	if !strings.ContainsFunc(string(part), func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsGraphic(r) }) {
+		text += fmt.Sprintf(" %q", part)
+	}
+	return text
+}
