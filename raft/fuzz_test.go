@@ -140,7 +140,7 @@ func (h *hostile) input() {
 		n.NeedSnapshot(h.now, h.byte()%2 == 0)
 	case 19:
 		if len(h.wanted) > 0 {
-			n.InstallFailed(h.now, h.wanted[0].Snapshot)
+			n.InstallFailed(h.now, h.wanted[0].Snapshot, len(h.wanted)%2 == 0)
 		}
 	case 0:
 		h.now += time.Duration(h.byte()) * time.Millisecond * 5

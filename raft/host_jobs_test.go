@@ -124,7 +124,7 @@ func (h *host) fetch(i Install) {
 		cut := c.net.cut[[2]ServerID{i.From, h.id}] || c.net.cut[[2]ServerID{h.id, i.From}]
 		if from.node == nil || cut || c.chance(c.pace.lose) || !from.disk.snapshot.Same(i.Snapshot) && !from.disk.older.Same(i.Snapshot) {
 			c.logf("%d: fetch of snapshot %d failed", h.id, i.Snapshot.Index)
-			h.node.InstallFailed(c.now, i.Snapshot)
+			h.node.InstallFailed(c.now, i.Snapshot, false)
 			return
 		}
 		h.bound = max(h.bound, i.Snapshot.Index)

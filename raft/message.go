@@ -162,7 +162,8 @@ type Message struct {
 	Time int64
 
 	// WantSnapshot, in a HeartbeatResponse, asks the leader for its snapshot although the logs may match: the sender
-	// cannot restore its own.
+	// cannot restore its own. In an AppendResponse that rejects an offer it says that the snapshot at PrevIndex cannot be had from
+	// the leader, which should take another one.
 	WantSnapshot bool
 
 	// Snapshot describes the snapshot in a SnapshotOffer.

@@ -133,8 +133,9 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 	return true
 }
 
-// InstallFailed reports that a fetch was given up. The leader is told, so that it can offer a newer snapshot.
-func (n *Node) InstallFailed(now time.Duration, meta SnapshotMeta) {
+// InstallFailed reports that a fetch was given up. The leader is told, so that it can offer a newer snapshot. spoilt says that it is
+// no use to try again: the leader cannot give this one away (its file is damaged, say), and should take another one.
+func (n *Node) InstallFailed(now time.Duration, meta SnapshotMeta, spoilt bool) {
 	if !n.input(now) || !n.install.Snapshot.Same(meta) {
 		return
 	}
@@ -143,7 +144,7 @@ func (n *Node) InstallFailed(now time.Duration, meta SnapshotMeta) {
 	if n.leader == from && n.role == RoleFollower {
 		n.send(Message{
 			Type: MessageAppendResponse, To: from, Term: n.hard.Term, Reject: true, PrevIndex: meta.Index,
-			LastIndex: n.trail.last(),
+			LastIndex: n.trail.last(), WantSnapshot: spoilt,
 		}, 0)
 	}
 }

@@ -1,10 +1,13 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/transport"
 )
 
 // carrySend lets a message leave, or holds it until what it claims is durable.
@@ -120,7 +123,8 @@ func (r *Replica) finishFetch(now time.Duration, j *FetchJob) {
 	r.fetch = nil
 	if j.soft != nil {
 		r.event(Event{Kind: EventTrouble, Server: j.install.From, Err: j.soft})
-		r.node.InstallFailed(now, j.install.Snapshot)
+		spoilt := errors.Is(j.soft, transport.ErrChunkRefused) || errors.Is(j.soft, persistentlog.ErrDamaged)
+		r.node.InstallFailed(now, j.install.Snapshot, spoilt)
 		return
 	}
 	r.node.Installed(now, j.install.Snapshot)

@@ -220,6 +220,29 @@ func TestServerWithoutASoundSnapshotGetsTheLeadersAndLeadsNotBefore(t *testing.T
 	})
 }
 
+// A leader reads its own snapshot when it restores it and when another one takes its place, and not between: whoever is to get it
+// finds out that it decays.
+func TestLeaderWhoseNewestSnapshotIsDamagedTakesAnotherOneForWhoNeedsIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, snapshots(10_000, 1)).start()
+		c.propose("first")
+		away := c.others(c.leader())[0]
+		away.stop()
+		for k := range 100 {
+			c.propose(fmt.Sprintf("%d %01000d", k, 0))
+			if k%30 == 29 {
+				time.Sleep(time.Second) // the files are real, and time stands still while they are written
+			}
+		}
+		leader := c.leader()
+		c.propose("last") // behind the snapshot
+		damage(t, leader.dir, leader.status().Snapshot)
+		away.start()
+		c.agree()
+		require.Len(t, machineOf(away.machine).commands(), 102)
+	})
+}
+
 func TestSnapshotThatTheMachineCannotTakeIsAnErrorAndNotTheEnd(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 1).start()

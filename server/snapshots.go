@@ -42,8 +42,9 @@ func (r *Replica) wantSnapshots(in *Inputs) {
 // helpEvery is how often a leader takes a snapshot because a follower cannot restore its own.
 const helpEvery = time.Minute
 
-// helpOut has a leader take a snapshot for a follower that cannot restore its own. The newest one that there is may be
-// older than the one that the follower has lost, and then serves nobody.
+// helpOut has a leader take a snapshot for a follower that cannot restore its own, or cannot get the newest one that there is: that may be
+// older than the one that the follower has lost, or its file may be damaged, and then it serves nobody. Where nothing was
+// applied since, it is taken as soon as something is.
 func (r *Replica) helpOut(now time.Duration) {
 	if s := &r.snapshot; r.role == raft.RoleLeader && (s.helpedAt == 0 || now-s.helpedAt >= helpEvery) {
 		s.helpedAt, s.wanted = now, true

@@ -71,7 +71,7 @@ func (r *Replica) step(now time.Duration, m *raft.Message) {
 			return
 		}
 	}
-	if m.WantSnapshot {
+	if m.WantSnapshot && (m.Type != raft.MessageAppendResponse || m.PrevIndex >= r.snapshot.pointer) {
 		r.helpOut(now)
 	}
 	r.node.Step(now, m)
