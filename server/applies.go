@@ -45,7 +45,7 @@ func (r *Replica) dispatchJob(limit raft.Index) {
 		for ; k < len(r.tail.blocks) && r.tail.blocks[k].block.First() < limit; k++ {
 			b := r.tail.blocks[k]
 			size := int64(b.block.Size())
-			if j.bytes > 0 && (j.bytes+size > applyBytesMax || r.unappliedFull(j.bytes+size)) {
+			if j.bytes > 0 && (j.bytes+size > applyBytesMax || r.bounds.unapplied.passes(j.bytes+size) || r.shared.bounds.unapplied.passes(j.bytes+size)) {
 				j.to = b.block.First()
 				break
 			}

@@ -34,6 +34,9 @@ func (b *Bound) full(n int64) bool {
 	return now > 0 && now+n > b.Max
 }
 
+// passes reports whether n bytes, which something that is not empty any more has in part already, would pass the bound.
+func (b *Bound) passes(n int64) bool { return b.now.Load()+n > b.Max }
+
 // Status returns the bound's counters.
 func (b *Bound) Status() BoundStatus {
 	return BoundStatus{Bytes: b.now.Load(), BytesPeak: b.peak.Load(), BytesMax: b.Max, Refused: b.refused.Load()}
