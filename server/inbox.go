@@ -79,6 +79,11 @@ func (in *Inputs) Query(q []byte, done Completion) {
 	in.queries = append(in.queries, query{query: q, done: done})
 }
 
+// Barrier adds a wait until everything that was answered before is applied: for those who drive a Replica by themselves.
+func (in *Inputs) Barrier(done Completion) {
+	in.queries = append(in.queries, query{confirm: true, done: done})
+}
+
 // TakeSnapshot asks for a snapshot: for those who drive a Replica by themselves.
 func (in *Inputs) TakeSnapshot(done Completion) { in.snapshots = append(in.snapshots, done) }
 
