@@ -42,9 +42,12 @@ var (
 	checkLeader       = &check{31, "a leader within ten election timeouts once nothing fails", nil}
 	checkServes       = &check{32, "new commands are executed once nothing fails", nil}
 	checkConverges    = &check{33, "all members come together once nothing fails", nil}
+	checkJoint        = &check{34, "no change of membership is left half done", nil}
+	checkOffers       = &check{35, "no follower is offered one snapshot after the other", nil}
 	checkStable       = &check{36, "no elections while nothing fails", nil}
 	checkStays        = &check{47, "a leader that all but one hear stays, and its term with it", nil}
 	checkReplaced     = &check{48, "a leader that hears nobody is replaced", nil}
+	checkMessages     = &check{37, "so many messages as there are entries and heartbeats, and no more", nil}
 	checkAnswered     = &check{38, "every call is answered, once", nil}
 	checkQueues       = &check{39, "what is queued stays within its bounds", queuesBounded}
 	checkStart        = &check{42, "a server starts on what its store holds", nil}
@@ -52,14 +55,16 @@ var (
 	checkDurable      = &check{44, "a store holds after a crash what its saves promised, each update whole", nil}
 	checkSilent       = &check{45, "nothing leaves a replica that has stopped", nil}
 	checkCompact      = &check{46, "a log keeps what an older snapshot than the newest needs after it", nil}
+	checkStops        = &check{49, "what has lost more than it can do without stands still, and says why", nil}
 )
 
 // checks is the table of all rules.
 var checks = []*check{
 	checkElection, checkVoteOnce, checkVoteDurable, checkAppend, checkAppendOnly, checkMatching, checkCommitted, checkCompleteness,
 	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot, checkLinear,
-	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkStable, checkStays, checkReplaced,
-	checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
+	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkJoint,
+	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
+	checkStops,
 }
 
 // turnChecks are those that look at a replica after a turn.
@@ -178,11 +183,45 @@ func indexOrder(_ *replica, st *look) error {
 	return nil
 }
 
+// weighed is by how much the consensus module may be wrong about the bytes of a range of entries.
+const weighed = 8 << 10
+
+// readCounts is what a replica counts a read of old entries as, whose size it does not know. Such a read waits until nothing else
+// is on its way, or until there is that much room.
+const readCounts = 1 << 20
+
 func queuesBounded(r *replica, st *look) error {
 	p := r.h.w.plan
 	// What is empty takes anything, and a block more is let in by whoever looked before it came.
-	if most := int64(p.UncommittedBytesMax + 2*p.BlockBytesMax); st.uncommitted > most {
-		return fmt.Errorf("%d bytes are uncommitted, bound %d", st.uncommitted, p.UncommittedBytesMax)
+	slack := 2 * p.BlockBytesMax
+	var uncommitted, unapplied, tails int64
+	for _, other := range r.h.replicas {
+		l := &other.seen.look
+		if other == r {
+			l = st
+		}
+		uncommitted, unapplied, tails = uncommitted+l.uncommitted, unapplied+l.unapplied, tails+l.tail
+	}
+	all := len(r.h.replicas) * slack
+	// The tail also holds what is not saved yet: what a leader takes before it is committed, and what one sends a follower ahead
+	// of its answers.
+	unsaved := len(r.h.replicas) * (p.UncommittedBytesMax + p.InflightBytesMax)
+	for _, q := range [...]struct {
+		name    string
+		is      int64
+		atMost  int
+		besides int
+	}{
+		{"are uncommitted", st.uncommitted, p.UncommittedBytesMax, slack},
+		{"are uncommitted on the whole server", uncommitted, p.UncommittedBytesMax * p.ServerBytesFactor, all},
+		{"are unapplied", st.unapplied % readCounts, p.UnappliedBytesMax, slack},
+		{"are unapplied on the whole server", unapplied % readCounts, p.UnappliedBytesMax * p.ServerBytesFactor, all},
+		{"are in flight to a follower", st.inflight, p.InflightBytesMax, slack + weighed},
+		{"are in all tails", tails, p.TailBytesMax, all + unsaved},
+	} {
+		if q.is > int64(q.atMost+q.besides) {
+			return fmt.Errorf("%d bytes %s, bound %d", q.is, q.name, q.atMost)
+		}
 	}
 	return nil
 }

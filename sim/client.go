@@ -62,6 +62,12 @@ func (c *simClient) call(p *Call) {
 		how = client.OpQuery
 	case CallLocal:
 		how = client.OpQueryLocal
+	case CallBarrier:
+		how, body = client.OpBarrier, nil
+	case CallStatus:
+		how, body = client.OpStatus, nil
+	case CallMembers:
+		how, body = client.OpMembers, nil
 	default:
 		k.expect = c.known[k.key]
 		body = command{commandKind(p.Kind), k.number, k.key, k.expect}.encode(p.Size)

@@ -24,6 +24,9 @@ const (
 	sawReadRefused
 	sawReadServed
 	sawLocalRead
+	sawBarrier
+	sawStatus
+	sawMembers
 	sawNotLeader
 	sawBusy
 	sawUnknown
@@ -40,6 +43,12 @@ const (
 	sawCrashInSnapshot
 	sawCrashInTurn
 	sawCrashInStart
+	sawStartFailed
+	sawRoomAgain
+	sawRolledBack
+	sawLied
+	sawWentAstray
+	sawTailLost
 	sawDiskFailed
 	sawTornSave
 	sawStoreDamaged
@@ -68,14 +77,18 @@ var situationNames = [situations]string{
 	sawLateFillDropped:  "a late read of old entries was dropped", sawFill: "old entries were read for a follower",
 	sawDuplicateCaught: "a session caught a command that was tried again", sawSessionExpired: "a session expired",
 	sawSequenceRefused: "a sequence number was refused", sawReadRefused: "a read was refused", sawReadServed: "a linearizable read was served",
-	sawLocalRead: "a local read was served", sawNotLeader: "a request was redirected", sawBusy: "a request was refused as busy",
+	sawLocalRead: "a local read was served", sawBarrier: "a barrier was passed", sawStatus: "a status was told", sawMembers: "members were told",
+	sawNotLeader: "a request was redirected", sawBusy: "a request was refused as busy",
 	sawUnknown: "an outcome was unknown", sawCancelled: "a call was given up", sawTooLarge: "a command was over the limit",
 	sawResultTooLarge: "a result was over the limit", sawResponseLost: "a response was lost after its command was executed",
 	sawPauseOfLeader: "a leader was paused beyond its authority", sawTimeJump: "a server noticed that time had jumped",
 	sawBatchedSave: "several saves of a group shared one call", sawSharedSave: "saves of several groups shared one call",
 	sawCrash: "a server crashed", sawCrashInSave: "a server crashed while saving", sawCrashInSnapshot: "a server crashed while writing a snapshot",
-	sawCrashInTurn: "a server crashed between two messages of a turn", sawCrashInStart: "a server crashed while starting", sawDiskFailed: "a replica was fenced because its disk failed",
-	sawTornSave: "part of an unfinished save survived a crash", sawStoreDamaged: "a store was found damaged",
+	sawCrashInTurn: "a server crashed between two messages of a turn", sawCrashInStart: "a server crashed while starting", sawStartFailed: "a start failed because of the disk", sawRoomAgain: "a full disk had room again",
+	sawRolledBack: "an older copy of a store was put back", sawLied: "a disk lost what it had said was synced",
+	sawWentAstray: "a store was started that had lost a write", sawTailLost: "a log was behind its witness",
+	sawDiskFailed: "a replica was fenced because its disk failed",
+	sawTornSave:   "part of an unfinished save survived a crash", sawStoreDamaged: "a store was found damaged",
 	sawStranger: "a wiped server was refused as a stranger", sawLostLog: "a server was refused because its log was lost",
 	sawRefusedMessage: "a message was refused", sawMisrouted: "a message reached the wrong server", sawGarbage: "a malformed message was dropped",
 	sawCompaction: "a log was compacted", sawClockEntry: "a clock entry was applied",

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path"
 	"slices"
@@ -24,16 +23,8 @@ import (
 type disk struct {
 	root  *node
 	calls int // that change something
-
-	fuse  int   // after so many more calls that change something the power goes
-	image *disk // what was left when it went; nil: it is on
-	cut   *rand.Rand
-	fails int // the n-th call that changes something from now on fails, and every one after it; 0: none
-	reads int // the n-th read from now on fails, once; 0: none
+	diskFaults
 }
-
-// sectorBytes is the piece that a disk writes whole or not at all.
-const sectorBytes = 512
 
 // node is a file or a directory.
 type node struct {
@@ -45,79 +36,10 @@ type node struct {
 	durable  map[string]*node // and after a power cut
 }
 
-var (
-	errDisk    = errors.New("sim: the disk failed")
-	errPower   = errors.New("sim: the power is gone")
-	errNotADir = errors.New("sim: not a directory")
-)
+var errNotADir = errors.New("sim: not a directory")
 
 func newDisk() *disk {
 	return &disk{root: &node{dir: true, children: map[string]*node{}, durable: map[string]*node{}}}
-}
-
-// change counts a call that changes something and says whether it still comes to pass.
-func (d *disk) change() error {
-	if d.image != nil {
-		return errPower
-	}
-	d.calls++
-	if d.fuse > 0 {
-		if d.fuse--; d.fuse == 0 {
-			d.image = d.crash(d.cut)
-			return errPower
-		}
-	}
-	if d.fails > 0 {
-		if d.fails > 1 {
-			d.fails--
-			return nil
-		}
-		return errDisk
-	}
-	return nil
-}
-
-// crash returns what a power cut leaves.
-func (d *disk) crash(r *rand.Rand) *disk {
-	if d.image != nil {
-		return d.image
-	}
-	keep := [...]float64{0, 1, 0.5, 0.1, 0.9}[r.IntN(5)]
-	return &disk{root: d.root.crash(r, keep)}
-}
-
-func (n *node) crash(r *rand.Rand, keep float64) *node {
-	c := &node{dir: n.dir}
-	if !n.dir {
-		c.data = slices.Clone(n.synced)
-		for at := n.from / sectorBytes * sectorBytes; at < n.to; at += sectorBytes {
-			end := min(at+sectorBytes, len(n.data))
-			if end <= len(n.synced) && string(n.data[at:end]) == string(n.synced[at:end]) || !chance(r, keep) {
-				continue
-			}
-			if grow := end - len(c.data); grow > 0 {
-				c.data = append(c.data, make([]byte, grow)...)
-			}
-			copy(c.data[at:end], n.data[at:end])
-		}
-		c.synced = slices.Clone(c.data)
-		return c
-	}
-	c.children = make(map[string]*node)
-	names := maps.Clone(n.children)
-	maps.Copy(names, n.durable)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		now, was := n.children[name], n.durable[name]
-		kept := was
-		if now != was && chance(r, keep) {
-			kept = now
-		}
-		if kept != nil {
-			c.children[name] = kept.crash(r, keep)
-		}
-	}
-	c.durable = maps.Clone(c.children)
-	return c
 }
 
 // files returns the names of all files below the root, in order.
@@ -136,20 +58,6 @@ func (d *disk) files() []string {
 	}
 	walk("", d.root)
 	return all
-}
-
-// flip changes one bit of a file for good.
-func (d *disk) flip(name string, r *rand.Rand) bool {
-	n, err := d.find(name)
-	if err != nil || len(n.data) == 0 {
-		return false
-	}
-	bit := r.IntN(8 * len(n.data))
-	n.data[bit/8] ^= 1 << (bit % 8)
-	if bit/8 < len(n.synced) {
-		n.synced[bit/8] ^= 1 << (bit % 8)
-	}
-	return true
 }
 
 func split(name string) []string {
@@ -192,6 +100,9 @@ func (d *disk) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.full {
+		return nil, errFull
+	}
 	n := new(node)
 	dir.children[base] = n
 	return &file{d: d, n: n, name: base}, nil
@@ -220,6 +131,9 @@ func (d *disk) put(name string, n *node) error {
 
 // Open implements vfs.FS.
 func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if err := d.look(); err != nil {
+		return nil, err
+	}
 	n, err := d.find(name)
 	if err != nil {
 		return nil, err
@@ -299,6 +213,9 @@ func (d *disk) MkdirAll(name string, _ os.FileMode) error {
 			if err := d.change(); err != nil {
 				return err
 			}
+			if d.full {
+				return errFull
+			}
 			next = &node{dir: true, children: map[string]*node{}, durable: map[string]*node{}}
 			n.children[part] = next
 		}
@@ -318,6 +235,9 @@ func (unlocked) Close() error { return nil }
 
 // List implements vfs.FS.
 func (d *disk) List(name string) ([]string, error) {
+	if err := d.look(); err != nil {
+		return nil, err
+	}
 	n, err := d.find(name)
 	if err != nil {
 		return nil, err

@@ -125,6 +125,10 @@ func (c *conn) request(r *wire.ClientRequest) {
 		c.respond(wire.AppendClientTrue(nil, r.ID))
 		return
 	}
+	if (r.Method == wire.MethodStatus || r.Method == wire.MethodMembers) && int(r.Group) <= len(h.replicas) {
+		c.cold(r)
+		return
+	}
 	if r.Group < 1 || int(r.Group) > len(h.replicas) {
 		call.Complete(nil, fmt.Errorf("%w: %d", server.ErrNoGroup, r.Group))
 		return
@@ -133,13 +137,56 @@ func (c *conn) request(r *wire.ClientRequest) {
 		call.Complete(nil, server.ErrTooLarge)
 		return
 	}
-	if !c.w.calm && chance(c.w.people, 0.003) {
-		call.Complete(nil, server.ErrBusy) // as a full inbox does
+	rep := h.replicas[r.Group-1]
+	if rep.full(r) || !c.w.calm && chance(c.w.people, 0.003) {
+		call.Complete(nil, server.ErrBusy)
 		return
 	}
-	call.r = h.replicas[r.Group-1]
+	call.r = rep
 	call.r.owed[call] = true
-	c.submit(call.r, r, call)
+	c.submit(rep, r, call)
+}
+
+// requestOverhead is what a request counts as beside its bytes.
+const requestOverhead = 64
+
+// full reports whether a request finds no room, as the inbox of a server does. What is empty takes anything.
+func (r *replica) full(request *wire.ClientRequest) bool {
+	p, bytes := r.h.w.plan, int64(len(request.Body)+requestOverhead)
+	over := func(has int64, most int) bool { return has > 0 && has+bytes > int64(most) }
+	var uncommitted, unapplied int64
+	for _, other := range r.h.replicas {
+		uncommitted, unapplied = uncommitted+other.seen.uncommitted+other.waiting, unapplied+other.seen.unapplied+other.waiting
+	}
+	if over(r.seen.unapplied+r.waiting, p.UnappliedBytesMax) || over(unapplied, p.UnappliedBytesMax*p.ServerBytesFactor) ||
+		request.Method == wire.MethodPropose && (over(r.seen.uncommitted+r.waiting, p.UncommittedBytesMax) ||
+			over(uncommitted, p.UncommittedBytesMax*p.ServerBytesFactor)) {
+		return true
+	}
+	r.waiting += bytes
+	return false
+}
+
+// cold answers what needs no log: with what the replica says of itself.
+func (c *conn) cold(r *wire.ClientRequest) {
+	rep := c.host.replicas[r.Group-1]
+	st := rep.r.Status()
+	var value any = wire.ClientStatus{Server: uint64(c.host.id), Groups: []wire.ClientGroup{{
+		Group: uint64(r.Group), Role: st.Role.String(), Term: uint64(st.Term), Leader: uint64(st.Leader), First: uint64(st.First),
+		Next: uint64(st.Next), Commit: uint64(st.Commit), Applied: uint64(st.Applied), Born: st.Born, Missing: []uint64{},
+	}}}
+	if r.Method == wire.MethodMembers {
+		list := []wire.ClientMember{}
+		for _, m := range st.Membership.Voters {
+			list = append(list, wire.ClientMember{ID: uint64(m.ID), Role: "voter", Address: m.Address, Store: m.Store[:]})
+		}
+		value = list
+	}
+	raw, err := wire.AppendClientValue(nil, r.ID, value)
+	if err != nil {
+		c.w.fail(checkAnswered, "%s: %v", r.Method, err)
+	}
+	c.respond(raw)
 }
 
 func (c *conn) submit(rep *replica, r *wire.ClientRequest, call *doorCall) {
@@ -159,6 +206,8 @@ func (c *conn) submit(rep *replica, r *wire.ClientRequest, call *doorCall) {
 			return
 		}
 		rep.in.Query(r.Body, call)
+	case wire.MethodBarrier:
+		rep.in.Barrier(call)
 	case wire.MethodSessionOpen:
 		rep.in.Propose(server.Proposal{Group: r.Group, Kind: raft.KindSession}, call)
 	case wire.MethodSessionClose, wire.MethodSessionKeep:

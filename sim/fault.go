@@ -25,6 +25,7 @@ const (
 	FaultChain                          // each server hears its neighbours in a row; For
 	FaultRing                           // each server hears its neighbours in a ring; For
 	FaultIsolate                        // Server hears nobody and nobody hears it; For
+	FaultRejoin                         // Server hears nobody and nobody hears it for For; then its saves hang for three times that
 	FaultDiverge                        // Server and one follower, chosen by N, whose disk hangs, are cut off from the others; For
 	FaultMute                           // Server hears everybody and nobody hears it; For
 	FaultMisroute                       // X: the chance that a message reaches another server or group as well; For
@@ -35,9 +36,19 @@ const (
 	FaultCompactError                   // Server, N; For
 	FaultReadError                      // Server, N: the n-th read of entries fails, once
 	FaultSnapshotError                  // Server, N: changes of its files fail from the n-th on; For
-	FaultFlip                           // Server: one bit of a snapshot, or of each of its snapshots where N is odd
+	FaultHungSave                       // Server: syncs of its log alone hang; For
+	FaultStartError                     // Server, N: the n-th call of its next start that changes something (N even) or reads fails
+	FaultFull                           // Server: nothing more fits on its disk; For
+	FaultRotLog                         // Server: a bit of what its log has acknowledged decays, which the next read finds
+	FaultRotWitness                     // Server: a bit of its witness
+	FaultRotIdentity                    // Server: a bit of its identity
+	FaultRotSnapshot                    // Server: a bit of a snapshot, or of each of its snapshots where N is odd
 	FaultWipe                           // Server: its store is lost and formatted anew; For
-	FaultDamage                         // Server: acknowledged data is damaged, which the next read finds
+	FaultRollback                       // Server: its store becomes what it was For ago
+	FaultTail                           // Server: its log becomes what it was For ago, and its witness does not
+	FaultLie                            // Server: its disk reports syncs that it does not do, for For, and then the power goes
+	FaultLostWrite                      // Server, N: the n-th write is reported and does not come to pass
+	FaultStrayWrite                     // Server, N: the n-th write lands somewhere else in its file
 	FaultSlowApply                      // Server, X; For
 	FaultBreak                          // connections of clients: those of client N, or all
 	FaultStall                          // connections of client N, or all, pass nothing; For
@@ -49,10 +60,13 @@ const (
 var faultNames = [faultKinds]string{
 	FaultCrash: "crash", FaultCrashAll: "crash of all", FaultPowerCut: "power cut in a file", FaultPause: "pause", FaultClock: "clock rate",
 	FaultLoss: "loss", FaultDelay: "delay", FaultRepeat: "repetition", FaultPartition: "partition", FaultOneWay: "one-way cut",
-	FaultBridge: "bridge", FaultChain: "chain", FaultRing: "ring", FaultIsolate: "isolation", FaultDiverge: "divergence", FaultMute: "mute",
+	FaultBridge: "bridge", FaultChain: "chain", FaultRing: "ring", FaultIsolate: "isolation", FaultRejoin: "isolation with hung saves behind it", FaultDiverge: "divergence", FaultMute: "mute",
 	FaultMisroute: "misrouting", FaultGarbage: "garbage", FaultSlowDisk: "slow disk", FaultHungDisk: "hung disk",
 	FaultSaveError: "save error", FaultCompactError: "compact error", FaultReadError: "read error",
-	FaultSnapshotError: "snapshot error", FaultFlip: "flipped bit", FaultWipe: "wiped store", FaultDamage: "damaged store",
+	FaultSnapshotError: "snapshot error", FaultHungSave: "hung save", FaultStartError: "error in a start", FaultFull: "full disk",
+	FaultRotLog: "bit rot in the log", FaultRotWitness: "bit rot in the witness", FaultRotIdentity: "bit rot in the identity",
+	FaultRotSnapshot: "bit rot in a snapshot", FaultWipe: "wiped store", FaultRollback: "store rolled back",
+	FaultTail: "log rolled back behind its witness", FaultLie: "lying syncs", FaultLostWrite: "lost write", FaultStrayWrite: "misdirected write",
 	FaultSlowApply: "slow apply", FaultBreak: "broken connections", FaultStall: "stalled connections", FaultSleep: "client asleep",
 	FaultSnapshot: "snapshot on demand",
 }
@@ -86,17 +100,23 @@ func (f *Fault) String() string {
 // faultWeights is how often each kind is planned.
 var faultWeights = [faultKinds]int{
 	FaultCrash: 22, FaultCrashAll: 2, FaultPowerCut: 5, FaultPause: 7, FaultClock: 3, FaultLoss: 4, FaultDelay: 4, FaultRepeat: 4,
-	FaultPartition: 6, FaultOneWay: 4, FaultBridge: 2, FaultChain: 2, FaultRing: 2, FaultIsolate: 7, FaultDiverge: 8, FaultMute: 4, FaultMisroute: 2,
+	FaultPartition: 6, FaultOneWay: 4, FaultBridge: 2, FaultChain: 2, FaultRing: 2, FaultIsolate: 7, FaultRejoin: 2, FaultDiverge: 8, FaultMute: 4, FaultMisroute: 2,
 	FaultGarbage: 2, FaultSlowDisk: 3, FaultHungDisk: 3, FaultSaveError: 4, FaultCompactError: 1, FaultReadError: 3,
-	FaultSnapshotError: 2, FaultFlip: 4, FaultWipe: 1, FaultDamage: 1, FaultSlowApply: 3, FaultBreak: 4, FaultStall: 3, FaultSleep: 3,
-	FaultSnapshot: 4,
+	FaultSnapshotError: 2, FaultHungSave: 3, FaultStartError: 3, FaultFull: 3, FaultRotLog: 1, FaultRotWitness: 1, FaultRotIdentity: 1,
+	FaultRotSnapshot: 4, FaultWipe: 1, FaultRollback: 3, FaultTail: 2, FaultLie: 3, FaultLostWrite: 2, FaultStrayWrite: 2,
+	FaultSlowApply: 3, FaultBreak: 4, FaultStall: 3, FaultSleep: 3, FaultSnapshot: 4,
 }
+
+// destroying are the kinds of which a store does not recover, and says so.
+var destroying = []FaultKind{FaultWipe, FaultRotLog, FaultRotIdentity, FaultRotSnapshot, FaultTail}
 
 // plantFaults plans what goes wrong, and when.
 func (p *Plan) plantFaults(r *rand.Rand) {
 	weights := faultWeights
 	if p.Lossy {
-		weights[FaultWipe], weights[FaultDamage], weights[FaultFlip] = 14, 10, 10
+		for _, k := range destroying {
+			weights[k] = 8
+		}
 	}
 	// Every plan has a taste of its own: some kinds more often, others never.
 	sum := 0
@@ -124,7 +144,6 @@ func (p *Plan) plantFaults(r *rand.Rand) {
 		}
 		p.Faults = append(p.Faults, f)
 	}
-	sortBy(p.Faults, func(f *Fault) time.Duration { return f.At })
 }
 
 func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
@@ -138,9 +157,9 @@ func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
 	switch kind {
 	case FaultCrash:
 		f.N = r.IntN(pick(r, 3, 40, 300))
-	case FaultPowerCut, FaultSnapshotError:
+	case FaultPowerCut, FaultSnapshotError, FaultStartError, FaultLostWrite, FaultStrayWrite:
 		f.N = 1 + r.IntN(12)
-	case FaultDiverge:
+	case FaultDiverge, FaultRejoin:
 		f.Server, f.For = leaderServer, f.For+timeout
 	case FaultClock:
 		f.X = 0.7 + 0.6*r.Float64()
@@ -154,7 +173,7 @@ func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
 		f.X = 1 + 60*f.X*f.X
 	case FaultSlowApply:
 		f.X = 1 + 300*f.X*f.X
-	case FaultHungDisk:
+	case FaultHungDisk, FaultHungSave:
 		f.For *= 2
 	case FaultSaveError, FaultReadError, FaultCompactError:
 		f.N = 1 + r.IntN(5)

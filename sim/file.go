@@ -31,13 +31,8 @@ func (f *file) Read(p []byte) (int, error) {
 
 // ReadAt implements vfs.File.
 func (f *file) ReadAt(p []byte, at int64) (int, error) {
-	if f.d.image != nil {
-		return 0, errPower
-	}
-	if f.d.reads > 0 {
-		if f.d.reads--; f.d.reads == 0 {
-			return 0, errDisk
-		}
+	if err := f.d.look(); err != nil {
+		return 0, err
 	}
 	if at >= int64(len(f.n.data)) {
 		return 0, io.EOF
@@ -65,11 +60,20 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 		f.write(p[:len(p)/2], at)
 		return 0, err
 	}
-	f.write(p, at)
+	if room := max(0, len(f.n.data)-int(at)); f.d.full && len(p) > room {
+		f.write(p[:room], at)
+		return room, errFull
+	}
+	if !f.goesAstray(p, at) {
+		f.write(p, at)
+	}
 	return len(p), nil
 }
 
 func (f *file) write(p []byte, at int64) {
+	if len(p) == 0 {
+		return
+	}
 	if grow := int(at) + len(p) - len(f.n.data); grow > 0 {
 		f.n.data = append(f.n.data, make([]byte, grow)...)
 	}
@@ -93,17 +97,25 @@ func (f *file) Sync() error {
 	if err := f.d.change(); err != nil {
 		return err
 	}
-	if f.n.dir {
-		f.n.durable = maps.Clone(f.n.children)
+	if f.d.lies {
+		f.d.lied++
 		return nil
 	}
-	n := f.n
+	f.n.sync()
+	return nil
+}
+
+// sync makes a file or a directory durable as it is.
+func (n *node) sync() {
+	if n.dir {
+		n.durable = maps.Clone(n.children)
+		return
+	}
 	if grow := len(n.data) - len(n.synced); grow > 0 {
 		n.synced = append(n.synced, make([]byte, grow)...)
 	}
 	copy(n.synced[n.from:n.to], n.data[n.from:n.to])
 	n.from, n.to = 0, 0
-	return nil
 }
 
 // SyncTo implements vfs.File.

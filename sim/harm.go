@@ -64,14 +64,19 @@ func (w *world) harm(f *Fault, h *host) bool {
 		return true
 	case FaultBreak, FaultStall, FaultSleep:
 		return w.harmClients(f)
-	case FaultWipe, FaultDamage, FaultFlip:
-		return h.harmStore(f)
+	case FaultWipe, FaultRotLog, FaultRotWitness, FaultRotIdentity, FaultRotSnapshot, FaultRollback, FaultTail, FaultLie, FaultLostWrite, FaultStrayWrite:
+		if !h.mayHarm() || h.gone != nil || h.forgets || h.formats > 1 || !h.harmStore(f) {
+			return false
+		}
+		h.budget = true
+		return true
 	}
 	if !h.up || h.repairing {
 		return false
 	}
 	switch f.Kind {
-	case FaultSlowDisk, FaultHungDisk, FaultSaveError, FaultCompactError, FaultReadError, FaultSnapshotError, FaultPowerCut:
+	case FaultSlowDisk, FaultHungDisk, FaultSaveError, FaultCompactError, FaultReadError, FaultSnapshotError, FaultPowerCut,
+		FaultHungSave, FaultStartError, FaultFull:
 		return h.harmDisk(f)
 	case FaultCrash:
 		h.downFor = f.For
@@ -115,6 +120,9 @@ func (h *host) pause(d time.Duration) {
 
 func (h *host) harmDisk(f *Fault) bool {
 	w := h.w
+	if h.store.mem != nil && h.since != nil {
+		return false // a log in memory that has failed cannot tell the truth any more
+	}
 	switch f.Kind {
 	case FaultSlowDisk:
 		h.slowDisk = f.X
@@ -132,8 +140,27 @@ func (h *host) harmDisk(f *Fault) bool {
 	case FaultPowerCut:
 		h.downFor = f.For
 		h.store.disk.fuse, h.store.disk.cut = f.N, w.disks
+	case FaultHungSave:
+		h.saveHungUntil = max(h.saveHungUntil, w.now+f.For)
+	case FaultStartError:
+		h.startError = f.N
+		h.crash(f.For)
+	case FaultFull:
+		h.fill(f.For)
 	}
 	return true
+}
+
+// fill lets nothing more onto a disk for a time.
+func (h *host) fill(d time.Duration) {
+	h.store.full(true)
+	h.mayFail = errFull
+	h.w.after(d, func() {
+		if h.store.disk.full {
+			h.w.saw(sawRoomAgain)
+			h.store.full(false)
+		}
+	})
 }
 
 // mayHarm reports whether one more store may be harmed: no run that must lose nothing destroys what others need, and none
@@ -152,49 +179,6 @@ func (h *host) mayHarm() bool {
 		}
 	}
 	return w.plan.Lossy || harmed < (len(w.hosts)-1)/2
-}
-
-// harmStore destroys part of what a store has promised to keep.
-func (h *host) harmStore(f *Fault) bool {
-	w := h.w
-	if !h.mayHarm() || h.gone != nil || h.decayed || h.formats > 1 {
-		return false
-	}
-	switch f.Kind {
-	case FaultWipe:
-		if h.onlyMemory() {
-			return false
-		}
-		h.crash(f.For)
-		h.format()
-	case FaultDamage:
-		if !h.up || h.repairing {
-			return false
-		}
-		h.decayed = true
-		h.store.decay()
-		if chance(w.disks, 0.6) {
-			h.crash(f.For)
-		}
-	case FaultFlip:
-		names := h.store.filesIn(snapshotsDir)
-		if len(names) == 0 {
-			return false
-		}
-		if f.N%2 == 0 { // all of them, so that none is left to fall back to
-			w.disks.Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
-			names = names[:1]
-		}
-		for _, name := range names {
-			h.store.disk.flip(name, w.disks)
-		}
-		h.flipped = true
-		if h.up && chance(w.disks, 0.7) {
-			h.crash(f.For)
-		}
-	}
-	h.budget = true
-	return true
 }
 
 // onlyMemory reports whether no other store is left that knows of the group: then a wiped server would found it anew.

@@ -3,7 +3,6 @@ package sim
 import (
 	"time"
 
-	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 )
@@ -46,26 +45,34 @@ func (w *world) heal() {
 	}
 	w.wait(within, checkConverges, w.together)
 	w.rest(6 * timeout)
+	w.spared()
 	w.disturb()
 	w.verify()
 }
 
 // heal ends all trouble of a server and starts it, if there is something to start it on.
 func (h *host) heal() {
-	h.slowDisk, h.slowApply, h.fuse, h.hungUntil = 0, 0, 0, 0
+	h.slowDisk, h.slowApply, h.fuse, h.hungUntil, h.saveHungUntil, h.startError = 0, 0, 0, 0, 0, 0
 	h.setRate(1)
 	h.store.mend()
 	if h.decayed && h.gone == nil {
 		h.gone = errDecayed // it would be found some time
 	}
-	if h.up && (h.repairing || h.gone != nil) {
+	if h.up && (h.repairing || h.gone != nil || h.store.disk.astray > 0) {
 		h.crash(time.Hour)
 	}
 	h.start()
 }
 
 // sound reports whether a server's store is the one that its group knows, and whole.
-func (h *host) sound() bool { return h.gone == nil && h.formats == 1 }
+func (h *host) sound() bool {
+	for _, o := range h.w.oracle.groups {
+		if o.mirrors[h.id-1].now.hard.Lost {
+			return false
+		}
+	}
+	return h.gone == nil && h.formats == 1
+}
 
 // mayServe reports whether a majority is left that has lost nothing.
 func (w *world) mayServe() bool {
@@ -212,23 +219,6 @@ func (w *world) together() string {
 	return ""
 }
 
-// rest lets time pass in which nothing happens, so no term may change.
-func (w *world) rest(d time.Duration) {
-	if w.failure != nil {
-		return
-	}
-	terms := make([]raft.Term, len(w.oracle.groups))
-	for g := range terms {
-		terms[g] = w.leaderOf(g).seen.term
-	}
-	w.run(w.now + d)
-	for g, o := range w.oracle.groups {
-		if r := w.leaderOf(g); w.failure == nil && (r == nil || r.seen.term != terms[g]) {
-			w.fail(checkStable, "group %d: term %d has ended, and nothing had failed", o.group, terms[g])
-		}
-	}
-}
-
 // verify holds what clients know against what every member has, in the end.
 func (w *world) verify() {
 	for g, o := range w.oracle.groups {
@@ -262,21 +252,3 @@ func (r *replica) overdue() (count int) {
 	}
 	return count
 }
-
-// standStill is what is left where more was destroyed than can be lost: nobody may be told anything wrong, and every call
-// ends when its caller gives up.
-func (w *world) standStill() {
-	w.saw(sawNoMajority)
-	w.run(w.now + electionTimeouts*w.plan.ElectionTimeoutMax)
-	for _, c := range w.clients {
-		for _, k := range w.oracle.ops {
-			if k.client == c && !k.ended && w.failure == nil {
-				c.core.Cancel(w.now, k.handle, errGivenUp)
-				c.act()
-			}
-		}
-	}
-	w.wait(time.Second, checkAnswered, func() string { return unanswered(w.oracle.ops) })
-}
-
-var errGivenUp = client.ErrNotSent

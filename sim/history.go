@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oarlock/oarlock/client"
+	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/statemachine"
 )
@@ -52,7 +53,8 @@ type op struct {
 	result   []byte
 }
 
-func (k *op) reads() bool { return k.kind == CallRead || k.kind == CallLocal }
+// reads reports whether a call changes nothing.
+func (k *op) reads() bool { return k.kind >= CallRead }
 
 // newOp begins a call.
 func (w *world) newOp(kind CallKind, key uint8, g *groupOracle) *op {
@@ -177,9 +179,36 @@ func (k *op) done(result []byte) {
 	o.told = max(o.told, k.executed)
 }
 
+// asked looks at the answer to what reads no state. What a status says is the server's own view, which may be old.
+func (k *op) asked(result []byte) {
+	w := k.group.w
+	switch k.kind {
+	case CallBarrier:
+		w.saw(sawBarrier)
+	case CallStatus:
+		w.saw(sawStatus)
+		var st wire.ClientStatus
+		err := (&wire.ClientResponse{Result: result}).ClientValue(&st)
+		if err != nil || len(st.Groups) != 1 || st.Groups[0].Group != uint64(k.group.group) || st.Groups[0].Applied > st.Groups[0].Commit {
+			w.fail(checkPhantom, "status %d is answered with %+v: %v", k.number, st, err)
+		}
+	case CallMembers:
+		w.saw(sawMembers)
+		var list []wire.ClientMember
+		err := (&wire.ClientResponse{Result: result}).ClientValue(&list)
+		if err != nil || len(list) != 0 && len(list) != w.plan.Servers {
+			w.fail(checkPhantom, "members %d is answered with %+v: %v", k.number, list, err)
+		}
+	}
+}
+
 // read looks at what a read has seen.
 func (k *op) read(result []byte) {
 	o, w := k.group, k.group.w
+	if k.kind >= CallBarrier {
+		k.asked(result)
+		return
+	}
 	if len(result) < 12 {
 		w.fail(checkPhantom, "read %d is answered with %x", k.number, result)
 		return

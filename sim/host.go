@@ -28,14 +28,18 @@ type host struct {
 	downFor     time.Duration
 	repairing   bool // it has failed and waits for its restart
 
-	gone    error // its store was found damaged, which is for good
-	decayed bool  // a bit of its log was flipped, and may be found
-	flipped bool  // a bit of a snapshot was flipped: it may need the leader's
-	budget  bool  // it counts among those whose store was harmed
-	mayFail error // faults of its disk that were planned, and that may fence it
+	gone     error   // its store was found damaged, which is for good
+	decayed  bool    // a bit of its log was flipped, which is found some time
+	flipped  bool    // a bit of a snapshot was flipped: it may need the leader's
+	mayBreak bool    // a fault explains it if its store is found damaged
+	forgets  bool    // its store has lost, or is about to lose, what it promised
+	since    []image // what its logs were before their disk began to lose writes; nil: it has not
+	budget   bool    // it counts among those whose store was harmed
+	mayFail  error   // faults of its disk that were planned, and that may fence it
 
-	slowDisk, slowApply float64
-	hungUntil           time.Duration
+	slowDisk, slowApply      float64
+	hungUntil, saveHungUntil time.Duration
+	startError               int // the call of the next start that fails; odd: a read
 
 	shared   *server.Shared
 	replicas []*replica // by group, from 1
@@ -111,7 +115,8 @@ func (h *host) start() {
 	w := h.w
 	h.life++
 	h.run = raft.RunID(uint64(h.id)<<32 + uint64(h.life))
-	h.up, h.repairing, h.pausedUntil, h.fuse, h.mayFail = true, false, 0, 0, nil
+	h.up, h.repairing, h.pausedUntil, h.fuse = true, false, 0, 0
+	h.mayFail = h.store.armed(h.startError)
 	h.clockBase, h.clockSince = startTime+upTo(w.jobs, 1000*time.Hour), w.now
 	h.writer = writer{h: h}
 	h.replicas = nil
@@ -120,13 +125,19 @@ func (h *host) start() {
 		h.store.disk.fuse, h.store.disk.cut, h.downFor = 1+w.disks.IntN(25), w.disks, time.Second
 	}
 	err := h.open()
+	if h.startError > 0 {
+		h.startError = 0
+		h.store.disk.fails, h.store.disk.reads = 0, 0
+	}
 	switch {
 	case h.store.dead():
 		w.saw(sawCrashInStart)
 		h.crash(upTo(w.disks, time.Second))
-	case isDamage(err) && h.decayed:
-		w.saw(sawStoreDamaged)
-		h.gone = err
+	case errors.Is(err, errDisk) && h.mayFail != nil && !isDamage(err):
+		w.saw(sawStartFailed)
+		h.crash(upTo(w.disks, time.Second))
+	case isDamage(err) && h.mayBreak:
+		h.damaged(err)
 		h.crash(0)
 	case err != nil:
 		w.fail(checkStart, "server %d does not start: %v", h.id, firstLine(err))
@@ -144,13 +155,16 @@ func (h *host) open() error {
 		CommandBytesMax: p.CommandBytesMax, BlockBytesMax: p.BlockBytesMax, FrameBytesMax: p.frameBytesMax(),
 		InflightBytesMax: p.InflightBytesMax, InflightMessagesMax: p.InflightMessagesMax, TailBytesMax: p.TailBytesMax,
 		UncommittedBytesMax: p.UncommittedBytesMax, UnappliedBytesMax: p.UnappliedBytesMax,
+		UncommittedServerBytesMax: p.UncommittedBytesMax * p.ServerBytesFactor, UnappliedServerBytesMax: p.UnappliedBytesMax * p.ServerBytesFactor,
 	})
 	if err != nil {
 		return err
 	}
 	for g := range p.Groups {
 		group := raft.GroupID(g + 1)
-		h.w.oracle.restarted(h, group)
+		if err := h.w.oracle.restarted(h, group); err != nil {
+			return err
+		}
 		r := &replica{h: h, group: group, oracle: h.w.oracle.groups[g], owed: map[*doorCall]bool{}}
 		r.mirror = r.oracle.mirrors[h.id-1]
 		r.machine = newMachine(r.oracle, h.id)
@@ -191,7 +205,9 @@ func (h *host) crash(downFor time.Duration) {
 	w.note("server %d crashes", h.id)
 	h.noteCrash()
 	h.up, h.fuse = false, 0
+	before := h.store.disk
 	h.store = h.store.crash()
+	h.lost(before)
 	for _, c := range h.conns {
 		c.lost()
 	}
@@ -223,9 +239,8 @@ func (h *host) fenced(r *replica, why error, store bool) {
 	w.note("server %d group %d has stopped: %s", h.id, r.group, firstLine(why))
 	damaged := isDamage(why)
 	switch {
-	case damaged && h.decayed:
-		w.saw(sawStoreDamaged)
-		h.gone = why
+	case damaged && h.mayBreak:
+		h.damaged(why)
 	case errors.Is(why, errDisk) && h.mayFail != nil, errors.Is(why, errPower):
 		w.saw(sawDiskFailed)
 	case errors.Is(why, errStopped):

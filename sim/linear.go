@@ -67,7 +67,7 @@ var linearModel = porcupine.Model{
 func linearHistory(ops []*op, o *groupOracle, key int) []porcupine.Operation {
 	var history []porcupine.Operation
 	for _, k := range ops {
-		if k.group != o || int(k.key) != key || k.kind == CallLocal || k.refused {
+		if k.group != o || int(k.key) != key || k.kind > CallRead || k.refused {
 			continue
 		}
 		p := porcupine.Operation{
@@ -79,6 +79,8 @@ func linearHistory(ops []*op, o *groupOracle, key int) []porcupine.Operation {
 		case k.reads():
 			continue
 		case errors.Is(k.err, client.ErrResultTooLarge):
+		case k.executed == 0:
+			continue // it may take effect at the very end, after all that anybody has seen
 		default:
 			p.Return = math.MaxInt64
 		}

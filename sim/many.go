@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,23 +86,4 @@ func (t *Totals) add(seed uint64, r *Result, took time.Duration) {
 	if r.Failure != nil {
 		t.Failures = append(t.Failures, seed)
 	}
-}
-
-// Line is the totals in one line.
-func (t *Totals) Line() string {
-	n := max(1, t.Runs)
-	return fmt.Sprintf("%d runs, %.1f a second, %.0f virtual seconds in a real one on one core; a run: %.1f s, %d calls (%d with a known outcome), %.1f faults, %d events; %d failures",
-		t.Runs, float64(t.Runs)/max(t.Elapsed.Seconds(), 1e-9), t.Virtual.Seconds()/max(t.Real.Seconds(), 1e-9), t.Virtual.Seconds()/float64(n),
-		t.Calls/n, t.Answered/n, float64(t.Faults)/float64(n), t.Steps/uint64(n), len(t.Failures))
-}
-
-// Report writes the totals with their tables: faults by kind, situations.
-func (t *Totals) Report(w io.Writer) {
-	fmt.Fprintln(w, t.Line())
-	fmt.Fprintln(w, "faults that came to pass:")
-	for k, n := range t.ByKind {
-		fmt.Fprintf(w, "  %9d  %s\n", n, FaultKind(k))
-	}
-	fmt.Fprintln(w, "situations:")
-	t.Coverage.Each(func(name string, count int) { fmt.Fprintf(w, "  %9d  %s\n", count, name) })
 }

@@ -81,6 +81,7 @@ type mirror struct {
 	disk    image // with everything whose save has returned
 	former  *image
 	pending []persistentlog.Update // written, and not known to be durable
+	relearn bool                   // the store has lost some of it, and nobody knows how much
 	store   raft.StoreID
 }
 

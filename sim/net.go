@@ -194,10 +194,17 @@ func (w *world) startNet(f *Fault, who raft.ServerID) (end func()) {
 		return n.addCut(func(from, to raft.ServerID) bool { return apart(from, to, 1) && !apart(from, to, int(last)-2) })
 	case FaultIsolate:
 		return n.addCut(func(from, to raft.ServerID) bool { return from == who || to == who })
+	case FaultRejoin:
+		end := n.addCut(func(from, to raft.ServerID) bool { return from == who || to == who })
+		return func() {
+			end()
+			h := w.host(who)
+			h.saveHungUntil = max(h.saveHungUntil, min(w.now+3*f.For, startTime+w.plan.Trouble))
+		}
 	case FaultDiverge:
 		other := raft.ServerID(f.N%w.plan.Servers + 1)
 		if h := w.host(other); h.up && other != who {
-			h.hungUntil = max(h.hungUntil, w.now+f.For+2*w.plan.ElectionTimeoutMax)
+			h.hungUntil = max(h.hungUntil, min(w.now+f.For+2*w.plan.ElectionTimeoutMax, startTime+w.plan.Trouble))
 		}
 		few := func(id raft.ServerID) bool { return id == who || id == other }
 		return n.addCut(func(from, to raft.ServerID) bool { return few(from) != few(to) })

@@ -33,6 +33,9 @@ type groupOracle struct {
 	committedBy map[raft.Term]raft.Index // by the leader of a term, the most
 	numbers     map[uint32]raft.Index    // of committed commands
 
+	messages int // sent by its replicas
+	offers   map[offer]bool
+
 	changes []change // of the application, in order
 	keys    [keysMax]keyHistory
 	told    uint64 // the largest count of changes that any client has been told of
@@ -41,6 +44,12 @@ type groupOracle struct {
 type ballot struct {
 	store raft.StoreID
 	term  raft.Term
+}
+
+// offer is one snapshot that was offered to one follower after the last fault.
+type offer struct {
+	to    raft.ServerID
+	index raft.Index
 }
 
 type place struct {
@@ -64,16 +73,21 @@ type look struct {
 	time              int64
 	uncommitted       int64
 	unapplied         int64
+	tail, inflight    int64
 	born, needsBackup bool
 }
 
 func (r *replica) look() look {
 	st := r.r.Status()
-	return look{
+	l := look{
 		role: st.Role, term: st.Term, leader: st.Leader, commit: st.Commit, applied: st.Status.Applied, first: st.First, next: st.Next,
 		snapshot: st.Snapshot, time: st.ClusterTime, uncommitted: st.Uncommitted.Bytes, unapplied: st.Unapplied.Bytes,
-		born: st.Born, needsBackup: st.NoSnapshot != nil,
+		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes,
 	}
+	for k := range st.Progress {
+		l.inflight = max(l.inflight, int64(st.Progress[k].InflightBytes))
+	}
+	return l
 }
 
 // seen is a replica as the last check left it, and what this turn may bring.
@@ -94,6 +108,7 @@ func newOracle(w *world) *oracle {
 			w: w, group: raft.GroupID(g + 1), resultMax: int(w.plan.Limits.ResultBytesMax), blocks: map[*byte][]uint64{},
 			leaders: map[raft.Term]raft.ServerID{}, votes: map[ballot]raft.ServerID{}, places: map[place]stood{},
 			committed: make([]uint64, 1, 512), committedBy: map[raft.Term]raft.Index{}, numbers: map[uint32]raft.Index{},
+			offers: map[offer]bool{},
 		}
 		for range w.plan.Servers {
 			og.mirrors = append(og.mirrors, &mirror{now: newImage(), disk: newImage()})
@@ -117,20 +132,22 @@ func (o *oracle) formatted(h *host) {
 
 // restarted holds what a store has after a crash against what its saves have promised: everything that was saved, and of
 // what was being saved the first updates, each of them whole.
-func (o *oracle) restarted(h *host, group raft.GroupID) {
+func (o *oracle) restarted(h *host, group raft.GroupID) error {
 	g := o.groups[group-1]
 	m := g.mirrors[h.id-1]
+	if m.relearn {
+		return g.relearn(h)
+	}
 	st, err := h.store.log().Load(group)
 	if err != nil {
-		o.w.fail(checkDurable, "server %d group %d: %s", h.id, group, firstLine(err))
-		return
+		return err
 	}
 	found := m.disk.clone()
 	for k := 0; !found.is(&st); k++ {
 		if k == len(m.pending) {
 			o.w.fail(checkDurable, "server %d group %d: term %d, log %d to %d, snapshot %d are in the store, saved were term %d, log to %d, snapshot %d, and %d updates were under way",
 				h.id, group, st.Hard.Term, st.First, st.Next, st.Snapshot.Index, m.disk.hard.Term, m.disk.next(), m.disk.snapshot.Index, len(m.pending))
-			return
+			return nil
 		}
 		found.apply(g, &m.pending[k])
 		if k == 0 {
@@ -139,6 +156,7 @@ func (o *oracle) restarted(h *host, group raft.GroupID) {
 	}
 	found.first = st.First
 	m.disk, m.now, m.pending = found, found.clone(), nil
+	return nil
 }
 
 // is reports whether a store holds what the image says.

@@ -20,7 +20,9 @@ type Plan struct {
 	Lossy   bool
 	Servers int
 	Groups  int
+	Shape   Shape
 	Batches bool // the application takes its commands in batches
+	Durable bool // the application has storage of its own
 	// Segments puts logs on simulated disks, in segments; else they are in memory.
 	Segments bool
 
@@ -34,6 +36,7 @@ type Plan struct {
 	InflightMessagesMax int
 	UncommittedBytesMax int
 	UnappliedBytesMax   int
+	ServerBytesFactor   int // the bounds of a server are so many times those of a group
 	TailBytesMax        int
 	SnapshotLogBytes    int64
 	SnapshotKeepBytes   int64
@@ -62,7 +65,7 @@ type ClientPlan struct {
 // CallKind is what a call asks for.
 type CallKind uint8
 
-// The kinds of calls: the commands of the simulated application, and two kinds of reads.
+// The kinds of calls: the commands of the simulated application, two kinds of reads, and what asks for no state.
 const (
 	CallSet    CallKind = 1
 	CallSwap   CallKind = 2
@@ -71,10 +74,15 @@ const (
 	CallDue    CallKind = 5 // something falls due by cluster time
 	CallRead   CallKind = 6
 	CallLocal  CallKind = 7
+	// CallBarrier returns when everything before it was applied; CallStatus and CallMembers ask what a server knows.
+	CallBarrier CallKind = 8
+	CallStatus  CallKind = 9
+	CallMembers CallKind = 10
 )
 
 var callNames = [...]string{
 	CallSet: "set", CallSwap: "swap", CallAppend: "append", CallLarge: "large", CallDue: "due", CallRead: "read", CallLocal: "local read",
+	CallBarrier: "barrier", CallStatus: "status", CallMembers: "members",
 }
 
 // String returns the kind's name.
@@ -95,9 +103,9 @@ type Call struct {
 func NewPlan(seed uint64) *Plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := &Plan{Seed: seed, Lossy: r.IntN(12) == 0}
-	p.Servers = pick(r, 1, 2, 3, 3, 3, 3, 4, 5, 5, 7)
+	p.Servers = pick(r, 1, 2, 3, 3, 3, 3, 4, 5, 5, 6, 7)
 	p.Groups = pick(r, 1, 1, 2, 3)
-	if p.Servers == 7 {
+	if p.Servers > 5 {
 		p.Groups = min(p.Groups, 2)
 	}
 	p.Batches, p.Segments = r.IntN(2) == 0, r.IntN(2) == 0
@@ -107,9 +115,14 @@ func NewPlan(seed uint64) *Plan {
 	p.DelayMax = pick[time.Duration](r, 1, 2, 5, 20) * time.Millisecond
 	p.StepMax = pick[time.Duration](r, 1, 2, 10) * time.Millisecond
 	p.sizes(r)
+	more := rand.New(rand.NewPCG(seed, 3))
+	p.Durable, p.ServerBytesFactor = more.IntN(4) == 0, pick(more, 1, 2, 50)
+	p.lean(more)
 	p.Trouble = 18*time.Second + upTo(r, 14*time.Second)
 	p.plantCalls(r)
 	p.plantFaults(rand.New(rand.NewPCG(seed, 2)))
+	p.plantShape(more)
+	sortBy(p.Faults, func(f *Fault) time.Duration { return f.At })
 	return p
 }
 
@@ -122,7 +135,7 @@ func (p *Plan) sizes(r *rand.Rand) {
 	p.InflightMessagesMax = pick(r, 1, 4, 256)
 	p.UncommittedBytesMax = p.InflightBytesMax * pick(r, 1, 2, 8)
 	p.UnappliedBytesMax = p.BlockBytesMax * pick(r, 1, 3, 100)
-	p.TailBytesMax = pick(r, 0, 0, 600, 3000, 1<<20)
+	p.TailBytesMax = pick(r, 1, 1, 600, 3000, 1<<20) // zero would be the default
 	p.SnapshotLogBytes = pick[int64](r, 1200, 4000, 15000, 1<<20)
 	p.SnapshotKeepBytes = pick[int64](r, 1, 500, 4000, 1<<20)
 	p.StateBytes = pick(r, 0, 0, 2000, 20000)
@@ -177,8 +190,10 @@ func (p *Plan) call(r *rand.Rand, at time.Duration, client, keys int) Call {
 		c.Kind = CallDue
 	case n < 90:
 		c.Kind = CallRead
-	default:
+	case n < 96:
 		c.Kind = CallLocal
+	default:
+		c.Kind = pick(r, CallBarrier, CallBarrier, CallStatus, CallMembers)
 	}
 	switch n := r.IntN(40); {
 	case n == 0:
@@ -206,10 +221,13 @@ func (p *Plan) String() string {
 	if p.Lossy {
 		b.WriteString(", lossy")
 	}
-	fmt.Fprintf(&b, "\n  election %v to %v, heartbeat %v, delay up to %v, step up to %v, batches %t, segments %t\n",
-		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.Batches, p.Segments)
-	fmt.Fprintf(&b, "  bytes: command %d, block %d, in flight %d (%d messages), uncommitted %d, unapplied %d, tail %d, snapshot after %d, kept %d, state %d\n",
-		p.CommandBytesMax, p.BlockBytesMax, p.InflightBytesMax, p.InflightMessagesMax, p.UncommittedBytesMax, p.UnappliedBytesMax, p.TailBytesMax, p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes)
+	if p.Shape != ShapeNone {
+		fmt.Fprintf(&b, ", leans to %s", p.Shape)
+	}
+	fmt.Fprintf(&b, "\n  election %v to %v, heartbeat %v, delay up to %v, step up to %v, batches %t, durable %t, segments %t\n",
+		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.Batches, p.Durable, p.Segments)
+	fmt.Fprintf(&b, "  bytes: command %d, block %d, in flight %d (%d messages), uncommitted %d, unapplied %d (a server %d times), tail %d, snapshot after %d, kept %d, state %d\n",
+		p.CommandBytesMax, p.BlockBytesMax, p.InflightBytesMax, p.InflightMessagesMax, p.UncommittedBytesMax, p.UnappliedBytesMax, p.ServerBytesFactor, p.TailBytesMax, p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes)
 	fmt.Fprintf(&b, "  limits %+v\n", p.Limits)
 	for i := range p.Faults {
 		fmt.Fprintf(&b, "  %v\n", &p.Faults[i])

@@ -20,11 +20,13 @@ type replica struct {
 	owed map[*doorCall]bool // requests that it has not answered
 
 	in      server.Inputs
+	waiting int64 // bytes of requests that have arrived since the last turn
 	poked   bool
 	alarmAt time.Duration // true time of the earliest alarm that is set; 0: none
 	lanes   [5][]server.Job
 	fetch   *server.FetchJob
 	next    *server.FetchJob // waits until the one before has let go of its file
+	taken   int              // snapshots, since the last fault
 	asking  int              // requests of fetch that are under way
 }
 
@@ -47,6 +49,7 @@ func (r *replica) turn() {
 	r.oracle.arriving(r)
 	work := r.r.Turn(h.local(), &r.in)
 	r.in.Reset()
+	r.waiting = 0
 	if work.Fenced != nil {
 		h.fenced(r, work.Fenced, work.StoreFailed)
 	}
@@ -256,7 +259,8 @@ func (x *writer) save() {
 	if h.burn() {
 		return
 	}
-	h.after(h.diskDelay(upTo(h.w.jobs, 2*h.w.plan.StepMax)), func() { x.saved(err) })
+	d := h.diskDelay(upTo(h.w.jobs, 2*h.w.plan.StepMax))
+	h.after(max(d, h.saveHungUntil-h.w.now), func() { x.saved(err) })
 }
 
 func (x *writer) saved(err error) {

@@ -19,7 +19,7 @@ var (
 )
 
 // usualRuns is how many seeds go test runs.
-const usualRuns = 100
+const usualRuns = 300
 
 func TestNoSeedBreaksARule(t *testing.T) {
 	if *simSeed != 0 {
@@ -40,6 +40,13 @@ func TestNoSeedBreaksARule(t *testing.T) {
 		totals.Report(os.Stderr)
 	}
 	t.Log(totals.Line())
+	if len(totals.Failures) == 0 && totals.Runs >= AimsFrom {
+		totals.Aims(func(reached bool, aim string) {
+			if !reached {
+				t.Errorf("missed: %s", aim)
+			}
+		})
+	}
 	for _, seed := range totals.Failures {
 		tell(t, seed)
 	}

@@ -30,6 +30,7 @@ type store struct {
 // The directories of a store.
 const (
 	logDir       = "log"
+	segmentsDir  = "segments" // in logDir
 	snapshotsDir = "snapshots"
 )
 
@@ -67,6 +68,7 @@ func (s *store) open() error {
 	case err != nil:
 	case s.mem != nil:
 		s.mem.HoldSyncs()
+		s.full(s.disk.full)
 	default:
 		s.seg, err = seglog.Open(logDir, s.options())
 	}
@@ -84,10 +86,14 @@ func (s *store) log() persistentlog.PersistentLog {
 // sync ends a call of Save: only now is what was written durable, if nothing has gone wrong since. A log in segments has
 // synced before its Save returned.
 func (s *store) sync() error {
-	if s.mem == nil {
+	switch {
+	case s.mem == nil:
 		return nil
+	case s.disk.lies:
+		s.disk.lied++
+	default:
+		s.mem.Sync()
 	}
-	s.mem.Sync()
 	return s.mem.Save(nil) // which fails if something has fenced the log before it was synced
 }
 
@@ -95,6 +101,9 @@ func (s *store) sync() error {
 func (s *store) crash() *store {
 	c := &store{w: s.w, identity: s.identity, disk: s.disk.crash(s.w.disks), salts: s.salts}
 	if s.mem != nil {
+		if s.disk.lied > 0 && !c.disk.forgot {
+			s.mem.Sync() // it has told the truth after all
+		}
 		c.mem = s.mem.CrashCopy(s.w.disks.Uint64())
 	}
 	return c
@@ -121,7 +130,7 @@ var memCalls = map[FaultKind]memlog.Call{
 
 // mend ends what was to fail.
 func (s *store) mend() {
-	s.disk.fails, s.disk.fuse, s.disk.reads = 0, 0, 0
+	s.disk.mend()
 	if s.mem != nil {
 		for _, call := range [...]memlog.Call{memlog.CallSave, memlog.CallCompact, memlog.CallBlocks} {
 			s.mem.Fail(call, 0, nil)
@@ -131,17 +140,48 @@ func (s *store) mend() {
 
 var errDecayed = fmt.Errorf("%w: a bit has decayed", persistentlog.ErrDamaged)
 
-// decay damages something that was promised to be kept. In segments that is a bit somewhere, which may have been of no
-// use any more.
-func (s *store) decay() {
+// decay damages something that was promised to be kept, and reports whether there was anything. In segments that is a bit
+// somewhere, which may have been of no use any more.
+func (s *store) decay() bool {
 	if s.mem != nil {
 		s.mem.Fail(memlog.CallBlocks, 1, errDecayed)
-		return
+		return true
 	}
-	names := s.filesIn(logDir)
-	if len(names) > 0 {
-		s.disk.flip(names[s.w.disks.IntN(len(names))], s.w.disks)
+	names := s.filesIn(logDir + "/" + segmentsDir)
+	return len(names) > 0 && s.disk.flip(names[s.w.disks.IntN(len(names))], s.w.disks)
+}
+
+// segments is the directory of a log's segments.
+func (s *store) segments() *node {
+	n, err := s.disk.find(logDir + "/" + segmentsDir)
+	if err != nil {
+		s.w.fail(checkStart, "a store has no segments: %v", err)
+		return newDisk().root
 	}
+	return n
+}
+
+// full says whether nothing more fits on the disk. A log in memory has no size; its next save fails.
+func (s *store) full(is bool) {
+	s.disk.full = is
+	if s.mem != nil && is {
+		s.mem.Fail(memlog.CallSave, 1, errFull)
+	}
+}
+
+// armed makes a start fail that is to fail, and returns why it and the life after it may.
+func (s *store) armed(call int) error {
+	switch {
+	case call > 0 && call%2 == 1:
+		s.disk.reads = call
+	case call > 0:
+		s.disk.fails = call
+	case s.disk.full:
+		return errFull
+	default:
+		return nil
+	}
+	return errDisk
 }
 
 // filesIn returns the names of the files in one of the directories.

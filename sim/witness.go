@@ -13,6 +13,10 @@ import (
 // sent holds what a message claims against the sender's disk, at the moment when it leaves.
 func (o *groupOracle) sent(r *replica, m *raft.Message) {
 	w, hard := o.w, r.mirror.disk.hard
+	o.messages++
+	if w.calm && m.Type == raft.MessageSnapshotOffer {
+		o.offers[offer{m.To, m.Snapshot.Index}] = true
+	}
 	claims := m.Term
 	switch m.Type {
 	case raft.MessagePreVoteRequest, raft.MessageBirthRequest, raft.MessageBirthResponse, raft.MessageRefusal:
@@ -93,6 +97,9 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 			w.trace(&e.Trace)
 		case server.EventSnapshot:
 			w.saw(sawSnapshotTaken)
+			if w.calm {
+				r.taken++
+			}
 		case server.EventCompacted:
 			w.saw(sawCompaction)
 			if newest := r.mirror.disk.snapshot.Index; e.Index >= newest {

@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+)
+
+// diskFaults is what is wrong with a disk, or will be.
+type diskFaults struct {
+	fuse  int   // after so many more calls that change something the power goes
+	image *disk // what was left when it went; nil: it is on
+	cut   *rand.Rand
+	fails int  // the n-th call that changes something from now on fails, and every one after it; 0: none
+	reads int  // the n-th read from now on fails, once; 0: none
+	full  bool // nothing grows and nothing is made
+
+	// A disk that lies reports syncs that it does not do; lied counts them. What it has not made durable goes with the power, if
+	// forgive does not say that nobody could do without it: then it is made durable at the last moment.
+	lies    bool
+	lied    int
+	forgive func() bool
+	forgot  bool // the power went since, and took it along
+
+	// The n-th write from now on is reported and never comes to pass or, if far, comes to pass somewhere else in its file. astray
+	// counts those that did.
+	stray  int
+	far    bool
+	astray int
+}
+
+// sectorBytes is the piece that a disk writes whole or not at all.
+const sectorBytes = 512
+
+var (
+	errDisk  = errors.New("sim: the disk failed")
+	errFull  = fmt.Errorf("%w: %w", errDisk, syscall.ENOSPC)
+	errPower = errors.New("sim: the power is gone")
+)
+
+// change counts a call that changes something and says whether it still comes to pass.
+func (d *disk) change() error {
+	if d.image != nil {
+		return errPower
+	}
+	d.calls++
+	if d.fuse > 0 {
+		if d.fuse--; d.fuse == 0 {
+			d.image = d.crash(d.cut)
+			return errPower
+		}
+	}
+	if d.fails > 0 {
+		if d.fails > 1 {
+			d.fails--
+			return nil
+		}
+		return errDisk
+	}
+	return nil
+}
+
+// look counts a call that only reads and says whether it succeeds.
+func (d *disk) look() error {
+	if d.image != nil {
+		return errPower
+	}
+	if d.reads > 0 {
+		if d.reads--; d.reads == 0 {
+			return errDisk
+		}
+	}
+	return nil
+}
+
+// goesAstray reports whether a write is one that is lost, and puts it elsewhere if it is one that is misdirected.
+func (f *file) goesAstray(p []byte, at int64) bool {
+	d := f.d
+	if d.stray == 0 {
+		return false
+	}
+	if d.stray--; d.stray > 0 {
+		return false
+	}
+	d.astray++
+	if sectors := len(f.n.data) / sectorBytes; d.far && sectors > 1 {
+		other := (int(at)/sectorBytes + 1 + d.calls%(sectors-1)) % sectors
+		room := len(f.n.data) - other*sectorBytes
+		f.write(p[:min(len(p), room)], int64(other*sectorBytes))
+	}
+	return true
+}
+
+// mend ends what was to fail; what the disk has lost by then stays lost.
+func (d *disk) mend() {
+	d.fails, d.fuse, d.reads, d.stray, d.full, d.lies = 0, 0, 0, 0, false, false
+}
+
+// crash returns what a power cut leaves.
+func (d *disk) crash(r *rand.Rand) *disk {
+	if d.image != nil {
+		return d.image
+	}
+	lost := d.lied > 0
+	if lost && d.forgive() {
+		lost = false
+		d.root.confess()
+	}
+	keep := [...]float64{0, 1, 0.5, 0.1, 0.9}[r.IntN(5)]
+	return &disk{root: d.root.crash(r, keep), diskFaults: diskFaults{full: d.full, forgot: lost}}
+}
+
+// confess makes everything durable after all.
+func (n *node) confess() {
+	n.sync()
+	for _, name := range slices.Sorted(maps.Keys(n.children)) {
+		n.children[name].confess()
+	}
+}
+
+func (n *node) crash(r *rand.Rand, keep float64) *node {
+	c := &node{dir: n.dir}
+	if !n.dir {
+		c.data = slices.Clone(n.synced)
+		for at := n.from / sectorBytes * sectorBytes; at < n.to; at += sectorBytes {
+			end := min(at+sectorBytes, len(n.data))
+			if end <= len(n.synced) && string(n.data[at:end]) == string(n.synced[at:end]) || !chance(r, keep) {
+				continue
+			}
+			if grow := end - len(c.data); grow > 0 {
+				c.data = append(c.data, make([]byte, grow)...)
+			}
+			copy(c.data[at:end], n.data[at:end])
+		}
+		c.synced = slices.Clone(c.data)
+		return c
+	}
+	c.children = make(map[string]*node)
+	names := maps.Clone(n.children)
+	maps.Copy(names, n.durable)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		now, was := n.children[name], n.durable[name]
+		kept := was
+		if now != was && chance(r, keep) {
+			kept = now
+		}
+		if kept != nil {
+			c.children[name] = kept.crash(r, keep)
+		}
+	}
+	c.durable = maps.Clone(c.children)
+	return c
+}
+
+// copyOf returns a file or a directory as it is now, with all that was written and not synced.
+func (n *node) copyOf() *node {
+	c := &node{dir: n.dir, data: slices.Clone(n.data), synced: slices.Clone(n.data)}
+	if n.dir {
+		c.children = make(map[string]*node)
+		for _, name := range slices.Sorted(maps.Keys(n.children)) {
+			c.children[name] = n.children[name].copyOf()
+		}
+		c.durable = maps.Clone(c.children)
+	}
+	return c
+}
+
+// replace puts a file or a directory in the place of another, durably.
+func (d *disk) replace(dir, name string, n *node) {
+	if parent, err := d.find(dir); err == nil {
+		parent.children[name], parent.durable[name] = n, n
+	}
+}
+
+// flip changes one bit of a file for good.
+func (d *disk) flip(name string, r *rand.Rand) bool {
+	n, err := d.find(name)
+	if err != nil || len(n.data) == 0 {
+		return false
+	}
+	bit := r.IntN(8 * len(n.data))
+	n.data[bit/8] ^= 1 << (bit % 8)
+	if bit/8 < len(n.synced) {
+		n.synced[bit/8] ^= 1 << (bit % 8)
+	}
+	return true
+}

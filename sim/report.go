@@ -1,0 +1,76 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+)
+
+// Line is the totals in one line.
+func (t *Totals) Line() string {
+	n := max(1, t.Runs)
+	return fmt.Sprintf("%d runs, %.1f a second, %.0f virtual seconds in a real one on one core; a run: %.1f s, %d calls (%d with a known outcome), %.1f faults, %d events; %d failures",
+		t.Runs, float64(t.Runs)/max(t.Elapsed.Seconds(), 1e-9), t.rate(), t.Virtual.Seconds()/float64(n),
+		t.Calls/n, t.Answered/n, float64(t.Faults)/float64(n), t.Steps/uint64(n), len(t.Failures))
+}
+
+func (t *Totals) rate() float64 { return t.Virtual.Seconds() / max(t.Real.Seconds(), 1e-9) }
+
+// AimsFrom is from how many runs on it is a fault if a run does not reach its aims: fewer seeds need not come into every situation.
+const AimsFrom = 10_000
+
+// situationsAtLeast is how often each situation has to come up in AimsFrom runs.
+const situationsAtLeast = 50
+
+// unfinishedAtMost is which part of all histories may be too long to be searched through.
+const unfinishedAtMost = 1e-4
+
+// Aims calls f with everything that many runs are to reach, and whether these did; a rate in real time is told and not asked for.
+func (t *Totals) Aims(f func(reached bool, aim string)) {
+	n := float64(max(1, t.Runs))
+	for _, a := range [...]struct {
+		what string
+		is   float64
+		aim  float64
+	}{
+		{"virtual seconds in a run", t.Virtual.Seconds() / n, 30},
+		{"calls of clients in a run", float64(t.Calls) / n, 300},
+		{"faults in a run", float64(t.Faults) / n, 8},
+	} {
+		f(a.is >= a.aim, fmt.Sprintf("%.1f %s, aim: %.0f", a.is, a.what, a.aim))
+	}
+	for k, count := range t.Coverage {
+		if s := situation(k); s != sawCheckUnfinished && count < situationsAtLeast {
+			f(false, fmt.Sprintf("%d times %s, aim: %d", count, situationNames[s], situationsAtLeast))
+		}
+	}
+	for k, count := range t.ByKind {
+		if count < situationsAtLeast {
+			f(false, fmt.Sprintf("%d faults of the kind %s, aim: %d", count, FaultKind(k), situationsAtLeast))
+		}
+	}
+	open, checked := float64(t.Coverage[sawCheckUnfinished]), float64(t.Coverage[sawRunChecked])
+	f(open <= unfinishedAtMost*checked, fmt.Sprintf("%.0f of %.0f histories undecided, aim: at most %.0f", open, open+checked, unfinishedAtMost*checked))
+}
+
+// Report writes the totals with their tables: faults by kind, situations, aims.
+func (t *Totals) Report(w io.Writer) {
+	fmt.Fprintln(w, "faults that came to pass:")
+	for k, n := range t.ByKind {
+		fmt.Fprintf(w, "  %9d  %s\n", n, FaultKind(k))
+	}
+	fmt.Fprintln(w, "situations:")
+	t.Coverage.Each(func(name string, count int) { fmt.Fprintf(w, "  %9d  %s\n", count, name) })
+	if t.Runs < AimsFrom {
+		fmt.Fprintf(w, "aims of %d runs and more:\n", AimsFrom)
+	} else {
+		fmt.Fprintln(w, "aims:")
+	}
+	t.Aims(func(reached bool, aim string) {
+		mark := "reached"
+		if !reached {
+			mark = "missed"
+		}
+		fmt.Fprintf(w, "  %9s  %s\n", mark, aim)
+	})
+	fmt.Fprintln(w, t.Line())
+}
