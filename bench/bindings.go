@@ -162,19 +162,35 @@ func (b *bindingsTrial) measure() error {
 		for _, n := range b.clients {
 			for _, way := range ways {
 				for i := range b.languages {
-					p := b.languages[(i+round)%len(b.languages)]
-					rate, err := p.turn(b.seconds, n, way)
-					if err != nil {
-						return fmt.Errorf("%s: %w", p.name, err)
-					}
-					if round > 0 { // the first one warms up
-						key := rateKey(p.name, n, way)
-						b.rates[key] = append(b.rates[key], rate)
+					if err := b.turn(b.languages[(i+round)%len(b.languages)], n, way, round > 0); err != nil {
+						return err
 					}
 				}
 			}
 		}
 		b.e.say("  round %d of %d\n", round, b.rounds)
+	}
+	return nil
+}
+
+// bare is what the kernel needs for threads that wait: as many sleep and are woken as with wait, and nothing else is done.
+const bare = "bare"
+
+// turn lets one process work; count is false for a turn that warms up.
+func (b *bindingsTrial) turn(p *counterProcess, clients int, way string, count bool) error {
+	kinds := []string{way}
+	if p.name == "C" && way == "wait" {
+		kinds = append(kinds, bare)
+	}
+	for _, kind := range kinds {
+		rate, err := p.turn(b.seconds, clients, kind)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		if count {
+			key := rateKey(p.name, clients, kind)
+			b.rates[key] = append(b.rates[key], rate)
+		}
 	}
 	return nil
 }
@@ -196,7 +212,10 @@ func (b *bindingsTrial) report() report {
 				if i == 0 {
 					base = rate
 				}
-				rows = append(rows, []string{fmt.Sprint(n), way, p.name, count(rate), fmt.Sprintf("%.2f", rate/base), count(slices.Min(rates)), count(slices.Max(rates))})
+				rows = append(rows, b.row(n, way, p.name, rates, base))
+				if slept := b.rates[rateKey(p.name, n, bare)]; way == "wait" && len(slept) > 0 {
+					rows = append(rows, b.row(n, bare, p.name, slept, base))
+				}
 				if p.name == "C" && b.languages[0].name == "Go" {
 					aims = append(aims, b.aim(n, way, rate/base))
 				}
@@ -205,6 +224,13 @@ func (b *bindingsTrial) report() report {
 	}
 	what := fmt.Sprintf("Turns of %g s, %d rounds; numbers are medians, *slowest* and *fastest* are single rounds. Commands and results have 8 bytes.\n\n", b.seconds, b.rounds)
 	return report{text: textTable(columns, rows, 3), markdown: what + markdownTable(columns, rows, 3), aims: aims}
+}
+
+func (b *bindingsTrial) row(clients int, way, language string, rates []float64, base float64) []string {
+	rate := median(rates)
+	return []string{
+		fmt.Sprint(clients), way, language, count(rate), fmt.Sprintf("%.2f", rate/base), count(slices.Min(rates)), count(slices.Max(rates)),
+	}
 }
 
 func (b *bindingsTrial) aim(clients int, way string, ratio float64) aim {

@@ -1,8 +1,11 @@
 /* The counter of `bench bindings` in C: three servers in this process, clients that wait or are called back. It is told by
- * lines on its input what to do ("run SECONDS CLIENTS wait|async") and answers each with a line: proposals answered, and
- * the seconds that it took. */
+ * lines on its input what to do ("run SECONDS CLIENTS wait|async|bare") and answers each with a line: proposals answered, and
+ * the seconds that it took. bare proposes nothing: each client sleeps until it is woken, which is what waiting costs. */
+#define _GNU_SOURCE /* sem_clockwait */
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +99,38 @@ static void again(void) {
     must(oar_propose_async(atomic_load(&leader), NULL, &one, sizeof one, completed, NULL), "propose");
 }
 
-static void run(double seconds, int clients, int async) {
+/* The bare way: whoever comes last has a thread wake them all. */
+static sem_t asleep[CLIENTS_MAX], everybody;
+static atomic_int arrived;
+static int sleepers;
+
+static void *sleeper(void *at) {
+    unsigned long long mine = 0;
+    while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
+        struct timespec end;
+        if (atomic_fetch_add(&arrived, 1) == sleepers - 1) sem_post(&everybody);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        end.tv_sec += 10;
+        if (sem_clockwait(at, CLOCK_MONOTONIC, &end) == 0) mine++;
+    }
+    atomic_fetch_add(&answered, mine);
+    return NULL;
+}
+
+static void *waker(void *unused) {
+    (void)unused;
+    for (;;) {
+        sem_wait(&everybody);
+        bool last = atomic_load(&stopping);
+        atomic_store(&arrived, 0);
+        for (int i = 0; i < sleepers; i++) sem_post(&asleep[i]);
+        if (last) return NULL;
+    }
+}
+
+static void run(double seconds, int clients, const char *way) {
+    bool async = strcmp(way, "async") == 0, bare = strcmp(way, "bare") == 0;
+    pthread_t wakes;
     static pthread_t threads[CLIENTS_MAX];
     struct timespec begin, end, turn = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     find_leader();
@@ -104,10 +138,15 @@ static void run(double seconds, int clients, int async) {
     atomic_store(&answered, 0);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     atomic_store(&outstanding, async ? clients : 0);
+    sleepers = clients;
+    atomic_store(&arrived, 0);
+    sem_init(&everybody, 0, 0);
+    for (int i = 0; i < clients; i++) sem_init(&asleep[i], 0, 0);
+    if (bare && pthread_create(&wakes, NULL, waker, NULL) != 0) exit(1);
     for (int i = 0; i < clients; i++) {
         if (async) {
             again();
-        } else if (pthread_create(&threads[i], NULL, client, NULL) != 0) {
+        } else if (pthread_create(&threads[i], NULL, bare ? sleeper : client, bare ? (void *)&asleep[i] : NULL) != 0) {
             fprintf(stderr, "no thread\n");
             exit(1);
         }
@@ -115,6 +154,10 @@ static void run(double seconds, int clients, int async) {
     nanosleep(&turn, NULL);
     atomic_store(&stopping, 1);
     for (int i = 0; i < clients && !async; i++) pthread_join(threads[i], NULL);
+    if (bare) {
+        sem_post(&everybody); /* it may wait for those who have left */
+        pthread_join(wakes, NULL);
+    }
     while (atomic_load(&outstanding) > 0) {
         struct timespec pause = {0, 1000000};
         nanosleep(&pause, NULL);
@@ -151,7 +194,7 @@ int main(int argc, char **argv) {
     double seconds;
     int clients;
     while (fgets(line, sizeof line, stdin) != NULL && sscanf(line, "run %lf %d %15s", &seconds, &clients, way) == 3)
-        run(seconds, clients < CLIENTS_MAX ? clients : CLIENTS_MAX, strcmp(way, "async") == 0);
+        run(seconds, clients < CLIENTS_MAX ? clients : CLIENTS_MAX, way);
     for (int i = 0; i < SERVERS; i++) must(oar_server_free(servers[i]), "close");
     must(oar_config_free(config), "config");
     return 0;
