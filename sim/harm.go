@@ -89,6 +89,9 @@ func (w *world) harm(f *Fault, h *host) bool {
 		h.setRate(f.X)
 		w.after(f.For, func() { h.setRate(1) })
 	case FaultSlowApply:
+		if f.N%3 == 0 {
+			return w.slowHeirs(f)
+		}
 		h.slowApply = f.X
 		w.after(f.For, func() { h.slowApply = 0 })
 	case FaultSnapshot:

@@ -16,6 +16,7 @@ type network struct {
 	misroute float64
 	garbage  float64
 	cuts     []cut // of faults that have not ended
+	plot     *usurpation
 }
 
 // cut says whether nothing gets from one server to another.
@@ -59,6 +60,11 @@ func (n *network) send(from *host, m *raft.Message) {
 	}
 	if lost {
 		n.unreachable(from, m)
+		return
+	}
+	if late := n.plot.late(m); late > 0 {
+		request := *m // the slice that it stands in is used again
+		w.after(late, func() { n.deliver(request, w.host(request.To), from) })
 		return
 	}
 	n.deliver(*m, w.host(m.To), from)
@@ -193,6 +199,9 @@ func (w *world) startNet(f *Fault, who raft.ServerID) (end func()) {
 	case FaultRing:
 		return n.addCut(func(from, to raft.ServerID) bool { return apart(from, to, 1) && !apart(from, to, int(last)-2) })
 	case FaultIsolate:
+		if h := w.target(&Fault{Server: leaderServer, N: f.N}); f.N%3 == 0 && h != nil {
+			return n.usurp(h.id)
+		}
 		return n.addCut(func(from, to raft.ServerID) bool { return from == who || to == who })
 	case FaultRejoin:
 		end := n.addCut(func(from, to raft.ServerID) bool { return from == who || to == who })
