@@ -8,6 +8,7 @@ import (
 
 	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
 )
 
 // simClient is one client: the core that ships, and what carries its actions out.
@@ -21,6 +22,15 @@ type simClient struct {
 	known   [keysMax]uint32 // what it believes each register holds
 
 	asleepUntil, stalledUntil time.Duration
+
+	// site is the server beside which it stands: what does not reach that one does not reach it either. Zero: it is nowhere, and
+	// nothing but faults of its own part it from any server. So it goes on asking a leader that the others have left.
+	site raft.ServerID
+}
+
+// apart reports whether the network parts it from a server.
+func (c *simClient) apart(from *host) bool {
+	return c.site != 0 && c.site != from.id && (c.w.net.isCut(c.site, from.id) || c.w.net.isCut(from.id, c.site))
 }
 
 func (w *world) newClient(number int, p ClientPlan) *simClient {
@@ -31,6 +41,9 @@ func (w *world) newClient(number int, p ClientPlan) *simClient {
 	}
 	for _, m := range w.founders() {
 		o.Addresses = append(o.Addresses, m.Address)
+	}
+	if number%2 == 1 {
+		c.site = raft.ServerID(number/2%w.plan.Servers + 1)
 	}
 	core, err := client.NewCore(o)
 	if err != nil {
@@ -157,7 +170,7 @@ func (c *simClient) dial(d client.Dial) {
 			switch {
 			case !k.open:
 				return
-			case !k.host.up:
+			case !k.host.up || c.apart(k.host):
 				k.open = false
 				c.core.Disconnected(w.now, k.id, errReset)
 			default:

@@ -68,7 +68,11 @@ func (c *conn) write(raw []byte) {
 		raw = raw[n:]
 		c.toServer = max(c.toServer, w.now+w.net.delay(), c.client.stalledUntil)
 		w.at(c.toServer, func() {
-			if c.open && c.host.up && c.host.life == c.life {
+			switch {
+			case !c.open || !c.host.up || c.host.life != c.life:
+			case c.client.apart(c.host):
+				c.lost()
+			default:
 				c.host.after(0, func() { c.arrived(piece) })
 			}
 		})
@@ -288,7 +292,11 @@ func (c *conn) respond(raw []byte) {
 	}
 	c.toClient = max(c.toClient, w.now+w.net.delay(), c.client.stalledUntil)
 	w.at(c.toClient, func() {
-		if c.open {
+		switch {
+		case !c.open:
+		case c.client.apart(c.host):
+			c.lost()
+		default:
 			c.client.do(func() { c.client.received(c, raw) })
 		}
 	})

@@ -74,6 +74,9 @@ var faultNames = [faultKinds]string{
 // String returns the kind's name.
 func (k FaultKind) String() string { return faultNames[k] }
 
+// slowApplyMax is about how much slower a state machine gets at most.
+const slowApplyMax = 300
+
 // leaderServer in Fault.Server means whoever leads group N modulo the number of groups when the fault comes.
 const leaderServer = -1
 
@@ -172,7 +175,7 @@ func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
 	case FaultSlowDisk:
 		f.X = 1 + 60*f.X*f.X
 	case FaultSlowApply:
-		f.X = 1 + 300*f.X*f.X
+		f.X = 1 + slowApplyMax*f.X*f.X
 	case FaultHungDisk, FaultHungSave:
 		f.For *= 2
 	case FaultSaveError, FaultReadError, FaultCompactError:

@@ -125,6 +125,9 @@ func (h *host) receive(m raft.Message) {
 func (n *network) misrouted(m raft.Message) {
 	w := n.w
 	to := w.hosts[w.nets.IntN(len(w.hosts))]
+	if chance(w.nets, 0.5) {
+		to = w.host(m.To) // another group of the right one
+	}
 	group := raft.GroupID(1 + w.nets.IntN(w.plan.Groups))
 	w.after(n.delay(), func() {
 		to.after(0, func() {

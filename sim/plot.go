@@ -63,9 +63,11 @@ func (w *world) slowHeirs(f *Fault) bool {
 	if leader == nil {
 		return false
 	}
+	p := w.plan
+	slow := float64(p.ElectionTimeoutMax) / float64(p.StepMax) * (1 + 4*f.X/slowApplyMax) // an election is not over before they are done
 	for _, h := range w.hosts {
 		if h != leader {
-			h.slowApply = f.X
+			h.slowApply = slow
 			w.after(f.For, func() { h.slowApply = 0 })
 		}
 	}
