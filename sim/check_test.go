@@ -216,10 +216,12 @@ func clusters(t *testing.T, kind, fault string, o smtest.Options, c Clusters) *M
 }
 
 func TestRightMachinesPassInClusters(t *testing.T) {
+	runs := max(8, *simRuns)
 	for kind := range kinds {
-		report := clusters(t, kind, "", counterOptions(), Clusters{Runs: 8})
+		report := clusters(t, kind, "", counterOptions(), Clusters{From: *simFrom, Runs: runs})
 		require.NoError(t, report.Err(), kind)
-		require.Equal(t, 8, report.Runs)
+		t.Log(report.Line())
+		require.Equal(t, runs, report.Runs)
 		require.Greater(t, report.Changes, 8*50)
 		require.Greater(t, report.Snapshots, 8)
 		require.Greater(t, report.Restores, 8)

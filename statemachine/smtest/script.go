@@ -13,6 +13,7 @@ type step struct {
 	number int
 	entry  statemachine.Entry
 	damage string // how the command was damaged, if it was
+	sound  []byte // what it was before
 }
 
 func (s step) String() string {
@@ -47,6 +48,7 @@ func newScript(o Options) []step {
 		entry.Command = bytes.Clone(o.command(r))
 		steps[i] = step{number: i, entry: entry}
 		if r.IntN(10) == 0 {
+			steps[i].sound = entry.Command
 			steps[i].entry.Command, steps[i].damage = damage(r, entry.Command)
 		}
 	}
