@@ -195,7 +195,8 @@ func (c *checker) look() bool {
 	}
 	machine := w.guests.newGuest(0).machine
 	if _, durable := machine.(statemachine.Durable); durable {
-		c.report.note("clusters of a machine with storage of its own (statemachine.Durable): the simulator gives machines no disk; package smtest tries its crashes")
+		c.report.note("clusters of a machine with storage of its own (statemachine.Durable): the simulator gives machines no disk; " +
+			"package smtest tries its crashes")
 		return false
 	}
 	_, c.batches = machine.(statemachine.BatchApplier)

@@ -15,7 +15,7 @@
 // acknowledged must be there. At the end the histories of the clients are checked for linearizability.
 //
 // Check, CheckMachine and CheckClusters run a state machine of yours in such clusters, inside the simulated application, and
-// hold its copies against each other.
+// hold its copies against each other: see docs/simulation.md.
 //
 // What it does not run: the server's shell of goroutines, sockets, Pebble, and state machines with storage of their own.
 package sim

@@ -133,8 +133,8 @@ func (g *guest) query(count uint64, q []byte) {
 	spoil(lent)
 	if known {
 		if after, _ := g.all.fingerprint(g); before != after {
-			g.all.fail(guestQuery, g, count, nil, &[2]uint64{before, after}, "the query %s changed the state of server %d, which %s: hash %016x, and then %016x",
-				shown(q), g.who, g.all.place(count), before, after)
+			g.all.fail(guestQuery, g, count, nil, &[2]uint64{before, after}, 
+				"the query %s changed the state of server %d, which %s: hash %016x, and then %016x", shown(q), g.who, g.all.place(count), before, after)
 			return
 		}
 	}
@@ -150,7 +150,8 @@ func (g *guest) snapshot(count uint64, own []byte) (statemachine.Snapshot, error
 		return nil, errGuest
 	}
 	if err != nil || s.theirs == nil {
-		g.all.fail(guestSnapshots, g, count, nil, nil, "Snapshot of server %d, which %s, returned no snapshot and the error %v", g.who, g.all.place(count), err)
+		g.all.fail(guestSnapshots, g, count, nil, nil, "Snapshot of server %d, which %s, returned no snapshot and the error %v",
+			g.who, g.all.place(count), err)
 		return nil, errGuest
 	}
 	g.all.snapshots++

@@ -261,7 +261,8 @@ func (g *guests) changed(who *guest, count uint64, e *guestEntry, result []byte,
 		if was.known && now.known && was.sum != now.sum {
 			sums = &[2]uint64{was.sum, now.sum}
 		}
-		g.fail(guestResults, who, count, e, sums, "%s gave %s on server %d, and gives %s on server %d", e, shown(was.result), was.who, shown(result), who.who)
+		g.fail(guestResults, who, count, e, sums, "%s gave %s on server %d, and gives %s on server %d",
+			e, shown(was.result), was.who, shown(result), who.who)
 	case was.known && now.known && was.sum != now.sum:
 		g.fail(guestStates, who, count, e, &[2]uint64{was.sum, now.sum}, "first difference after %s: hash %016x on server %d, and %016x on server %d",
 			e, was.sum, was.who, now.sum, who.who)

@@ -1,8 +1,6 @@
 package broken
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -11,25 +9,7 @@ import (
 
 	"github.com/oarlock/oarlock/sim"
 	"github.com/oarlock/oarlock/statemachine"
-	"github.com/oarlock/oarlock/statemachine/smtest"
 )
-
-func options() smtest.Options {
-	return smtest.Options{
-		Command: func(r *rand.Rand) []byte {
-			if r.IntN(4) == 0 {
-				return []byte("draw")
-			}
-			return fmt.Appendf(nil, "join guest-%d", r.IntN(30))
-		},
-		Query:              func(r *rand.Rand) []byte { return fmt.Appendf(nil, "guest-%d", r.IntN(30)) },
-		SnapshotsUnchecked: true, // JSON notices no changed digit; servers checksum snapshots themselves
-	}
-}
-
-func TestRaffle(t *testing.T) {
-	sim.Check(t, func() statemachine.StateMachine { return New() }, options(), sim.Clusters{})
-}
 
 // mistakes are the wrong raffles, with what is said of them by the machine alone, and by clusters.
 var mistakes = []struct {
@@ -58,7 +38,7 @@ var mistakes = []struct {
 func TestEveryMistakeIsCaughtAloneWithFewCommands(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
-			report, err := sim.CheckMachine(m.machine, options(), sim.Clusters{})
+			report, err := sim.CheckMachine(m.machine, raffleOptions(), sim.Clusters{})
 			require.NoError(t, err)
 			require.NotEmpty(t, report.Findings)
 			f := &report.Findings[0]
@@ -73,7 +53,7 @@ func TestEveryMistakeIsCaughtAloneWithFewCommands(t *testing.T) {
 func TestEveryMistakeIsCaughtInClustersToo(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
-			report, err := sim.CheckClusters(m.machine, options(), sim.Clusters{})
+			report, err := sim.CheckClusters(m.machine, raffleOptions(), sim.Clusters{})
 			require.NoError(t, err)
 			require.Len(t, report.Findings, 1)
 			t.Log(&report.Findings[0])
@@ -95,4 +75,19 @@ func TestReadmeNamesEveryMistakeWithItsMessage(t *testing.T) {
 		promise, _, _ := strings.Cut(m.alone, ":")
 		require.Contains(t, row, promise, m.name)
 	}
+}
+
+// TestChapterShowsWhatRunsHere holds docs/simulation.md to the code in this folder, and to what the checks really say.
+func TestChapterShowsWhatRunsHere(t *testing.T) {
+	chapter, err := os.ReadFile("../../docs/simulation.md")
+	require.NoError(t, err)
+	for _, name := range []string{"raffle_test.go", "cluster_test.go"} {
+		code, err := os.ReadFile(name)
+		require.NoError(t, err)
+		_, tests, _ := strings.Cut(string(code), "\nfunc Test")
+		require.Contains(t, string(chapter), "```go\nfunc Test"+tests+"```\n", "docs/simulation.md and %s differ", name)
+	}
+	report, err := sim.CheckMachine(func() statemachine.StateMachine { return Forgetful{New()} }, raffleOptions(), sim.Clusters{})
+	require.NoError(t, err)
+	require.Contains(t, string(chapter), "```\n"+report.Findings[0].String()+"\n```\n", "docs/simulation.md shows another failure")
 }

@@ -14,6 +14,10 @@ type Report struct {
 	// Checks is how many promises were looked at, Commands how many commands a run had.
 	Checks   int `json:"checks"`
 	Commands int `json:"commands"`
+	// Final is the hash of the state after the last command, in hexadecimal, empty where it cannot be had. It is the same in every
+	// process, on every machine and with every version of the program that replicates with this one: a test may pin it, and so
+	// finds what two machines in one process have in common (the environment, a hash that is seeded once a process).
+	Final string `json:"final,omitempty"`
 	// Findings are the broken promises, at most one of each check. None: the machine passed.
 	Findings []Finding `json:"findings,omitempty"`
 	// Unchecked says what could not be looked at with these options and this machine, and what would change that.

@@ -99,3 +99,22 @@ func TestAReportCanBeWrittenAsJSON(t *testing.T) {
 	require.Equal(t, 2, back.Checks)
 	require.NotEmpty(t, back.Findings[0].Script[0].Hex)
 }
+
+// blindfold is a ledger whose hash sees how many values there are and nothing else.
+type blindfold struct{ *ledger }
+
+func (b blindfold) StateHash() uint64 { return uint64(len(b.values)) }
+
+func TestAHashThatDoesNotSeeAllIsTold(t *testing.T) {
+	report, err := smtest.Check(func() statemachine.StateMachine { return blindfold{newLedger("")} }, smtest.Options{Command: ledgerCommand})
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+	require.Len(t, report.Unchecked, 1)
+	require.Contains(t, report.Unchecked[0], "there is something that it does not see")
+	require.Empty(t, check(t, "hashed", "", smtest.Options{Command: ledgerCommand}).Unchecked)
+}
+
+func TestTheFinalHashIsTheSameInEveryProcess(t *testing.T) {
+	require.Equal(t, "000000002efd32c7", check(t, "hashed", "", smtest.Options{Command: ledgerCommand}).Final)
+	require.Empty(t, check(t, "plain", "", smtest.Options{Command: ledgerCommand, SnapshotsVary: true}).Final)
+}

@@ -14,7 +14,7 @@
 // value.
 //
 // It looks at one machine alone, in milliseconds, and is what to run after each change. Package sim runs it too, and then
-// whole clusters of the machine through crashes and restores, in seconds (sim.Check): run that before you trust a machine.
+// whole clusters of the machine through crashes and restores, in seconds (sim.Check): run that before you trust a machine. docs/simulation.md is the way in.
 package smtest
 
 import (
@@ -162,6 +162,9 @@ func Check(factory func() statemachine.StateMachine, options Options) (*Report, 
 			break
 		}
 	}
+	if sum, ok := s.want.final.fingerprint(); ok {
+		report.Final = fmt.Sprintf("%016x", sum)
+	}
 	report.Unchecked = append(report.Unchecked, s.unchecked()...)
 	return report, nil
 }
@@ -174,6 +177,7 @@ type suite struct {
 	thorough bool      // compare states after every command, whatever that takes
 	empty    state     // of a new machine
 	want     recording // of the first run, which the others are held against
+	blind    string    // what StateHash was found not to see
 	doing    atomic.Pointer[string]
 }
 
@@ -186,6 +190,9 @@ func (s *suite) unchecked() (list []string) {
 		list = append(list, "commands that no example is like: give Options.Command, a generator")
 	default:
 		list = append(list, "commands that the machine understands: they were random bytes; give Options.Command or Options.Examples")
+	}
+	if s.blind != "" {
+		list = append(list, s.blind)
 	}
 	if o.SnapshotsVary && !s.empty.hashed {
 		if o.Query == nil && o.QueryExamples == nil {

@@ -39,7 +39,8 @@ func (m *subject) given(what string, b []byte) {
 func (m *subject) untouched() error {
 	for _, g := range m.kept {
 		if !bytes.Equal(g.bytes, g.was) {
-			return fmt.Errorf("%s was %s when it was given away, and is %s now: the machine uses its bytes again; give away a copy", g.what, shown(g.was), shown(g.bytes))
+			return fmt.Errorf("%s was %s when it was given away, and is %s now: the machine uses its bytes again; give away a copy",
+				g.what, shown(g.was), shown(g.bytes))
 		}
 	}
 	return nil
