@@ -133,7 +133,7 @@ func (g *guest) query(count uint64, q []byte) {
 	spoil(lent)
 	if known {
 		if after, _ := g.all.fingerprint(g); before != after {
-			g.all.fail(guestQuery, g, count, nil, &[2]uint64{before, after}, 
+			g.all.fail(guestQuery, g, count, nil, &[2]uint64{before, after},
 				"the query %s changed the state of server %d, which %s: hash %016x, and then %016x", shown(q), g.who, g.all.place(count), before, after)
 			return
 		}

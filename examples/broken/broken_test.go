@@ -18,21 +18,35 @@ var mistakes = []struct {
 	alone    string
 	clusters string
 }{
-	{"MapOrder", func() statemachine.StateMachine { return MapOrder{New()} },
-		"the same commands give the same results and state: first difference at command", "the same results of the same commands: the command at index"},
-	{"RandomNumbers", func() statemachine.StateMachine { return RandomNumbers{New()} },
-		"the same commands give the same results and state: first difference at command", "the same results of the same commands: the command at index"},
-	{"WallClock", func() statemachine.StateMachine { return WallClock{New()} },
-		"the same commands give the same results and state: first difference at command", "the same results of the same commands: the command at index"},
-	{"LiveSnapshot", func() statemachine.StateMachine { return LiveSnapshot{New()} },
+	{
+		"MapOrder", func() statemachine.StateMachine { return MapOrder{New()} },
+		"the same commands give the same results and state: first difference at command", "the same results of the same commands: the command at index",
+	},
+	{
+		"RandomNumbers", func() statemachine.StateMachine { return RandomNumbers{New()} },
+		"the same commands give the same results and state: first difference at command", "the same results of the same commands: the command at index",
+	},
+	{
+		"WallClock", func() statemachine.StateMachine { return WallClock{New()} },
+		"the same commands give the same results and state: first difference at command", "the same results of the same commands: the command at index",
+	},
+	{
+		"LiveSnapshot", func() statemachine.StateMachine { return LiveSnapshot{New()} },
 		"a snapshot is the state when it was captured: what was written beside later commands is not the state at its capture",
-		"a snapshot is the state when it was captured, and restores to it: the snapshot of server"},
-	{"Forgetful", func() statemachine.StateMachine { return Forgetful{New()} },
-		"a restored snapshot equals replay: snapshot after", "a snapshot is the state when it was captured, and restores to it: the snapshot of server"},
-	{"KeptBytes", func() statemachine.StateMachine { return &KeptBytes{Raffle: New()} },
-		"the machine keeps bytes of Entry.Command after Apply; copy what you keep", "the same state after the same entries: server"},
-	{"WritingQuery", func() statemachine.StateMachine { return WritingQuery{New()} },
-		"Query changes nothing: the query", "Query changes nothing, and answers the same in the same state: the query"},
+		"a snapshot is the state when it was captured, and restores to it: the snapshot of server",
+	},
+	{
+		"Forgetful", func() statemachine.StateMachine { return Forgetful{New()} },
+		"a restored snapshot equals replay: snapshot after", "a snapshot is the state when it was captured, and restores to it: the snapshot of server",
+	},
+	{
+		"KeptBytes", func() statemachine.StateMachine { return &KeptBytes{Raffle: New()} },
+		"the machine keeps bytes of Entry.Command after Apply; copy what you keep", "the same state after the same entries: server",
+	},
+	{
+		"WritingQuery", func() statemachine.StateMachine { return WritingQuery{New()} },
+		"Query changes nothing: the query", "Query changes nothing, and answers the same in the same state: the query",
+	},
 }
 
 func TestEveryMistakeIsCaughtAloneWithFewCommands(t *testing.T) {

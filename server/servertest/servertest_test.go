@@ -36,13 +36,13 @@ func story(t *testing.T, o servertest.Options, tell func(t *testing.T, ctx conte
 	})
 }
 
-func put(t *testing.T, ctx context.Context, c *servertest.Cluster, key, value string) {
+func put(ctx context.Context, t *testing.T, c *servertest.Cluster, key, value string) {
 	t.Helper()
 	_, err := c.Propose(ctx, kv.Put([]byte(key), []byte(value)))
 	require.NoError(t, err)
 }
 
-func get(t *testing.T, ctx context.Context, c *servertest.Cluster, key string) string {
+func get(ctx context.Context, t *testing.T, c *servertest.Cluster, key string) string {
 	t.Helper()
 	result, err := c.Query(ctx, kv.Get([]byte(key)))
 	require.NoError(t, err)
@@ -55,13 +55,13 @@ func TestWhatWasAcknowledgedOutlivesTheLeadersCrash(t *testing.T) {
 	story(t, servertest.Options{}, func(t *testing.T, ctx context.Context, c *servertest.Cluster) {
 		for round := range 4 {
 			value := fmt.Sprint(round)
-			put(t, ctx, c, "a", value)
+			put(ctx, t, c, "a", value)
 			leader, err := c.Leader(ctx)
 			require.NoError(t, err)
 			require.NoError(t, c.Crash(leader))
 			require.Nil(t, c.Server(leader))
 			require.ErrorIs(t, c.Crash(leader), servertest.ErrDown)
-			require.Equal(t, value, get(t, ctx, c, "a"))
+			require.Equal(t, value, get(ctx, t, c, "a"))
 			require.NoError(t, c.Start(leader))
 			require.ErrorIs(t, c.Start(leader), servertest.ErrRunning)
 		}
@@ -126,15 +126,15 @@ func TestALoneServerKeepsWhatItHasAcknowledged(t *testing.T) {
 	story(t, servertest.Options{Servers: 1}, func(t *testing.T, ctx context.Context, c *servertest.Cluster) {
 		for k := range 20 {
 			key := fmt.Sprint(k)
-			put(t, ctx, c, key, key)
+			put(ctx, t, c, key, key)
 			require.NoError(t, c.Crash(1))
 			require.NoError(t, c.Start(1))
-			require.Equal(t, key, get(t, ctx, c, key))
+			require.Equal(t, key, get(ctx, t, c, key))
 		}
 		require.NoError(t, c.Stop(1))
 		require.ErrorIs(t, c.Stop(1), servertest.ErrDown)
 		require.NoError(t, c.Start(1))
-		require.Equal(t, "19", get(t, ctx, c, "19"))
+		require.Equal(t, "19", get(ctx, t, c, "19"))
 	})
 }
 
@@ -146,7 +146,7 @@ func TestALeaderThatIsCutOffLeadsNobody(t *testing.T) {
 		next, err := c.Leader(ctx)
 		require.NoError(t, err)
 		require.NotEqual(t, old, next)
-		put(t, ctx, c, "a", "b")
+		put(ctx, t, c, "a", "b")
 		c.Heal()
 		require.NoError(t, c.Settle(ctx))
 
@@ -192,7 +192,7 @@ func TestSettleSaysWhichServerHasStopped(t *testing.T) {
 		return kv.New()
 	}}
 	story(t, o, func(t *testing.T, ctx context.Context, c *servertest.Cluster) {
-		put(t, ctx, c, "a", "b")
+		put(ctx, t, c, "a", "b")
 		short, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		err := c.Settle(short)
@@ -243,7 +243,7 @@ func TestInANewClusterNothingRunsUntilItIsStarted(t *testing.T) {
 			require.ErrorIs(t, c.Stop(id), servertest.ErrDown)
 			require.NoError(t, c.Start(id))
 		}
-		put(t, t.Context(), c, "a", "1")
+		put(t.Context(), t, c, "a", "1")
 		require.NoError(t, c.Close())
 		require.ErrorIs(t, c.Start(1), server.ErrClosed)
 	})

@@ -14,7 +14,8 @@
 // value.
 //
 // It looks at one machine alone, in milliseconds, and is what to run after each change. Package sim runs it too, and then
-// whole clusters of the machine through crashes and restores, in seconds (sim.Check): run that before you trust a machine. docs/simulation.md is the way in.
+// whole clusters of the machine through crashes and restores, in seconds (sim.Check): run that before you trust a machine.
+// docs/simulation.md is the way in.
 package smtest
 
 import (
