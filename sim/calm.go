@@ -92,12 +92,13 @@ func (w *world) standStill() {
 	w.saw(sawNoMajority)
 	w.run(w.now + electionTimeouts*w.plan.ElectionTimeoutMax)
 	sound := 0
-	for _, h := range w.hosts {
-		if h.sound() {
-			sound++
-		}
-	}
 	for g, o := range w.oracle.groups {
+		sound = 0
+		for _, h := range w.hosts {
+			if h.gone == nil && h.formats == 1 && !o.mirrors[h.id-1].now.hard.Lost {
+				sound++
+			}
+		}
 		if r := w.leaderOf(g); r != nil && sound <= len(w.hosts)/2 {
 			w.fail(checkStops, "group %d is led by server %d, and %d of %d stores are left", o.group, r.h.id, sound, len(w.hosts))
 		}

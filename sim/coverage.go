@@ -49,6 +49,8 @@ const (
 	sawLied
 	sawWentAstray
 	sawTailLost
+	sawMachineAhead
+	sawMachineKept
 	sawDiskFailed
 	sawTornSave
 	sawStoreDamaged
@@ -87,6 +89,7 @@ var situationNames = [situations]string{
 	sawCrashInTurn: "a server crashed between two messages of a turn", sawCrashInStart: "a server crashed while starting", sawStartFailed: "a start failed because of the disk", sawRoomAgain: "a full disk had room again",
 	sawRolledBack: "an older copy of a store was put back", sawLied: "a disk lost what it had said was synced",
 	sawWentAstray: "a store was started that had lost a write", sawTailLost: "a log was behind its witness",
+	sawMachineAhead: "a machine's storage was ahead of its log", sawMachineKept: "a machine went on from its own storage",
 	sawDiskFailed: "a replica was fenced because its disk failed",
 	sawTornSave:   "part of an unfinished save survived a crash", sawStoreDamaged: "a store was found damaged",
 	sawStranger: "a wiped server was refused as a stranger", sawLostLog: "a server was refused because its log was lost",

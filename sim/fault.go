@@ -25,7 +25,7 @@ const (
 	FaultChain                          // each server hears its neighbours in a row; For
 	FaultRing                           // each server hears its neighbours in a ring; For
 	FaultIsolate                        // Server hears nobody and nobody hears it; For
-	FaultRejoin                         // Server hears nobody and nobody hears it for For; then its saves hang for three times that
+	FaultRejoin                         // Server hears nobody and nobody hears it for For; a save that cuts its log then hangs for three times that
 	FaultDiverge                        // Server and one follower, chosen by N, whose disk hangs, are cut off from the others; For
 	FaultMute                           // Server hears everybody and nobody hears it; For
 	FaultMisroute                       // X: the chance that a message reaches another server or group as well; For
@@ -60,7 +60,7 @@ const (
 var faultNames = [faultKinds]string{
 	FaultCrash: "crash", FaultCrashAll: "crash of all", FaultPowerCut: "power cut in a file", FaultPause: "pause", FaultClock: "clock rate",
 	FaultLoss: "loss", FaultDelay: "delay", FaultRepeat: "repetition", FaultPartition: "partition", FaultOneWay: "one-way cut",
-	FaultBridge: "bridge", FaultChain: "chain", FaultRing: "ring", FaultIsolate: "isolation", FaultRejoin: "isolation with hung saves behind it", FaultDiverge: "divergence", FaultMute: "mute",
+	FaultBridge: "bridge", FaultChain: "chain", FaultRing: "ring", FaultIsolate: "isolation", FaultRejoin: "isolation and a hung cut behind it", FaultDiverge: "divergence", FaultMute: "mute",
 	FaultMisroute: "misrouting", FaultGarbage: "garbage", FaultSlowDisk: "slow disk", FaultHungDisk: "hung disk",
 	FaultSaveError: "save error", FaultCompactError: "compact error", FaultReadError: "read error",
 	FaultSnapshotError: "snapshot error", FaultHungSave: "hung save", FaultStartError: "error in a start", FaultFull: "full disk",

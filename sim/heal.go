@@ -52,7 +52,7 @@ func (w *world) heal() {
 
 // heal ends all trouble of a server and starts it, if there is something to start it on.
 func (h *host) heal() {
-	h.slowDisk, h.slowApply, h.fuse, h.hungUntil, h.saveHungUntil, h.startError = 0, 0, 0, 0, 0, 0
+	h.slowDisk, h.slowApply, h.fuse, h.hungUntil, h.saveHungUntil, h.hangsAtCut, h.startError = 0, 0, 0, 0, 0, 0, 0
 	h.setRate(1)
 	h.store.mend()
 	if h.decayed && h.gone == nil {

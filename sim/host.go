@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/oarlock/oarlock/persistentlog"
@@ -39,7 +40,8 @@ type host struct {
 
 	slowDisk, slowApply      float64
 	hungUntil, saveHungUntil time.Duration
-	startError               int // the call of the next start that fails; odd: a read
+	hangsAtCut               time.Duration // how long the next save hangs that cuts a log
+	startError               int           // the call of the next start that fails; odd: a read
 
 	shared   *server.Shared
 	replicas []*replica // by group, from 1
@@ -173,7 +175,11 @@ func (h *host) open() error {
 			ElectionTimeoutMax: p.ElectionTimeoutMax, HeartbeatInterval: p.HeartbeatInterval,
 			SnapshotLogBytes: p.SnapshotLogBytes, SnapshotKeepBytes: p.SnapshotKeepBytes,
 		}
-		if p.Batches {
+		switch {
+		case p.Durable:
+			h.store.vaults[g].open(r.machine)
+			o.StateMachine = durableMachine{r.machine, h.store.vaults[g]}
+		case p.Batches:
 			o.StateMachine = batchMachine{r.machine}
 		}
 		if r.r, err = server.NewReplica(h.shared, o, h.local()); err != nil {
@@ -241,6 +247,9 @@ func (h *host) fenced(r *replica, why error, store bool) {
 	switch {
 	case damaged && h.mayBreak:
 		h.damaged(why)
+	case w.plan.Durable && h.forgets && strings.Contains(firstLine(why), "the log was put back to an older copy"):
+		w.saw(sawMachineAhead)
+		h.gone = fmt.Errorf("%w: %w", persistentlog.ErrDamaged, why)
 	case errors.Is(why, errDisk) && h.mayFail != nil, errors.Is(why, errPower):
 		w.saw(sawDiskFailed)
 	case errors.Is(why, errStopped):

@@ -15,7 +15,7 @@ import (
 // written down, for each key alone, and looks for an order that explains it.
 
 // linearTimeout bounds the search for one group. It is real time; a history that takes longer counts as not checked.
-const linearTimeout = 2 * time.Second
+const linearTimeout = 20 * time.Second
 
 type linearInput struct {
 	kind   CallKind

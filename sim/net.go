@@ -210,8 +210,7 @@ func (w *world) startNet(f *Fault, who raft.ServerID) (end func()) {
 		end := n.addCut(func(from, to raft.ServerID) bool { return from == who || to == who })
 		return func() {
 			end()
-			h := w.host(who)
-			h.saveHungUntil = max(h.saveHungUntil, min(w.now+3*f.For, startTime+w.plan.Trouble))
+			w.host(who).hangsAtCut = 3 * f.For
 		}
 	case FaultDiverge:
 		other := raft.ServerID(f.N%w.plan.Servers + 1)

@@ -237,7 +237,7 @@ func (o *groupOracle) asked(r *replica, st *look, u persistentlog.Update) {
 			w.saw(sawInstalledBesideSaves)
 		}
 		for _, q := range slices.Concat(r.h.writer.flying, r.h.writer.queue) {
-			if b := q.j.Update().Blocks; q.r == r && len(b) > 0 && b[0].First() < r.mirror.disk.next() {
+			if q.r == r && q.cuts() {
 				w.saw(sawInstalledOverTruncation)
 			}
 		}

@@ -123,6 +123,7 @@ func NewPlan(seed uint64) *Plan {
 	p.plantFaults(rand.New(rand.NewPCG(seed, 2)))
 	p.plantShape(more)
 	sortBy(p.Faults, func(f *Fault) time.Duration { return f.At })
+	sortBy(p.Calls, func(c *Call) time.Duration { return c.At })
 	return p
 }
 

@@ -203,6 +203,12 @@ type queuedSave struct {
 	j *server.SaveJob
 }
 
+// cuts reports whether a save replaces what is on the disk.
+func (q *queuedSave) cuts() bool {
+	blocks := q.j.Update().Blocks
+	return len(blocks) > 0 && blocks[0].First() < q.r.mirror.disk.next()
+}
+
 func (x *writer) push(r *replica, j *server.SaveJob) {
 	x.queue = append(x.queue, queuedSave{r, j})
 	if x.flying == nil && len(x.queue) == 1 {
@@ -258,6 +264,12 @@ func (x *writer) save() {
 	}
 	if h.burn() {
 		return
+	}
+	for _, q := range x.flying {
+		if h.hangsAtCut > 0 && q.cuts() {
+			h.saveHungUntil = max(h.saveHungUntil, min(h.w.now+h.hangsAtCut, startTime+h.w.plan.Trouble))
+			h.hangsAtCut = 0
+		}
 	}
 	d := h.diskDelay(upTo(h.w.jobs, 2*h.w.plan.StepMax))
 	h.after(max(d, h.saveHungUntil-h.w.now), func() { x.saved(err) })

@@ -35,7 +35,9 @@ func (p *Plan) lean(r *rand.Rand) {
 	switch p.Shape {
 	case ShapeInstall:
 		p.Servers, p.Groups = pick(r, 3, 5, 5), 1
-		p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes = 1200, 1, 0
+		// So much comes together while a server is away, and twice that while its saves hang.
+		p.SnapshotLogBytes = int64(float64(pick(r, 4000, 8000, 12000)) * p.ElectionTimeoutMax.Seconds())
+		p.SnapshotKeepBytes, p.StateBytes = 1, 0
 		p.InflightMessagesMax = pick(r, 4, 256)
 	case ShapeFill:
 		p.Servers, p.Groups = pick(r, 3, 3, 5), 1
@@ -57,6 +59,9 @@ func (p *Plan) plantShape(r *rand.Rand) {
 		case ShapeInstall:
 			away := timeout + upTo(r, 2*timeout)
 			p.plant(Fault{At: at, Kind: FaultRejoin, Server: leaderServer, For: away})
+			for range 8 { // which only the one has that is cut off
+				p.Calls = append(p.Calls, p.call(r, at+upTo(r, timeout/4), r.IntN(len(p.Clients)), keysMax))
+			}
 			p.plant(Fault{At: at + away - upTo(r, timeout/4), Kind: FaultLoss, X: 0.1 + 0.3*r.Float64(), For: 2 * away})
 			if p.Servers > 3 {
 				p.plant(Fault{At: at + away + timeout/4 + upTo(r, timeout/2), Kind: FaultIsolate, Server: leaderServer, For: 2 * timeout})
@@ -74,4 +79,5 @@ func (p *Plan) plantShape(r *rand.Rand) {
 	}
 }
 
+// plant plans a fault that chance did not.
 func (p *Plan) plant(f Fault) { p.Faults = append(p.Faults, f) }

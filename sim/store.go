@@ -22,6 +22,7 @@ type store struct {
 	disk     *disk
 	mem      *memlog.Log // nil: the log is on the disk
 	salts    *rand.ChaCha8
+	vaults   []*vault // of the machines of each group; none: they have no storage
 
 	seg   *seglog.Log // of the process that has it open
 	files *persistentlog.Files
@@ -37,6 +38,11 @@ const (
 // format makes a new, empty store.
 func (w *world) format(identity persistentlog.Identity) *store {
 	s := &store{w: w, identity: identity, disk: newDisk()}
+	for range w.plan.Groups {
+		if w.plan.Durable {
+			s.vaults = append(s.vaults, newVault(w.disks))
+		}
+	}
 	if !w.plan.Segments {
 		s.mem = memlog.New(identity)
 		return s
@@ -100,6 +106,9 @@ func (s *store) sync() error {
 // crash loses power: what was not synced is gone in part.
 func (s *store) crash() *store {
 	c := &store{w: s.w, identity: s.identity, disk: s.disk.crash(s.w.disks), salts: s.salts}
+	for _, v := range s.vaults {
+		c.vaults = append(c.vaults, v.crash())
+	}
 	if s.mem != nil {
 		if s.disk.lied > 0 && !c.disk.forgot {
 			s.mem.Sync() // it has told the truth after all
