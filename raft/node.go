@@ -185,12 +185,14 @@ func (n *Node) Saved(now time.Duration, seq SaveSeq) {
 }
 
 // Applied reports that the state machine has come to index, and the earliest cluster time at which something in it falls
-// due (hasDue false: nothing does).
+// due (hasDue false: nothing does). A machine with storage of its own comes back with what it had applied, which may be more than the
+// commit index that was saved: it is committed all the same.
 func (n *Node) Applied(now time.Duration, index Index, due int64, hasDue bool) {
 	if !n.input(now) {
 		return
 	}
 	n.applied = max(n.applied, index)
+	n.commit = max(n.commit, min(n.applied, n.trail.last()))
 	n.clock.due, n.clock.hasDue = due, hasDue
 	if n.lead.clockEntry <= n.applied {
 		n.lead.clockEntry = 0

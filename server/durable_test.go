@@ -168,3 +168,27 @@ func TestDurableMachineThatClaimsMoreThanTheLogKnowsIsRefused(t *testing.T) {
 		require.ErrorIs(t, err, server.ErrFenced)
 	})
 }
+
+// An older copy may be as long as the log was, and hold at its end what was replaced later.
+func TestDurableMachineBesideALogWithAnotherHistoryIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 1, durable).start()
+		m := c.members[0]
+		c.propose("in both")
+		old := m.log.CrashCopy(0)
+		c.propose("here")
+		time.Sleep(time.Second)
+		m.stop()
+		kept := m.disk.steps
+		m.log, m.disk.steps = old, nil
+		m.start()
+		c.propose("there")
+		c.propose("there, and more")
+		time.Sleep(time.Second)
+		m.stop()
+		m.disk.steps = kept
+		m.start()
+		<-m.server.Done()
+		require.ErrorContains(t, m.server.Err(), "another log")
+	})
+}

@@ -170,11 +170,35 @@ func (j *RestoreJob) loadMachine() (*keptMachine, error) {
 	case index == 0:
 		return nil, nil
 	}
+	if err := j.follows(raft.Index(index), at); err != nil {
+		return nil, err
+	}
 	m, err := wire.DecodeMembership(at.Membership)
 	if err != nil {
 		return nil, fmt.Errorf("load the state machine: %w", err)
 	}
 	return &keptMachine{index: raft.Index(index), at: at, membership: m, sessions: images}, nil
+}
+
+// follows looks whether a durable machine has come to where it is by this very log: an older copy of the log may be long enough and
+// hold other entries at its end, which were replaced after it was made.
+func (j *RestoreJob) follows(index raft.Index, at wire.Applied) error {
+	term, chain := j.pointer.Term, j.pointer.Chain
+	switch {
+	case index >= j.first && index < j.next:
+		blocks, err := j.log.Blocks(j.a.group, index, index+1, 1)
+		if err != nil {
+			return fmt.Errorf("compare the state machine with the log: %w", err)
+		}
+		term, chain = blocks[0].Term(), blocks[0].ChainAfter()
+	case index != j.pointer.Index:
+		return nil // it lags behind the log's beginning, or what it had was compacted
+	}
+	if uint64(term) != at.Term || chain != at.Chain {
+		return fmt.Errorf("the state machine is at %d with history %016x of term %d, and the log has %016x of term %d there: "+
+			"its storage belongs to another log, or the log was put back to an older copy", index, at.Chain, at.Term, chain, term)
+	}
+	return nil
 }
 
 // fromMachine takes a durable machine at its word.
