@@ -150,7 +150,7 @@ func commitOnQuorum(r *replica, st *look) error {
 }
 
 func followerBound(r *replica, st *look) error {
-	if st.role == raft.RoleLeader || r.seen.role == raft.RoleLeader || st.commit <= max(r.seen.commit, r.seen.bound) {
+	if st.role == raft.RoleLeader || r.seen.role == raft.RoleLeader || st.commit <= max(r.seen.commit, r.seen.bound, r.kept) {
 		return nil
 	}
 	return fmt.Errorf("commit went from %d to %d, and the messages verified %d", r.seen.commit, st.commit, r.seen.bound)

@@ -177,7 +177,7 @@ func (h *host) open() error {
 		}
 		switch {
 		case p.Durable:
-			h.store.vaults[g].open(r.machine)
+			r.kept = h.store.vaults[g].open(r.machine)
 			o.StateMachine = durableMachine{r.machine, h.store.vaults[g]}
 		case p.Batches:
 			o.StateMachine = batchMachine{r.machine}

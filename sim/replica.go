@@ -20,7 +20,8 @@ type replica struct {
 	owed map[*doorCall]bool // requests that it has not answered
 
 	in      server.Inputs
-	waiting int64 // bytes of requests that have arrived since the last turn
+	kept    raft.Index // its machine's own storage came so far
+	waiting int64      // bytes of requests that have arrived since the last turn
 	poked   bool
 	alarmAt time.Duration // true time of the earliest alarm that is set; 0: none
 	lanes   [5][]server.Job

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/statemachine"
 )
 
@@ -76,14 +77,15 @@ func (v *vault) crash() *vault {
 	return c
 }
 
-// open makes a machine of what is there.
-func (v *vault) open(m *machine) {
+// open makes a machine of what is there, and returns up to which index it has come.
+func (v *vault) open(m *machine) raft.Index {
 	if v.durable.index != 0 {
 		m.o.w.saw(sawMachineKept)
 		o := m.o
 		*m = v.durable.machine.copyOf()
 		m.o = o
 	}
+	return raft.Index(v.durable.index)
 }
 
 // copyOf copies a machine with its lists.
