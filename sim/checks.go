@@ -48,7 +48,7 @@ var (
 	checkStays        = &check{47, "a leader that all but one hear stays, and its term with it", nil}
 	checkReplaced     = &check{48, "a leader that hears nobody is replaced", nil}
 	checkMessages     = &check{37, "so many messages as there are entries and heartbeats, and no more", nil}
-	checkAnswered     = &check{38, "every call is answered, once", nil}
+	checkAnswered     = &check{38, "every call is answered, once", waitersDropped}
 	checkQueues       = &check{39, "what is queued stays within its bounds", queuesBounded}
 	checkStart        = &check{42, "a server starts on what its store holds", nil}
 	checkFence        = &check{43, "a replica stops only for a fault of its disk, and says so", nil}
@@ -222,6 +222,15 @@ func queuesBounded(r *replica, st *look) error {
 		if q.is > int64(q.atMost+q.besides) {
 			return fmt.Errorf("%d bytes %s, bound %d", q.is, q.name, q.atMost)
 		}
+	}
+	return nil
+}
+
+// waitersDropped: who does not lead owes nobody an answer for an entry that is not committed, because nobody knows whether it
+// ever will be.
+func waitersDropped(r *replica, st *look) error {
+	if committed := int(st.commit - st.applied); st.role != raft.RoleLeader && r.owedWrites > committed {
+		return fmt.Errorf("it does not lead, %d callers wait for entries of its log, and %d are committed and not applied", r.owedWrites, committed)
 	}
 	return nil
 }

@@ -105,6 +105,7 @@ func (d *disk) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
 	}
 	n := new(node)
 	dir.children[base] = n
+	d.made(name)
 	return &file{d: d, n: n, name: base}, nil
 }
 
@@ -126,6 +127,7 @@ func (d *disk) put(name string, n *node) error {
 		return err
 	}
 	dir.children[base] = n
+	d.made(name)
 	return nil
 }
 

@@ -6,12 +6,14 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"syscall"
 )
 
 // diskFaults is what is wrong with a disk, or will be.
 type diskFaults struct {
 	fuse  int   // after so many more calls that change something the power goes
+	armed int   // what fuse becomes when a file is made, or gets another name, where the log stands; 0: nothing
 	image *disk // what was left when it went; nil: it is on
 	cut   *rand.Rand
 	fails int  // the n-th call that changes something from now on fails, and every one after it; 0: none
@@ -63,6 +65,13 @@ func (d *disk) change() error {
 	return nil
 }
 
+// made tells that a file was made, or got a name.
+func (d *disk) made(name string) {
+	if d.armed > 0 && strings.HasPrefix(name, logDir+"/") {
+		d.fuse, d.armed = d.armed, 0
+	}
+}
+
 // look counts a call that only reads and says whether it succeeds.
 func (d *disk) look() error {
 	if d.image != nil {
@@ -96,7 +105,7 @@ func (f *file) goesAstray(p []byte, at int64) bool {
 
 // mend ends what was to fail; what the disk has lost by then stays lost.
 func (d *disk) mend() {
-	d.fails, d.fuse, d.reads, d.stray, d.full, d.lies = 0, 0, 0, 0, false, false
+	d.fails, d.fuse, d.armed, d.reads, d.stray, d.full, d.lies = 0, 0, 0, 0, 0, false, false
 }
 
 // crash returns what a power cut leaves.

@@ -148,6 +148,9 @@ func (c *conn) request(r *wire.ClientRequest) {
 	}
 	call.r = rep
 	call.r.owed[call] = true
+	if call.writes() {
+		call.r.owedWrites++
+	}
 	c.submit(rep, r, call)
 }
 
@@ -235,6 +238,15 @@ type doorCall struct {
 	ended  bool
 }
 
+// writes reports whether the answer waits for an entry of the log.
+func (d *doorCall) writes() bool {
+	switch d.method {
+	case wire.MethodPropose, wire.MethodSessionOpen, wire.MethodSessionClose, wire.MethodSessionKeep:
+		return true
+	}
+	return false
+}
+
 // Complete implements server.Completion.
 func (d *doorCall) Complete(result []byte, err error) {
 	c := d.c
@@ -243,6 +255,9 @@ func (d *doorCall) Complete(result []byte, err error) {
 	}
 	if d.ended = true; d.r != nil {
 		delete(d.r.owed, d)
+		if d.writes() {
+			d.r.owedWrites--
+		}
 	}
 	if !c.open {
 		if err == nil && d.method == wire.MethodPropose {

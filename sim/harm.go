@@ -142,7 +142,11 @@ func (h *host) harmDisk(f *Fault) bool {
 		w.after(f.For, func() { disk.fails = 0 })
 	case FaultPowerCut:
 		h.downFor = f.For
-		h.store.disk.fuse, h.store.disk.cut = f.N, w.disks
+		if h.store.disk.cut = w.disks; f.N > 4 && h.store.mem == nil {
+			h.store.disk.armed = f.N - 4 // a new segment is where the order of calls matters most
+			break
+		}
+		h.store.disk.fuse = f.N
 	case FaultHungSave:
 		h.saveHungUntil = max(h.saveHungUntil, w.now+f.For)
 	case FaultStartError:

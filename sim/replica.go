@@ -17,7 +17,8 @@ type replica struct {
 	mirror  *mirror
 	seen    seen
 
-	owed map[*doorCall]bool // requests that it has not answered
+	owed       map[*doorCall]bool // requests that it has not answered
+	owedWrites int                // how many of them wait for an entry of the log
 
 	in      server.Inputs
 	kept    raft.Index // its machine's own storage came so far
