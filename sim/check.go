@@ -319,7 +319,7 @@ func (c *checker) finding(p *Plan, r *Result) *smtest.Finding {
 // the user's machine.
 func (c *checker) plan(seed uint64) *Plan {
 	p := NewPlan(seed)
-	p.Lossy, p.Groups, p.Batches, p.guest = false, 1, c.batches, c.guestPlan()
+	p.Lossy, p.Durable, p.Groups, p.Batches, p.guest = false, false, 1, c.batches, c.guestPlan()
 	for i := range p.Clients {
 		p.Clients[i].Group = raft.DefaultGroup
 	}
