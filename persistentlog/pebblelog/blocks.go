@@ -92,6 +92,8 @@ func (s *blockScan) collect(from, to raft.Index, maxBytes int) (blocks []raft.Bl
 		r.it.Next()
 		if at, ok = r.at(kindBlock); ok {
 			end = min(end, at)
+		} else if err := r.failed(whole.Next()); err != nil {
+			return nil, err // a disk that failed is no log that ends here
 		}
 		b := whole.Clip(from, min(end, to))
 		if err := s.check(whole, b, from, min(end, to)); err != nil {

@@ -92,7 +92,7 @@ func fill(f *fenceFS, dir string, identity persistentlog.Identity, options Optio
 func writeStoreRecord(db *pebble.DB, identity []byte) (err error) {
 	batch := db.NewBatch()
 	defer func() { err = errors.Join(err, batch.Close()) }()
-	if err := setNumber(batch, 1); err != nil {
+	if err := mergeSaves(batch, 0, 1); err != nil {
 		return err
 	}
 	k := makeKey(0, kindStore, 0)

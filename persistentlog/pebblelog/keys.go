@@ -13,7 +13,7 @@ type kind uint8
 
 const (
 	kindStore      kind = 0x01 // group 0: the identity of the store, as in the identity file
-	kindNumber     kind = 0x02 // group 0: the number of the newest save
+	kindSaves      kind = 0x02 // group 0: which saves there are
 	kindLog        kind = 0x10 // where the group's log begins and ends, and what else is there
 	kindHard       kind = 0x11
 	kindBirth      kind = 0x12
@@ -137,7 +137,7 @@ func parseLogRecord(b []byte) (r logRecord, err error) {
 	}, nil
 }
 
-// appendUint64 and parseUint64 are the records that are one number: the save number, and the term of a run.
+// appendUint64 and parseUint64 are the record that is one number: the term of a run.
 func appendUint64(dst []byte, v uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 0xcf), v)
 }

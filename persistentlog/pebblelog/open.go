@@ -101,7 +101,9 @@ func (l *Log) open() error {
 	if l.options.WALPrepareBytes > 0 {
 		l.fs.spare = startSpare(l.fs, path, int64(l.options.WALPrepareBytes))
 	}
-	if l.db, err = openPebble(path, l.options.pebbleOptions(l.fs, l.fence)); err != nil {
+	pebbleOptions := l.options.pebbleOptions(l.fs, l.fence)
+	pebbleOptions.ErrorIfNotExists = true // a database whose beginning is gone is not begun anew
+	if l.db, err = openPebble(path, pebbleOptions); err != nil {
 		return err
 	}
 	if err := l.fence.Check(); err != nil {
@@ -118,7 +120,7 @@ func (l *Log) open() error {
 	return l.writeOpened()
 }
 
-// checkStore compares the database with the identity file and reads the save number.
+// checkStore compares the database with the identity file, and sees that no save is missing up to the newest.
 func (l *Log) checkStore(identity []byte) error {
 	inside, err := l.read(makeKey(0, kindStore, 0))
 	if err != nil {
@@ -127,15 +129,18 @@ func (l *Log) checkStore(identity []byte) error {
 	if !bytes.Equal(inside, identity) {
 		return l.damaged(0, 0, "the database belongs to another store than the identity file says")
 	}
-	record, err := l.read(makeKey(0, kindNumber, 0))
+	record, err := l.read(makeKey(0, kindSaves, 0))
 	if err != nil {
 		return err
 	}
-	number, err := parseUint64(record)
-	if err != nil {
-		return l.damaged(0, 0, "save number: %w", err)
+	all, err := parseSaves(record)
+	if err == nil {
+		err = all.check()
 	}
-	l.number.Store(number)
+	if err != nil {
+		return l.damaged(0, 0, "%w", err)
+	}
+	l.number.Store(all.number)
 	return nil
 }
 
@@ -215,11 +220,23 @@ func mapPebbleError(err error) error {
 		return err
 	case strings.Contains(err.Error(), "unknown format major version"):
 		return fmt.Errorf("%w: %w", persistentlog.ErrFormatVersion, err)
-	case pebble.IsCorruptionError(err), !refused && errors.Is(err, fs.ErrNotExist),
-		strings.Contains(err.Error(), "object size mismatch"): // a table that was cut, which Pebble does not mark as corruption
+	case pebble.IsCorruptionError(err), !refused && errors.Is(err, fs.ErrNotExist), unmarked(err):
 		return fmt.Errorf("%w: %w", persistentlog.ErrDamaged, err)
 	}
 	return err
+}
+
+// unmarked reports whether an error is one of a damaged database that Pebble does not mark as corruption.
+func unmarked(err error) bool {
+	var elsewhere pebble.ErrMissingWALRecoveryDir
+	switch {
+	case errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, pebble.ErrDBNotPristine): // the file that names the others is gone
+	case errors.As(err, &elsewhere), strings.Contains(err.Error(), "name from file"): // what OPTIONS says was never written there
+	case strings.Contains(err.Error(), "object size mismatch"): // a table that was cut
+	default:
+		return false
+	}
+	return true
 }
 
 // damaged makes an ErrDamaged that names the group and the index, where there are any, the directory, and the way out.

@@ -108,6 +108,7 @@ func (o Options) pebbleOptions(fs vfs.FS, f *fence) *pebble.Options {
 		LBaseMaxBytes:               4 * int64(o.MemtableBytes),
 		FlushSplitBytes:             16 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Merger:                      savesMerger,
 		Logger:                      &pebbleLogger{fence: f, logger: o.Logger},
 		EventListener:               &pebble.EventListener{BackgroundError: f.background, DataCorruption: f.corruption},
 	}

@@ -107,7 +107,7 @@ func commitBatch(batch *pebble.Batch) (err error) {
 func (l *Log) build(batch *pebble.Batch, number uint64, updates []persistentlog.Update) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := setNumber(batch, number); err != nil {
+	if err := mergeSaves(batch, l.number.Load(), number); err != nil {
 		return err
 	}
 	for id, c := range l.compacted {
@@ -127,12 +127,6 @@ func (l *Log) build(batch *pebble.Batch, number uint64, updates []persistentlog.
 		}
 	}
 	return nil
-}
-
-// setNumber begins every batch of a store.
-func setNumber(batch *pebble.Batch, number uint64) error {
-	var buf [9 + sealSize]byte
-	return setSealed(batch, makeKey(0, kindNumber, 0), appendUint64(buf[:0], number))
 }
 
 // appendUpdate lays one update into the batch and carries it out on the group's spine.
