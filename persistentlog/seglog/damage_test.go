@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/oarlock/oarlock/persistentlog"
@@ -254,4 +255,37 @@ func TestAFileOfAnotherStoreOrTimeIsDamage(t *testing.T) {
 	_, err = Open(storetest.Dir, testOptions(mixed))
 	require.ErrorIs(t, err, persistentlog.ErrDamaged)
 	require.ErrorContains(t, err, "belongs to store")
+}
+
+// TestAReadThatFailsIsNotCalledDamage lets every call fail that reads, once, while a store of several segments is opened and read. A
+// disk that cannot read for a moment must not cost the store: damage is for good.
+func TestAReadThatFailsIsNotCalledDamage(t *testing.T) {
+	mem := smallStore(t, true)
+	want, err := storedText(mem.CrashClone(vfs.CrashCloneCfg{}))
+	require.NoError(t, err)
+	failed := 0
+	for at := 0; ; at++ {
+		reads := 0
+		disk := mem.CrashClone(vfs.CrashCloneCfg{})
+		_, err := storedText(errorfs.Wrap(disk, storetest.OneAtATime(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+				if reads++; reads-1 == at {
+					return storetest.ErrDisk
+				}
+			}
+			return nil
+		})))
+		if err != nil {
+			require.ErrorIs(t, err, storetest.ErrDisk, "read %d", at)
+			require.NotErrorIs(t, err, persistentlog.ErrDamaged, "read %d", at)
+			failed++
+		}
+		got, err := storedText(disk)
+		require.NoError(t, err, "after read %d failed", at)
+		require.Equal(t, want, got, "after read %d failed", at)
+		if reads <= at {
+			break
+		}
+	}
+	require.Greater(t, failed, 20)
 }

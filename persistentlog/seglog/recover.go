@@ -105,6 +105,9 @@ func (r *recovery) chain(numbers []uint64) error {
 			break
 		}
 		if sealErr := r.readSeal(below, top); sealErr != nil {
+			if !errors.Is(sealErr, persistentlog.ErrDamaged) {
+				return sealErr
+			}
 			if err := r.unsealed(top, sealErr); err != nil {
 				return err
 			}
@@ -175,13 +178,19 @@ func (r *recovery) unsealed(top *segment, sealErr error) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.next(); err == nil {
-		if _, found, err := s.follower(); err != nil || found {
-			return errors.Join(err, sealErr)
-		}
-		if _, _, err := s.next(); err == nil {
+	_, _, err = s.next()
+	if err == nil {
+		if _, found, err := s.follower(); err != nil {
+			return fmt.Errorf("seglog: %s: %w", top.path, err)
+		} else if found {
 			return sealErr
 		}
+		if _, _, err = s.next(); err == nil {
+			return sealErr
+		}
+	}
+	if !errors.Is(err, errNoBatch) && !errors.Is(err, errBadBatch) {
+		return fmt.Errorf("seglog: %s: %w", top.path, err)
 	}
 	return r.setAside(top)
 }
@@ -196,8 +205,10 @@ func (r *recovery) readSeal(seg, next *segment) error {
 		return wrong(fmt.Errorf("the next segment says that it follows segment %d", h.before))
 	}
 	raw := make([]byte, h.sealSize)
-	if err := l.readAt(seg, raw, int64(h.sealOffset)); err != nil {
+	if err := l.readAt(seg, raw, int64(h.sealOffset)); isTooShort(err) {
 		return wrong(err)
+	} else if err != nil {
+		return fmt.Errorf("seglog: %s: %w", seg.path, err) // of the disk, which may pass
 	}
 	b, err := parseBatch(raw, seg.salt, int64(h.sealOffset))
 	if err != nil {
