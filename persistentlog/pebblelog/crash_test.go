@@ -11,12 +11,15 @@ import (
 	"github.com/oarlock/oarlock/persistentlog/internal/storetest"
 )
 
-var tortures = flag.Int("tortures", 25, "how many random histories TestRandomCrashesLoseNothingThatWasPromised runs")
+var (
+	tortures  = flag.Int("tortures", 25, "how many random histories the tests of this package run")
+	firstSeed = flag.Uint64("seed", 0, "the seed of the first random history")
+)
 
 // TestRandomCrashesLoseNothingThatWasPromised takes the power away before a random call into the file system, with a
 // random part of what was not synced left behind, opens, and goes on with the same history twice more.
 func TestRandomCrashesLoseNothingThatWasPromised(t *testing.T) {
-	for seed := range uint64(*tortures) {
+	for seed := *firstSeed; seed < *firstSeed+uint64(*tortures); seed++ {
 		prepared := func(f vfs.FS) (persistentlog.PersistentLog, error) {
 			options := testOptions(f)
 			options.WALPrepareBytes = int(seed%2) << 17 // half of the histories run on prepared files

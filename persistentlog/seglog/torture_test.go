@@ -1,0 +1,36 @@
+package seglog
+
+import (
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/persistentlog"
+	"github.com/oarlock/oarlock/persistentlog/internal/storetest"
+	"github.com/oarlock/oarlock/persistentlog/logtest"
+)
+
+// victim is a logtest.Victim.
+type victim struct{ *storetest.Victim }
+
+func (v victim) Copy() (logtest.Victim, error) {
+	copied, err := v.Victim.Copy()
+	return victim{copied}, err
+}
+
+// TestTorturedLogLosesNothingSilently runs logtest.Torture: see there for what it holds a log to.
+func TestTorturedLogLosesNothingSilently(t *testing.T) {
+	var toll logtest.Toll
+	for seed := *firstSeed; seed < *firstSeed+uint64(*tortures); seed++ {
+		prepared := func(f vfs.FS) (persistentlog.PersistentLog, error) {
+			options := testOptions(f)
+			options.PrepareSegments = int(seed % 3) // a third of the runs is on growing files
+			return Open(storetest.Dir, options)
+		}
+		one, err := logtest.Torture(func() (logtest.Victim, error) { return victim{storetest.NewVictim(freshMem(t), prepared)}, nil }, seed)
+		require.NoError(t, err)
+		toll.Add(one)
+	}
+	t.Log(toll)
+}
