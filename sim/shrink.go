@@ -1,11 +1,19 @@
 package sim
 
-import "slices"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Shrink looks for a smaller plan that breaks the same rule: fewer faults, fewer calls, fewer servers, groups and clients, a
 // shorter time. It makes at most runs further runs, and returns the smallest plan with its result.
 func Shrink(p *Plan, r *Result, runs int) (*Plan, *Result) {
-	s := &shrinker{plan: p, result: r, runs: runs}
+	return shrink(p, r, runs, new(atomic.Bool))
+}
+
+// shrink is Shrink that makes no further run once stop is set.
+func shrink(p *Plan, r *Result, runs int, stop *atomic.Bool) (*Plan, *Result) {
+	s := &shrinker{plan: p, result: r, runs: runs, stop: stop}
 	for before := -1; before != s.found && s.runs > 0; {
 		before = s.found
 		s.shorten()
@@ -21,11 +29,15 @@ type shrinker struct {
 	plan   *Plan
 	result *Result
 	runs   int // that may still be made
+	stop   *atomic.Bool
 	found  int // how often a smaller plan was found
 }
 
 // try runs a plan and keeps it if it breaks the same rule.
 func (s *shrinker) try(p *Plan) bool {
+	if s.stop.Load() {
+		s.runs = 0
+	}
 	if s.runs <= 0 {
 		return false
 	}

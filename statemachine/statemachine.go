@@ -84,8 +84,8 @@ type ConcurrentQuerier interface {
 }
 
 // Hasher is for machines that can say in a few bytes what state they are in. Two machines that applied the same entries
-// return the same hash. It is called where Apply is, between two commands. The suite smtest compares copies by it instead
-// of by the bytes of their snapshots, which then need not be equal.
+// return the same hash. It is called where Apply is, between two commands. The suite smtest and the simulator (sim.Check)
+// compare copies by it instead of by the bytes of their snapshots, which then need not be equal.
 type Hasher interface {
 	StateHash() uint64
 }

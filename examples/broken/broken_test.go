@@ -3,6 +3,7 @@ package broken
 import (
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,7 @@ var mistakes = []struct {
 		"the same commands give the same results and state: first difference at command", "the same results of the same commands: the command at index",
 	},
 	{
-		"LiveSnapshot", func() statemachine.StateMachine { return LiveSnapshot{New()} },
+		"LiveSnapshot", func() statemachine.StateMachine { return LiveSnapshot{New(), new(sync.Mutex)} },
 		"a snapshot is the state when it was captured: what was written beside later commands is not the state at its capture",
 		"a snapshot is the state when it was captured, and restores to it: the snapshot of server",
 	},

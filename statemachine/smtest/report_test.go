@@ -3,6 +3,7 @@ package smtest_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -117,4 +118,34 @@ func TestAHashThatDoesNotSeeAllIsTold(t *testing.T) {
 func TestTheFinalHashIsTheSameInEveryProcess(t *testing.T) {
 	require.Equal(t, "000000002efd32c7", check(t, "hashed", "", smtest.Options{Command: ledgerCommand}).Final)
 	require.Empty(t, check(t, "plain", "", smtest.Options{Command: ledgerCommand, SnapshotsVary: true}).Final)
+}
+
+// secondhand is a ledger that leaves everything out of the snapshots of a machine that was restored itself and has gone on.
+type secondhand struct {
+	hashed
+	restored, gone bool
+}
+
+func (s *secondhand) Apply(e statemachine.Entry) []byte {
+	s.gone = s.restored
+	return s.hashed.Apply(e)
+}
+
+func (s *secondhand) Restore(r io.Reader) error {
+	s.restored = true
+	return s.hashed.Restore(r)
+}
+
+func (s *secondhand) Snapshot() (statemachine.Snapshot, error) {
+	if s.gone {
+		return newLedger("").Snapshot()
+	}
+	return s.hashed.Snapshot()
+}
+
+func TestSnapshotsOfRestoredMachinesAreRestoredToo(t *testing.T) {
+	report, err := smtest.Check(func() statemachine.StateMachine { return &secondhand{hashed: hashed{newLedger("")}} }, smtest.Options{Command: ledgerCommand})
+	require.NoError(t, err)
+	require.NotEmpty(t, report.Findings)
+	require.Contains(t, report.Findings[0].Text, "restored from the snapshot of a machine that was restored itself and has gone on")
 }

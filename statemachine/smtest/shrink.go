@@ -1,9 +1,12 @@
 package smtest
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // shrinkRuns is how often a check that failed is run again at most, to find a script of few commands that fails it too.
-const shrinkRuns = 400
+const shrinkRuns = 300
 
 // shrinker looks for a small script that breaks a promise. Every script that it keeps was seen to do so; a machine that
 // leaves things to chance may pass with it the next time.
@@ -11,6 +14,12 @@ type shrinker struct {
 	suite *suite
 	check check
 	runs  int // that may still be made
+
+	// A thorough run compares states after every command, which tells where they part. It takes more snapshots than a server
+	// would, which can also heal a machine; then no run is thorough.
+	thorough bool
+
+	until time.Time
 	err   error
 }
 
@@ -19,8 +28,9 @@ func (s *suite) shrink(c check, err error) Finding {
 	if c.whole || isStuck(err) {
 		return s.finding(c, err)
 	}
-	k := &shrinker{suite: s, check: c, runs: shrinkRuns, err: err}
-	k.try(s.script, true) // which may tell at which command states part
+	k := &shrinker{suite: s, check: c, runs: shrinkRuns, until: time.Now().Add(s.options.Timeout / 4), err: err}
+	k.thorough = true
+	k.thorough = k.try(s.script)
 	// A second look at single commands is for machines that leave things to chance: the first one may have passed by it.
 	for size, looks := len(s.script)/2, 0; size > 0; {
 		before := len(k.suite.script)
@@ -44,7 +54,7 @@ func (k *shrinker) mend() {
 		}
 		script := slices.Clone(k.suite.script)
 		script[i].entry.Command, script[i].damage = script[i].sound, ""
-		_ = k.try(script, true) || k.try(script, false)
+		k.try(script)
 	}
 }
 
@@ -57,19 +67,21 @@ func (k *shrinker) cut(size int) {
 			script[i].number = i
 		}
 		if len(script) > 0 {
-			_ = k.try(script, true) || k.try(script, false)
+			k.try(script)
 		}
 	}
 }
 
-// try runs the check on a script, and keeps it if it fails. A thorough run compares states after every command, which
-// tells where they part; it takes more snapshots than a server would, which can also heal a machine.
-func (k *shrinker) try(script []step, thorough bool) bool {
+// try runs the check on a script, and keeps it if it fails.
+func (k *shrinker) try(script []step) bool {
+	if time.Now().After(k.until) {
+		k.runs = 0
+	}
 	if k.runs <= 0 {
 		return false
 	}
 	k.runs--
-	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: thorough}
+	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: k.thorough}
 	err := s.again(k.check)
 	if err == nil || isPanic(err) != isPanic(k.err) {
 		return false

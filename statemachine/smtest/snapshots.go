@@ -44,6 +44,9 @@ func (s *suite) checkRestore() error {
 			}
 		}
 	}
+	if err := s.secondGeneration(); err != nil {
+		return fmt.Errorf("restored from the snapshot of a machine that was restored itself and has gone on: %w", err)
+	}
 	return nil
 }
 
@@ -77,6 +80,54 @@ func (s *suite) restoreAndGoOn(stream []byte, at, used int) error {
 		return err
 	}
 	return m.finish(at)
+}
+
+// secondGeneration restores a machine from a snapshot, lets it go on to the end, and restores another one from the snapshot
+// that it takes there.
+func (s *suite) secondGeneration() error {
+	at := len(s.script) / 3
+	first, err := s.played(at)
+	if err != nil {
+		return err
+	}
+	defer first.close()
+	second, err := s.heir(first, at)
+	if err != nil {
+		return err
+	}
+	defer second.close()
+	if err := second.finish(at); err != nil {
+		return err
+	}
+	third, err := s.heir(second, len(s.script))
+	if err != nil {
+		return err
+	}
+	defer third.close()
+	got, err := third.state()
+	if err != nil {
+		return err
+	}
+	return s.want.final.apart(got, "the state after the last command")
+}
+
+// heir returns a machine that was restored from another one's snapshot, which it took after n steps.
+func (s *suite) heir(of *subject, n int) (*subject, error) {
+	stream, err := of.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.newSubject()
+	if err != nil {
+		return nil, err
+	}
+	failed, err := m.restore(bytes.NewReader(stream), s.through(n), nil)
+	if err = errors.Join(err, failed); err != nil {
+		m.close()
+		return nil, err
+	}
+	m.now = of.now
+	return m, nil
 }
 
 // dribble gives a few bytes at a time, as a reader may.
