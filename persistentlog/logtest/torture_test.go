@@ -97,7 +97,7 @@ func (f lazyFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts 
 }
 
 func TestTortureFindsEveryKindOfBug(t *testing.T) {
-	require.NoError(t, tortured(t, openSegments, 20), "there is none")
+	require.NoError(t, tortured(t, openSegments, 5), "there is none")
 	unnamed := func(err error) error {
 		if errors.Is(err, persistentlog.ErrDamaged) {
 			return fmt.Errorf("something is strange: %s", err) //nolint:errorlint // the bug: it is not said by its name

@@ -22,7 +22,11 @@ func (v victim) Copy() (logtest.Victim, error) {
 // TestTorturedLogLosesNothingSilently runs logtest.Torture: see there for what it holds a log to.
 func TestTorturedLogLosesNothingSilently(t *testing.T) {
 	var toll logtest.Toll
-	for seed := *firstSeed; seed < *firstSeed+uint64(*tortures); seed++ {
+	runs := uint64(*tortures)
+	if testing.Short() {
+		runs /= 5
+	}
+	for seed := *firstSeed; seed < *firstSeed+runs; seed++ {
 		prepared := func(f vfs.FS) (persistentlog.PersistentLog, error) {
 			options := testOptions(f)
 			options.WALPrepareBytes = int(seed%2) << 17 // half of the runs are on prepared files
