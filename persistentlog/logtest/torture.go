@@ -351,11 +351,19 @@ func (t *torture) revive() error {
 	if noticed != nil {
 		return fmt.Errorf("nothing is damaged: %w", noticed)
 	}
+	kept := false
 	for id := range t.pending {
-		if before := t.groups[id]; (before == nil) != (chosen[id] == nil) || before != nil && chosen[id].next() != before.next() {
-			t.toll.Kept++
-			break
+		before, after := t.groups[id], chosen[id]
+		if before != nil {
+			before = before.clone()
+			before.reopened()
 		}
+		kept = kept || (before == nil) != (after == nil) || before != nil && t.verifyGroup(id, before) != nil
+	}
+	if kept {
+		t.toll.Kept++
+	} else {
+		t.past = t.past[:len(t.past)-1] // it is the same moment
 	}
 	t.groups, t.pending = chosen, nil
 	t.noted()

@@ -43,6 +43,7 @@ func (t *torture) decay() error {
 		return err
 	}
 	var name, what string
+	var back int
 	for empty := true; empty; {
 		name = files[t.draw.IntN(len(files))]
 		err := copied.Edit(name, func(content []byte) (edited []byte) {
@@ -50,7 +51,7 @@ func (t *torture) decay() error {
 			if empty = used == 0 && t.draw.IntN(10) > 0; empty {
 				return content // nothing that could be damaged
 			}
-			what, edited = t.damage(name, content, used)
+			what, back, edited = t.damage(name, content, used)
 			return edited
 		})
 		if err != nil {
@@ -58,16 +59,17 @@ func (t *torture) decay() error {
 		}
 	}
 	t.toll.Damages++
-	if err := t.examine(copied, name); err != nil {
+	if err := t.examine(copied, name, back); err != nil {
 		return fmt.Errorf("%s of %s: %w", what, name, err)
 	}
 	return nil
 }
 
-// damage changes a file's content in one way of many.
-func (t *torture) damage(name string, content []byte, used int) (what string, edited []byte) {
+// damage changes a file's content in one way of many. It says how many saves that the witness does not know may be lost by it in
+// silence: what stands in a single place is in one save, and was synced before the next one was written.
+func (t *torture) damage(name string, content []byte, used int) (what string, back int, edited []byte) {
 	if used == 0 {
-		return "removal", nil
+		return "removal", anyNumber, nil
 	}
 	at := t.draw.IntN(used)
 	if t.draw.IntN(3) == 0 {
@@ -76,33 +78,35 @@ func (t *torture) damage(name string, content []byte, used int) (what string, ed
 	b := bytes.Clone(content)
 	switch t.draw.IntN(8) {
 	case 0:
-		return "removal", nil
+		return "removal", anyNumber, nil
 	case 1:
-		return fmt.Sprintf("a cut at %d", at), b[:at]
+		return fmt.Sprintf("a cut at %d", at), anyNumber, b[:at]
 	case 2:
 		from := at &^ 511
 		to := min(from+512<<t.draw.IntN(4), len(b))
 		clear(b[from:to])
-		return fmt.Sprintf("zeros from %d to %d", from, to), b
+		return fmt.Sprintf("zeros from %d to %d", from, to), anyNumber, b
 	case 3:
 		to := min(at+1+t.draw.IntN(100), used)
 		for i := at; i < to; i++ {
 			b[i] = byte(t.draw.Uint32())
 		}
-		return fmt.Sprintf("garbage from %d to %d", at, to), b
+		return fmt.Sprintf("garbage from %d to %d", at, to), anyNumber, b
 	case 4:
 		for range 1 + t.draw.IntN(200) {
 			b = append(b, byte(t.draw.Uint32()))
 		}
-		return "garbage at the end", b
+		return "garbage at the end", 0, b
 	case 5:
 		if old, ok := t.earlier[name]; ok {
-			return "an earlier content", old
+			return "an earlier content", anyNumber, old
 		}
 	}
 	b[at] ^= 1 << t.draw.IntN(8)
-	return fmt.Sprintf("a flipped bit in byte %d", at), b
+	return fmt.Sprintf("a flipped bit in byte %d", at), 1, b
 }
+
+const anyNumber = 1 << 30
 
 // said reports whether an error is an honest answer to damage of a file.
 func said(err error, name string) bool {
@@ -111,7 +115,7 @@ func said(err error, name string) bool {
 }
 
 // examine opens a damaged disk. It must say that it is damaged, or be what it may be.
-func (t *torture) examine(disk Victim, name string) error {
+func (t *torture) examine(disk Victim, name string, back int) error {
 	s := &script{store: disk}
 	log, err := disk.Open()
 	if err != nil {
@@ -124,7 +128,8 @@ func (t *torture) examine(disk Victim, name string) error {
 	s.log = log
 	options := []map[raft.GroupID][]*model{t.options()}
 	if t.powerLost {
-		for _, groups := range slices.Backward(t.past) {
+		from := max(len(t.past)-1-back, 0)
+		for _, groups := range slices.Backward(t.past[from:]) {
 			options = append(options, single(groups))
 		}
 	}
