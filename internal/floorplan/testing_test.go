@@ -20,7 +20,7 @@ var (
 	simNamed   = regexp.MustCompile(`^sim (situation|fault) "([^"]+)"$`)
 	otherTest  = regexp.MustCompile(`^(bindings/\S+\.(?:c|py))(?:::(\w+))?$`)
 	almostTest = regexp.MustCompile(`\b(Test|Fuzz)[A-Z]|^(story|logtest|transporttest|smtest): |^sim \w`)
-	recordRow  = regexp.MustCompile(`^\| ([A-Z])(\d+) \|`)
+	recordRow  = regexp.MustCompile(`^\| ([A-Z]\d\d) \|`)
 	suiteFiles = map[string]string{
 		"logtest": "persistentlog/logtest/logtest.go", "transporttest": "transport/transporttest/transporttest.go",
 		"smtest": "statemachine/smtest/smtest.go",
@@ -84,9 +84,9 @@ func missingTest(name string, tests map[string]bool, read func(string) string) (
 }
 
 // testingFaults returns what is wrong with a page about tests: names of what is not there, and rows of the record that are held by
-// nothing, given a reason by nothing, or not counted up.
+// nothing, given a reason by nothing, or numbered twice.
 func testingFaults(page string, tests map[string]bool, read func(string) string) (faults []string, rows int) {
-	next := make(map[string]int)
+	seen := make(map[string]bool)
 	for _, line := range strings.Split(page, "\n") {
 		held := false
 		for _, m := range quoted.FindAllStringSubmatch(line, -1) {
@@ -101,17 +101,17 @@ func testingFaults(page string, tests map[string]bool, read func(string) string)
 			continue
 		}
 		rows++
-		next[m[1]]++
-		if m[2] != fmt.Sprint(next[m[1]]) {
-			faults = append(faults, fmt.Sprintf("%s%s stands where %s%d should", m[1], m[2], m[1], next[m[1]]))
+		if seen[m[1]] {
+			faults = append(faults, m[1]+" is there twice")
 		}
+		seen[m[1]] = true
 		columns := strings.Split(strings.Trim(line, "| "), " | ")
 		last := columns[len(columns)-1]
 		if !held && !strings.HasPrefix(last, "later: ") && !strings.HasPrefix(last, "*by construction*: ") {
-			faults = append(faults, m[1]+m[2]+" is held by nothing")
+			faults = append(faults, m[1]+" is held by nothing")
 		}
 		if strings.HasPrefix(last, "*by construction*: ") && !regexp.MustCompile("`[a-z/]+\\.go`").MatchString(last) && !held {
-			faults = append(faults, m[1]+m[2]+" names no place in the code")
+			faults = append(faults, m[1]+" names no place in the code")
 		}
 	}
 	return faults, rows
@@ -138,6 +138,37 @@ func TestEveryTestThatThePageNamesExists(t *testing.T) {
 	report(t, "docs/testing.md", faults)
 }
 
+// The known bugs of sim/mutants say which row of the record they stand for.
+func TestKnownBugsStandForRowsThatAreThere(t *testing.T) {
+	page := documents(t)["docs/testing.md"]
+	number := regexp.MustCompile(`\b[A-Z]\d\d\b`)
+	var missing []string
+	named := 0
+	walk(t, func(name, full string) {
+		if !strings.HasPrefix(name, "sim/mutants/bugs/") {
+			return
+		}
+		content, err := os.ReadFile(full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(content), "\n") {
+			for _, row := range number.FindAllString(line, -1) {
+				if !strings.HasPrefix(line, "Stands for:") {
+					continue
+				}
+				if named++; !strings.Contains(page, "\n| "+row+" |") {
+					missing = append(missing, name+": "+row)
+				}
+			}
+		}
+	})
+	if named == 0 {
+		t.Error("no bug says what it stands for: the pattern is broken")
+	}
+	report(t, "rows that known bugs stand for", missing)
+}
+
 func TestTestingRuleFindsWhatIsNotThere(t *testing.T) {
 	tests := map[string]bool{"raft.TestA": true}
 	read := func(name string) string {
@@ -147,27 +178,27 @@ func TestTestingRuleFindsWhatIsNotThere(t *testing.T) {
 		}[name]
 	}
 	for line, wrong := range map[string]bool{
-		"| E1 | x | y | `raft.TestA` |":                              false,
-		"| E1 | x | y | `raft.TestB` |":                              true,
-		"| E1 | x | y | `story: one` |":                              false,
-		"| E1 | x | y | `story: two` |":                              true,
-		"| E1 | x | y | `sim rule 7` |":                              false,
-		"| E1 | x | y | `sim rule 8` |":                              true,
-		"| E1 | x | y | `sim situation \"a log was cut\"` |":         false,
-		"| E1 | x | y | `sim situation \"a log was burnt\"` |":       true,
-		"| E1 | x | y | `logtest: Bytes` |":                          false,
-		"| E1 | x | y | `logtest: Bits` |":                           true,
-		"| E1 | x | y | `bindings/c/tests/a.c` |":                    false,
-		"| E1 | x | y | `bindings/c/tests/b.c` |":                    true,
-		"| E1 | x | y | `bindings/python/tests/b.py::test_c` |":      false,
-		"| E1 | x | y | `bindings/python/tests/b.py::test_d` |":      true,
-		"| E1 | x | y | `TestA` |":                                   true,
-		"| E1 | x | y | by nobody |":                                 true,
-		"| E1 | x | y | later: with changes |":                       false,
-		"| E1 | x | y | *by construction*: see (`raft/clock.go`) |":  false,
-		"| E1 | x | y | *by construction*: it is so |":               true,
-		"| E2 | x | y | `raft.TestA` |":                              true,
-		"it is held by `raft.TestB` and by `server.Open` and `x.go`": true,
+		"| E01 | x | y | `raft.TestA` |":                                 false,
+		"| E01 | x | y | `raft.TestB` |":                                 true,
+		"| E01 | x | y | `story: one` |":                                 false,
+		"| E01 | x | y | `story: two` |":                                 true,
+		"| E01 | x | y | `sim rule 7` |":                                 false,
+		"| E01 | x | y | `sim rule 8` |":                                 true,
+		"| E01 | x | y | `sim situation \"a log was cut\"` |":            false,
+		"| E01 | x | y | `sim situation \"a log was burnt\"` |":          true,
+		"| E01 | x | y | `logtest: Bytes` |":                             false,
+		"| E01 | x | y | `logtest: Bits` |":                              true,
+		"| E01 | x | y | `bindings/c/tests/a.c` |":                       false,
+		"| E01 | x | y | `bindings/c/tests/b.c` |":                       true,
+		"| E01 | x | y | `bindings/python/tests/b.py::test_c` |":         false,
+		"| E01 | x | y | `bindings/python/tests/b.py::test_d` |":         true,
+		"| E01 | x | y | `TestA` |":                                      true,
+		"| E01 | x | y | by nobody |":                                    true,
+		"| E01 | x | y | later: with changes |":                          false,
+		"| E01 | x | y | *by construction*: see (`raft/clock.go`) |":     false,
+		"| E01 | x | y | *by construction*: it is so |":                  true,
+		"| E01 | x | y | `raft.TestA` |\n| E01 | x | y | `raft.TestA` |": true,
+		"it is held by `raft.TestB` and by `server.Open` and `x.go`":     true,
 	} {
 		if faults, _ := testingFaults(line, tests, read); (len(faults) > 0) != wrong {
 			t.Errorf("%s: findings %q", line, faults)
