@@ -352,6 +352,7 @@ func (c *checker) plan(seed uint64) *Plan {
 		call.Size = 0
 		longest = max(longest, len(call.Input))
 	}
+	p.Calls = thinOut(p.Calls)
 	// The sizes of the plan are small, so that their bounds are met; a user's commands may be larger.
 	p.CommandBytesMax = max(p.CommandBytesMax, longest+2*commandBytes)
 	p.BlockBytesMax = max(p.BlockBytesMax, p.CommandBytesMax+200)
@@ -359,6 +360,25 @@ func (c *checker) plan(seed uint64) *Plan {
 	p.UncommittedBytesMax = max(p.UncommittedBytesMax, p.InflightBytesMax)
 	p.UnappliedBytesMax = max(p.UnappliedBytesMax, p.BlockBytesMax)
 	return p
+}
+
+// inputBytesMax is about how many bytes all commands and queries of a cluster have together. More would take a simulated
+// server longer to catch up with than the end of a run waits, and real time.
+const inputBytesMax = 2 << 20
+
+// thinOut leaves out calls, evenly, where there are too many bytes in them.
+func thinOut(calls []Call) (kept []Call) {
+	bytes := 0
+	for i := range calls {
+		bytes += len(calls[i].Input)
+	}
+	every := 1 + bytes/inputBytesMax
+	for i := range calls {
+		if i%every == 0 {
+			kept = append(kept, calls[i])
+		}
+	}
+	return kept
 }
 
 // own is a copy, which is not nil.

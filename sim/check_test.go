@@ -289,6 +289,19 @@ func TestMachinesThatAreRightInTheirWayPass(t *testing.T) {
 	require.NoError(t, clusters(t, "summed", "map order", counterOptions(), Clusters{Runs: 4}).Err())
 }
 
+func TestCommandsOfAnySizeFitIntoAPlan(t *testing.T) {
+	for _, size := range []int{0, 200_000} {
+		o := smtest.Options{
+			Command: func(r *rand.Rand) []byte { return kv.Put([]byte{byte('a' + r.IntN(8))}, make([]byte, size)) },
+			Query:   func(*rand.Rand) []byte { return kv.Scan(nil, nil, 5) },
+		}
+		report, err := CheckClusters(func() statemachine.StateMachine { return kv.New() }, o, Clusters{From: 3, Runs: 2})
+		require.NoError(t, err)
+		require.NoError(t, report.Err(), "%d bytes", size)
+		require.Greater(t, report.Changes, min(100, inputBytesMax/(1+size)))
+	}
+}
+
 // recorder is a T that keeps what it is told.
 type recorder struct{ errors, logs []string }
 

@@ -116,7 +116,11 @@ func (h *host) readChunk(request transport.ChunkRequest) (transport.Chunk, error
 	if err != nil {
 		return transport.Chunk{}, err
 	}
-	size := min(int64(request.BytesMax), int64(1+h.w.nets.IntN(chunkBytesMax)), meta.Size-request.Offset)
+	most := int64(chunkBytesMax)
+	if h.w.guests != nil {
+		most = max(most, meta.Size/4) // however large the state of a user's machine is
+	}
+	size := min(int64(request.BytesMax), 1+h.w.nets.Int64N(most), meta.Size-request.Offset)
 	bytes := make([]byte, size)
 	_, err = io.ReadFull(file, bytes)
 	err = errors.Join(err, file.Close())
