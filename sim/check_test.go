@@ -289,6 +289,64 @@ func TestMachinesThatAreRightInTheirWayPass(t *testing.T) {
 	require.NoError(t, clusters(t, "summed", "map order", counterOptions(), Clusters{Runs: 4}).Err())
 }
 
+// stored is counters that say that they have storage of their own, and that are closed.
+type stored struct {
+	*counters
+	closed *int
+}
+
+func (s stored) Load() (uint64, []statemachine.Record, error) { return 0, nil, nil }
+
+func (s stored) ApplyDurable([]statemachine.Entry, [][]byte, uint64, func() []statemachine.Record) error {
+	return errors.New("not in clusters")
+}
+
+func (s stored) RestoreDurable(io.Reader, uint64, []statemachine.Record) error {
+	return errors.New("not in clusters")
+}
+
+func (s stored) Close() error {
+	*s.closed++
+	return nil
+}
+
+func TestMachinesWithStorageOfTheirOwnAreLeftOutAndSaidSo(t *testing.T) {
+	made, closed := 0, 0
+	report, err := CheckClusters(func() statemachine.StateMachine {
+		made++
+		return stored{newCounters(""), &closed}
+	}, counterOptions(), Clusters{})
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+	require.Zero(t, report.Runs)
+	require.Contains(t, report.Unchecked[0], "statemachine.Durable")
+	require.Equal(t, made, closed)
+}
+
+// closing is counters that count how many of them are open.
+type closing struct {
+	*counters
+	open *int
+}
+
+func (c closing) Close() error {
+	*c.open--
+	return nil
+}
+
+func TestEveryMachineOfAClusterIsClosed(t *testing.T) {
+	open, made := 0, 0
+	report, err := CheckClusters(func() statemachine.StateMachine {
+		open++
+		made++
+		return closing{newCounters(""), &open}
+	}, counterOptions(), Clusters{Runs: 2})
+	require.NoError(t, err)
+	require.NoError(t, report.Err())
+	require.Greater(t, made, 2*3)
+	require.Zero(t, open)
+}
+
 func TestCommandsOfAnySizeFitIntoAPlan(t *testing.T) {
 	for _, size := range []int{0, 200_000} {
 		o := smtest.Options{
