@@ -353,6 +353,8 @@ func (c *checker) plan(seed uint64) *Plan {
 		longest = max(longest, len(call.Input))
 	}
 	p.Calls = thinOut(p.Calls)
+	// Snapshots are what a machine is most often wrong about, so no cluster goes without.
+	p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes = min(p.SnapshotLogBytes, 4000), min(p.SnapshotKeepBytes, 500), 0
 	// The sizes of the plan are small, so that their bounds are met; a user's commands may be larger.
 	p.CommandBytesMax = max(p.CommandBytesMax, longest+2*commandBytes)
 	p.BlockBytesMax = max(p.BlockBytesMax, p.CommandBytesMax+200)
