@@ -84,6 +84,9 @@ func (w *world) harm(f *Fault, h *host) bool {
 			h.crash(f.For)
 		}
 	case FaultPause:
+		if f.N%4 == 0 && w.hearsay(f) {
+			return true
+		}
 		h.pause(f.For)
 	case FaultClock:
 		h.setRate(f.X)

@@ -16,7 +16,7 @@ type network struct {
 	misroute float64
 	garbage  float64
 	cuts     []cut // of faults that have not ended
-	plot     *usurpation
+	plot     plot  // that watches what is sent; nil: none
 }
 
 // cut says whether nothing gets from one server to another.
@@ -62,9 +62,7 @@ func (n *network) send(from *host, m *raft.Message) {
 		n.unreachable(from, m)
 		return
 	}
-	if late := n.plot.late(m); late > 0 {
-		request := *m // the slice that it stands in is used again
-		w.after(late, func() { n.deliver(request, w.host(request.To), from) })
+	if n.plot != nil && n.plot.takes(from, m) {
 		return
 	}
 	n.deliver(*m, w.host(m.To), from)

@@ -9,6 +9,11 @@ import (
 // Some harm needs several things one after the other, at the right moments, which chance rarely brings. A plot is a fault that
 // watches what happens and does the next thing then.
 
+type plot interface {
+	// takes reports whether it has taken a message that leaves a server, to deliver it when it likes.
+	takes(from *host, m *raft.Message) bool
+}
+
 // usurpation is a plot around an election. A leader is cut off until somebody asks for votes. Then all but the candidate
 // hear the leader again for a short while, and the requests for votes come late: to servers that have gone on meanwhile.
 type usurpation struct {
@@ -40,10 +45,9 @@ func (u *usurpation) cut(from, to raft.ServerID) bool {
 	return u.n.w.now > u.open
 }
 
-// late says by how much a message is late.
-func (u *usurpation) late(m *raft.Message) time.Duration {
-	if u == nil || m.Type != raft.MessageVoteRequest || m.From == u.leader {
-		return 0
+func (u *usurpation) takes(from *host, m *raft.Message) bool {
+	if m.Type != raft.MessageVoteRequest || m.From == u.leader {
+		return false
 	}
 	w := u.n.w
 	timeout := w.plan.ElectionTimeoutMin
@@ -51,9 +55,62 @@ func (u *usurpation) late(m *raft.Message) time.Duration {
 		u.candidate, u.open = m.From, w.now+timeout/2
 	}
 	if m.From != u.candidate {
-		return 0
+		return false
 	}
-	return timeout + upTo(w.nets, timeout)
+	late := *m // the slice that it stands in is used again
+	w.after(timeout+upTo(w.nets, timeout), func() { u.n.deliver(late, w.host(late.To), from) })
+	return true
+}
+
+// hearsay is a plot around reads. The answers to a leader's last heartbeats are held up, and then it is cut off and paused. The
+// others elect another one and go on. When it runs again it finds reads that were asked meanwhile, and then those answers
+// come, which were given long before.
+type hearsay struct {
+	w      *world
+	leader *host
+	held   []raft.Message
+}
+
+// hearsay begins the plot, if there is a leader.
+func (w *world) hearsay(f *Fault) bool {
+	leader := w.target(&Fault{Server: leaderServer, N: f.N})
+	if leader == nil {
+		return false
+	}
+	p := &hearsay{w: w, leader: leader}
+	w.net.plot = p
+	w.after(w.plan.HeartbeatInterval*3/2, p.part)
+	return true
+}
+
+func (p *hearsay) takes(_ *host, m *raft.Message) bool {
+	if m.To != p.leader.id || m.Type != raft.MessageHeartbeatResponse && m.Type != raft.MessageAppendResponse {
+		return false
+	}
+	p.held = append(p.held, *m)
+	return true
+}
+
+// part cuts the leader off and pauses it.
+func (p *hearsay) part() {
+	w := p.w
+	if w.calm || w.net.plot != p {
+		return
+	}
+	w.net.plot = nil
+	pause := w.plan.ElectionTimeoutMax + upTo(w.nets, w.plan.ElectionTimeoutMax)
+	p.leader.pause(pause)
+	end := w.net.addCut(func(from, to raft.ServerID) bool { return from == p.leader.id || to == p.leader.id })
+	for _, m := range p.held {
+		w.after(pause+w.plan.StepMax/2+upTo(w.nets, w.plan.StepMax), func() {
+			p.leader.after(0, func() { p.leader.receive(m) })
+		})
+	}
+	w.after(pause+w.plan.ElectionTimeoutMin, func() {
+		if !w.calm {
+			end()
+		}
+	})
 }
 
 // slowHeirs slows the state machines of all servers but the leader's, and then has the leader crash: whoever comes after it has
