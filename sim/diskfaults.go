@@ -13,7 +13,7 @@ import (
 // diskFaults is what is wrong with a disk, or will be.
 type diskFaults struct {
 	fuse  int   // after so many more calls that change something the power goes
-	armed int   // what fuse becomes when a file is made, or gets another name, where the log stands; 0: nothing
+	armed int   // what fuse becomes when the log begins another segment; 0: nothing
 	image *disk // what was left when it went; nil: it is on
 	cut   *rand.Rand
 	fails int  // the n-th call that changes something from now on fails, and every one after it; 0: none
@@ -67,7 +67,7 @@ func (d *disk) change() error {
 
 // made tells that a file was made, or got a name.
 func (d *disk) made(name string) {
-	if d.armed > 0 && strings.HasPrefix(name, logDir+"/") {
+	if d.armed > 0 && strings.HasSuffix(name, ".segment") {
 		d.fuse, d.armed = d.armed, 0
 	}
 }

@@ -102,7 +102,7 @@ func (f *Fault) String() string {
 
 // faultWeights is how often each kind is planned.
 var faultWeights = [faultKinds]int{
-	FaultCrash: 22, FaultCrashAll: 2, FaultPowerCut: 5, FaultPause: 7, FaultClock: 3, FaultLoss: 4, FaultDelay: 4, FaultRepeat: 4,
+	FaultCrash: 22, FaultCrashAll: 2, FaultPowerCut: 8, FaultPause: 7, FaultClock: 3, FaultLoss: 4, FaultDelay: 4, FaultRepeat: 4,
 	FaultPartition: 6, FaultOneWay: 4, FaultBridge: 2, FaultChain: 2, FaultRing: 2, FaultIsolate: 7, FaultRejoin: 2, FaultDiverge: 8, FaultMute: 4, FaultMisroute: 2,
 	FaultGarbage: 2, FaultSlowDisk: 3, FaultHungDisk: 3, FaultSaveError: 4, FaultCompactError: 1, FaultReadError: 3,
 	FaultSnapshotError: 2, FaultHungSave: 3, FaultStartError: 3, FaultFull: 3, FaultRotLog: 1, FaultRotWitness: 1, FaultRotIdentity: 1,

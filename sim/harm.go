@@ -145,8 +145,8 @@ func (h *host) harmDisk(f *Fault) bool {
 		w.after(f.For, func() { disk.fails = 0 })
 	case FaultPowerCut:
 		h.downFor = f.For
-		if h.store.disk.cut = w.disks; f.N > 4 && h.store.mem == nil {
-			h.store.disk.armed = f.N - 4 // a new segment is where the order of calls matters most
+		if h.store.disk.cut = w.disks; f.N > 6 && h.store.mem == nil {
+			h.store.disk.armed = f.N - 6 // a new segment is where the order of calls matters most
 			break
 		}
 		h.store.disk.fuse = f.N
