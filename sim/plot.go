@@ -100,17 +100,30 @@ func (p *hearsay) part() {
 	w.net.plot = nil
 	pause := w.plan.ElectionTimeoutMax + upTo(w.nets, w.plan.ElectionTimeoutMax)
 	p.leader.pause(pause)
+	w.note("server %d is cut off and pauses for %v, and %d answers to it come later", p.leader.id, pause, len(p.held))
 	end := w.net.addCut(func(from, to raft.ServerID) bool { return from == p.leader.id || to == p.leader.id })
 	for _, m := range p.held {
 		w.after(pause+w.plan.StepMax/2+upTo(w.nets, w.plan.StepMax), func() {
 			p.leader.after(0, func() { p.leader.receive(m) })
 		})
 	}
+	p.leader.after(pause, p.ask)
 	w.after(pause+w.plan.ElectionTimeoutMin, func() {
 		if !w.calm {
 			end()
 		}
 	})
+}
+
+// ask has somebody who knows of nothing read at the former leader.
+func (p *hearsay) ask() {
+	for _, r := range p.leader.replicas {
+		if o := r.oracle; r.seen.role == raft.RoleLeader && !r.seen.ended {
+			k := &op{kind: CallRead, group: o, invoked: p.w.now, floor: o.told}
+			r.in.Query([]byte{k.key}, probeDone{k})
+			r.poke()
+		}
+	}
 }
 
 // slowHeirs slows the state machines of all servers but the leader's, and then has the leader crash: whoever comes after it has
