@@ -229,7 +229,7 @@ func (n *Node) CacheFrom(first Index) { n.cacheFirst = first }
 // need it votes and acknowledges and does not stand for election, and asks the leader for its snapshot.
 func (n *Node) NeedSnapshot(now time.Duration, need bool) {
 	if n.input(now) && need != n.election.needSnapshot {
-		n.election.needSnapshot = need
+		n.election.needSnapshot, n.election.fetched = need, 0
 		n.restartElectionTimer(now)
 	}
 }

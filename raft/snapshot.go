@@ -77,8 +77,9 @@ func (n *Node) handleSnapshotOffer(now time.Duration, m *Message) {
 	}
 	meta := m.Snapshot
 	term, known := n.trail.termAt(meta.Index)
-	// To restore from, although the log is here.
-	useful := n.election.needSnapshot && meta.Index >= n.snapshot.Index && (meta.Index > n.commit || known && term == meta.Term)
+	// To restore from, although the log is here. Not the one again whose save is still under way: the state machine would be taken
+	// back to it after it has gone on.
+	useful := n.election.needSnapshot && meta.Index >= n.snapshot.Index && meta.Index > n.election.fetched && (meta.Index > n.commit || known && term == meta.Term)
 	switch {
 	case useful:
 	case meta.Index <= n.commit:
@@ -122,6 +123,9 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 		n.cacheFirst = n.trail.next
 		n.memberships = append(n.memberships[:0], MembershipAt{Index: meta.MembershipIndex, Membership: meta.Membership})
 		n.membershipChanged()
+	}
+	if n.election.needSnapshot {
+		n.election.fetched = meta.Index
 	}
 	n.clock.heard(meta.Time)
 	n.commit, n.applied = max(n.commit, meta.Index), max(n.applied, meta.Index)

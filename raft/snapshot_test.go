@@ -74,3 +74,29 @@ func TestSnapshotThatContradictsTheCommittedLogIsNotInstalled(t *testing.T) {
 	p.h.endTurn()
 	require.EqualValues(t, 5, p.h.node.trail.next)
 }
+
+// The save of an installed snapshot may take long, and the leader repeats its offer meanwhile. Installed again, it would take
+// the state machine back after it has gone on (seed 234 of the simulator).
+func TestSnapshotThatIsBeingSavedIsNotFetchedAgain(t *testing.T) {
+	entries := logOf(1, 1, 1, 1, 1, 1)
+	p := playAlone(t, 3, nil, func(d *disk) {
+		d.hard = HardState{Term: 1}
+		d.log.put(1, entries)
+		d.log.compact(2)
+		d.snapshot = SnapshotMeta{Group: DefaultGroup, Index: 4, Term: 1, Chain: entries[3].chain, Membership: d.birth.Membership}
+		d.commit = 5
+	})
+	p.h.node.NeedSnapshot(p.now, true)
+	p.h.needSnapshot = true
+	same := SnapshotMeta{Group: DefaultGroup, Index: 4, Term: 1, Chain: entries[3].chain, Membership: p.h.disk.birth.Membership}
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: same})
+	require.EqualValues(t, 4, p.h.node.install.Snapshot.Index)
+	require.True(t, p.h.node.Installed(p.now, same))
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: same})
+	require.True(t, p.h.node.install.Snapshot.IsZero(), "it is on its way to the machine")
+
+	newer := same
+	newer.Index, newer.Chain = 5, entries[4].chain
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: newer})
+	require.EqualValues(t, 5, p.h.node.install.Snapshot.Index, "a newer one is")
+}
