@@ -182,8 +182,8 @@ func (h *host) losePower(disk *disk) {
 
 // cutTail puts an older copy of the log's segments beside the witness as it is, which knows better.
 func (h *host) cutTail(old *node) {
-	if h.w.calm || h.gone != nil {
-		return
+	if h.w.calm || h.gone != nil || !h.up {
+		return // a power cut has come first, and may have taken the last second of the witness
 	}
 	before := h.store.disk
 	h.crash(upTo(h.w.jobs, time.Second))
