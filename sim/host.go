@@ -254,6 +254,7 @@ func (h *host) fenced(r *replica, why error, store bool) {
 		w.saw(sawDiskFailed)
 	case errors.Is(why, errStopped):
 	case h.flipped && w.plan.Servers == 1 && damaged:
+	case h.flipped && damaged && strings.Contains(firstLine(why), "snapshot is unusable"): // it decayed between its fetch and its restore
 	default:
 		w.fail(checkFence, "server %d group %d stopped, and no fault explains it: %s", h.id, r.group, firstLine(why))
 		return
