@@ -37,7 +37,7 @@ type PersistentLog interface {
 	// Load returns what is durable of one group, without reading more than the trail, the memberships and the last
 	// block. A group that was never saved has First and Next 1, nothing else, and no error. Acknowledged data that is missing or damaged
 	// is an error that matches ErrDamaged and is never cut off silently; only what no completed Save promised, a torn
-	// end, is dropped.
+	// end, is dropped; a missing end may be told by State.Hard.Lost instead.
 	Load(group raft.GroupID) (State, error)
 
 	// Save makes the updates durable, together and with one sync. Each update is atomic: after a crash at any point
@@ -99,7 +99,10 @@ type Update struct {
 // State is what Load found.
 type State struct {
 	Birth raft.Birth // zero (no voters): none saved
-	Hard  raft.HardState
+	// Hard is what was saved last. A log that knows by other means that acknowledged saves are missing at its end (a witness outside of it) opens
+	// and says Lost of every group, also of one that it knows nothing of, at this start and at every later one: the server then
+	// neither votes nor acknowledges there.
+	Hard raft.HardState
 	// Commit is the last commit hint saved; an installed snapshot cuts it to its index.
 	Commit raft.Index
 	// First and Next bound the entries in the log, half open. Both are 1 for a new group, and Snapshot.Index+1 after an
@@ -125,8 +128,8 @@ const SaveBytesMax = 4 << 20
 var (
 	// ErrDamaged: something that a completed Save promised is missing or does not pass its checks.
 	ErrDamaged = errors.New("persistentlog: damaged")
-	// ErrTailLost: the log ends before saves that were acknowledged, as a witness outside of it says. It matches
-	// ErrDamaged too. A server on such a log would vote and acknowledge as if it had never promised more.
+	// ErrTailLost: the log lacks saves that were acknowledged, as a witness outside of it says, and cannot be read as one that ended
+	// before them. It matches ErrDamaged too.
 	ErrTailLost = fmt.Errorf("%w: acknowledged saves are missing at the log's end", ErrDamaged)
 	// ErrCompacted: the index is below the first entry that is still in the log.
 	ErrCompacted = errors.New("persistentlog: compacted")

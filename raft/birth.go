@@ -47,6 +47,9 @@ func (b *birthState) noteStore(id ServerID, store StoreID) {
 // seekBirth asks the others, again and again until the group is born.
 func (n *Node) seekBirth(now time.Duration) {
 	n.birth.at = now + n.config.HeartbeatInterval
+	if n.hard.Lost {
+		return // it may have been born once, and not know it any more
+	}
 	b := &n.birth
 	if b.value.IsZero() {
 		n.proposeBirth()
@@ -150,6 +153,9 @@ func (n *Node) handleBirthRequest(m *Message) {
 	if len(n.config.Founders) == 0 && n.birth.value.IsZero() {
 		return // a server that joins takes no part in a birth
 	}
+	if n.hard.Lost && n.birth.value.IsZero() {
+		return // what it saved once may be what it has lost
+	}
 	own := &n.birth.value
 	if !n.born {
 		n.birth.noteStore(m.From, m.FromStore)
@@ -193,7 +199,7 @@ func (n *Node) acceptable(b Birth) bool {
 }
 
 func (n *Node) handleBirthResponse(m *Message) {
-	if n.born {
+	if n.born || n.hard.Lost && n.birth.value.IsZero() {
 		return
 	}
 	n.birth.noteStore(m.From, m.FromStore)

@@ -93,3 +93,24 @@ func TestLateQuestionForABirthCondemnsNobody(t *testing.T) {
 	p.says(2, Message{Type: MessageHeartbeatRequest, Term: 1, Round: 1})
 	require.Zero(t, p.h.node.Status().Refused)
 }
+
+// A log that has lost its end may have lost the birth with it. Nobody may take part in a second one: here the lowest id neither
+// proposes it nor answers for it, whoever asks, and says why.
+func TestServerWithALostLogAndNoBirthIsNotBornAgain(t *testing.T) {
+	p := playAlone(t, 3, nil, func(d *disk) {
+		d.hard, d.birth = HardState{Lost: true}, Birth{}
+	})
+	require.False(t, p.h.node.born)
+	p.runFor(time.Second)
+	birth := p.hosts[1].disk.birth
+	birth.Complete = false
+	p.says(2, Message{Type: MessageBirthRequest})
+	p.says(2, Message{Type: MessageBirthRequest, Birth: birth})
+	p.says(2, Message{Type: MessageBirthResponse, Birth: birth})
+	p.says(2, Message{Type: MessageHeartbeatRequest, Term: 3, Round: 1})
+	p.runFor(time.Second)
+	require.Empty(t, p.sentTo(2))
+	require.Empty(t, p.sentTo(3))
+	require.True(t, p.h.node.birth.value.IsZero())
+	require.Equal(t, Refused{By: 1, Reason: RefusalLostLog}, p.h.node.Status().Refused)
+}

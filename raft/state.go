@@ -5,7 +5,7 @@ package raft
 type HardState struct {
 	Term Term
 	Vote ServerID // zero: nobody yet
-	// Lost says that this store has lost entries which it had acknowledged, as a leader found and told it. Such a server
+	// Lost says that this store has lost entries which it had acknowledged, as a leader found and told it, or its own log at its start. Such a server
 	// neither votes, nor campaigns, nor acknowledges: it could help to elect a leader that never had them. Never unset.
 	Lost bool
 }

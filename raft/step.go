@@ -40,7 +40,7 @@ func (n *Node) Step(now time.Duration, m *Message) {
 		return
 	}
 	if !n.born && !n.impliesBirth(m) {
-		if n.birth.value.IsZero() {
+		if n.birth.value.IsZero() && !n.hard.Lost {
 			n.refuse(m, RefusalUnborn)
 		}
 		return

@@ -98,7 +98,7 @@ func refusalText(self, by raft.ServerID, why raft.Refusal) string {
 	case raft.RefusalLostLog:
 		lost := "the log of " + id(self) + " ends below what it acknowledged: this store has lost data; replacement is a membership change"
 		if by == self {
-			return "it was told before its last start: " + lost
+			return "it was told before its last start, or its own log says so: " + lost
 		}
 		return id(by) + " says: " + lost
 	case raft.RefusalLostBirth:

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"time"
 
 	"github.com/oarlock/oarlock/persistentlog"
@@ -207,6 +206,7 @@ func (h *host) lost(before *disk) {
 	h.since = nil
 	if h.decayed {
 		h.store.keepWitness(before)
+		h.forget() // rot in its last save looks like one that was never finished, but for the witness
 	}
 	switch {
 	case since == nil:
@@ -250,6 +250,10 @@ func (o *groupOracle) relearn(h *host) error {
 			delete(o.votes, b)
 		}
 	}
+	if found.hard.Lost && !m.disk.hard.Lost {
+		o.w.saw(sawTailLost)
+		o.w.note("server %d group %d starts with a log that has lost its end", h.id, o.group)
+	}
 	m.disk, m.now, m.pending, m.relearn = found, found.clone(), nil, false
 	return nil
 }
@@ -282,9 +286,6 @@ func (o *groupOracle) read(log persistentlog.PersistentLog) (image, error) {
 func (h *host) damaged(why error) {
 	w := h.w
 	w.saw(sawStoreDamaged)
-	if errors.Is(why, persistentlog.ErrTailLost) {
-		w.saw(sawTailLost)
-	}
 	w.note("server %d has a damaged store: %s", h.id, firstLine(why))
 	h.gone = why
 }

@@ -126,6 +126,11 @@ func (h *host) explains(sound int) {
 	if h.gone != nil && (!errors.Is(h.gone, persistentlog.ErrDamaged) || h.up) {
 		w.fail(checkStops, "server %d has stopped with another reason than damage: %s", h.id, firstLine(h.gone))
 	}
+	for g, o := range w.oracle.groups {
+		if h.up && o.mirrors[h.id-1].disk.hard.Lost && h.replicas[g].r.Status().Refused.Reason != raft.RefusalLostLog {
+			w.fail(checkStops, "group %d: server %d has lost its log and does not say so", o.group, h.id)
+		}
+	}
 	if h.formats == 1 || !h.up || sound == 0 {
 		return
 	}

@@ -55,6 +55,7 @@ var (
 	checkDurable      = &check{44, "a store holds after a crash what its saves promised, each update whole", nil}
 	checkSilent       = &check{45, "nothing leaves a replica that has stopped", nil}
 	checkCompact      = &check{46, "a log keeps what an older snapshot than the newest needs after it", nil}
+	checkMute         = &check{50, "a store that has lost its log neither votes nor acknowledges", nil}
 	checkStops        = &check{49, "what has lost more than it can do without stands still, and says why", nil}
 )
 
@@ -64,7 +65,7 @@ var checks = []*check{
 	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot, checkLinear,
 	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkJoint,
 	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
-	checkStops,
+	checkStops, checkMute,
 }
 
 // turnChecks are those that look at a replica after a turn.

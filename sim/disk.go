@@ -101,6 +101,7 @@ func (d *disk) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
 		return nil, err
 	}
 	if d.full {
+		d.hurt = true
 		return nil, errFull
 	}
 	n := new(node)
@@ -216,6 +217,7 @@ func (d *disk) MkdirAll(name string, _ os.FileMode) error {
 				return err
 			}
 			if d.full {
+				d.hurt = true
 				return errFull
 			}
 			next = &node{dir: true, children: map[string]*node{}, durable: map[string]*node{}}

@@ -19,6 +19,7 @@ type diskFaults struct {
 	fails int  // the n-th call that changes something from now on fails, and every one after it; 0: none
 	reads int  // the n-th read from now on fails, once; 0: none
 	full  bool // nothing grows and nothing is made
+	hurt  bool // a call that changes something has failed
 
 	// A disk that lies reports syncs that it does not do; lied counts them. What it has not made durable goes with the power, if
 	// forgive does not say that nobody could do without it: then it is made durable at the last moment.
@@ -60,6 +61,7 @@ func (d *disk) change() error {
 			d.fails--
 			return nil
 		}
+		d.hurt = true
 		return errDisk
 	}
 	return nil

@@ -61,6 +61,7 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 		return 0, err
 	}
 	if room := max(0, len(f.n.data)-int(at)); f.d.full && len(p) > room {
+		f.d.hurt = true
 		f.write(p[:room], at)
 		return room, errFull
 	}

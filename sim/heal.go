@@ -58,7 +58,7 @@ func (h *host) heal() {
 	if h.decayed && h.gone == nil {
 		h.gone = errDecayed // it would be found some time
 	}
-	if h.up && (h.repairing || h.gone != nil || h.store.disk.astray > 0) {
+	if h.up && (h.repairing || h.gone != nil || h.store.disk.astray > 0 || h.store.failing()) {
 		h.crash(time.Hour)
 	}
 	h.start()

@@ -118,6 +118,9 @@ func (s *store) crash() *store {
 	return c
 }
 
+// failing reports whether a write has failed, which the log may still be about to tell.
+func (s *store) failing() bool { return s.disk.hurt || s.mem != nil && s.mem.Save(nil) != nil }
+
 // dead reports whether the power has gone in the middle of something.
 func (s *store) dead() bool { return s.disk.image != nil }
 

@@ -17,6 +17,9 @@ func (o *groupOracle) sent(r *replica, m *raft.Message) {
 	if w.calm && m.Type == raft.MessageSnapshotOffer {
 		o.offers[offer{m.To, m.Snapshot.Index}] = true
 	}
+	if hard.Lost {
+		o.mute(r, m)
+	}
 	claims := m.Term
 	switch m.Type {
 	case raft.MessagePreVoteRequest, raft.MessageBirthRequest, raft.MessageBirthResponse, raft.MessageRefusal:
@@ -49,6 +52,25 @@ func (o *groupOracle) sent(r *replica, m *raft.Message) {
 	if m.Type == raft.MessageAppendResponse && !m.Reject {
 		o.acknowledged(r, m)
 	}
+}
+
+// mute looks at what a server says whose log was lost.
+func (o *groupOracle) mute(r *replica, m *raft.Message) {
+	switch m.Type {
+	case raft.MessageVoteResponse, raft.MessagePreVoteResponse:
+		if m.Reject {
+			return
+		}
+	case raft.MessageAppendResponse:
+		if m.Reject && m.Round == 0 { // to a leader whose term is over; it confirms nothing
+			return
+		}
+	case raft.MessageVoteRequest, raft.MessagePreVoteRequest, raft.MessageAppendRequest, raft.MessageHeartbeatRequest,
+		raft.MessageHeartbeatResponse, raft.MessageSnapshotOffer:
+	default:
+		return
+	}
+	o.w.fail(checkMute, "server %d group %d has lost its log and sends %s of term %d to server %d", r.h.id, o.group, m.Type, m.Term, m.To)
 }
 
 // acknowledged looks whether a match stands on the sender's disk and is the leader's.

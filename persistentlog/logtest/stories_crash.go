@@ -125,7 +125,17 @@ func (s *script) crashInSave(updates []persistentlog.Update, seed uint64) error 
 	return s.settle(updates)
 }
 
-// damage changes what is stored and accepts two answers: the data as it was, or ErrDamaged.
+// saysLost reports whether the store says of every group, also of one that was never saved, that acknowledged saves are missing.
+func (s *script) saysLost() bool {
+	for id := raft.GroupID(1); id <= 4; id++ {
+		if st, err := s.log.Load(id); err != nil || !st.Hard.Lost {
+			return false
+		}
+	}
+	return true
+}
+
+// damage changes what is stored and accepts three answers: the data as it was, ErrDamaged, or a store that says that it has lost its end.
 func damage(factory Factory) error {
 	offered := false
 	for _, kind := range []Damage{FlippedBit, LostTail, LostRecord} {
@@ -179,6 +189,9 @@ func (s *script) damageOnce(kind Damage, seed uint64) (bool, error) {
 			return true, nil
 		}
 		return true, fmt.Errorf("want an error that matches %q: %w", persistentlog.ErrDamaged, err) //nolint:errorlint // a report of what came, not a cause
+	}
+	if s.saysLost() {
+		return true, s.log.Close()
 	}
 	if err := s.verify(); err != nil && !errors.Is(err, persistentlog.ErrDamaged) {
 		return true, fmt.Errorf("damage was taken for data: %w", err)

@@ -48,6 +48,7 @@ type Toll struct {
 	Unfinished, Kept                     int // saves that did not return, and those of them that were there afterwards
 	Damages                              int // damaged copies of the disk that were looked at
 	Refused, Read                        int // of those: refused by Open, and noticed when something was read or saved
+	Lost                                 int // or opened, and said of every group that acknowledged saves are missing
 	Harmless, Healed                     int // or taken for what they were: nothing of the log, and an end that nobody relied on
 }
 
@@ -57,14 +58,15 @@ func (t *Toll) Add(o Toll) {
 	t.Closed, t.Killed, t.PowerLost, t.PowerCuts = t.Closed+o.Closed, t.Killed+o.Killed, t.PowerLost+o.PowerLost, t.PowerCuts+o.PowerCuts
 	t.Failed, t.Unfinished, t.Kept = t.Failed+o.Failed, t.Unfinished+o.Unfinished, t.Kept+o.Kept
 	t.Damages, t.Refused, t.Read = t.Damages+o.Damages, t.Refused+o.Refused, t.Read+o.Read
+	t.Lost += o.Lost
 	t.Harmless, t.Healed = t.Harmless+o.Harmless, t.Healed+o.Healed
 }
 
 // String says it in one line.
 func (t Toll) String() string {
 	return fmt.Sprintf("%d runs, %d lives (%d closed, %d killed, %d without power, %d of these in a call), %d saves (%d unfinished, of which %d kept), "+
-		"%d opens, %d failed calls; %d damaged copies: %d refused, %d noticed later, %d harmless, %d healed", t.Runs, t.Lives, t.Closed, t.Killed,
-		t.PowerLost, t.PowerCuts, t.Saves, t.Unfinished, t.Kept, t.Opens, t.Failed, t.Damages, t.Refused, t.Read, t.Harmless, t.Healed)
+		"%d opens, %d failed calls; %d damaged copies: %d refused, %d noticed later, %d lost, %d harmless, %d healed", t.Runs, t.Lives, t.Closed, t.Killed,
+		t.PowerLost, t.PowerCuts, t.Saves, t.Unfinished, t.Kept, t.Opens, t.Failed, t.Damages, t.Refused, t.Read, t.Lost, t.Harmless, t.Healed)
 }
 
 // Torture runs a store through a few lives that a seed draws: calls of every kind, beside one that fails or a power that
@@ -74,8 +76,8 @@ func (t Toll) String() string {
 //   - An undamaged store opens, and each group is what the calls that returned have made of it; of the one that did not
 //     return, a group has nothing or its first updates, whole.
 //   - No error is one of damage unless there is some.
-//   - A damaged store says so, in Open or when what is damaged is read, with an error that matches ErrDamaged. Or it is as if
-//     nothing had happened. Or, where power was lost since the log was last closed in good order, its end is that of an
+//   - A damaged store says so, in Open or when what is damaged is read, with an error that matches ErrDamaged; or it opens and says Lost of every group, also
+//     of one that was never saved (persistentlog.State). Or it is as if nothing had happened. Or, where power was lost since the log was last closed in good order, its end is that of an
 //     earlier save, which no longer matters: a witness of the end that is not synced with each save may have gone with it.
 //   - What such a store says, it also says after more was saved to it and it was opened again.
 //   - Nothing panics.

@@ -126,6 +126,10 @@ func (t *torture) examine(disk Victim, name string, back int) error {
 		return fmt.Errorf("open: want an error that matches %q: %w", persistentlog.ErrDamaged, err) //nolint:errorlint // a report of what came, not a cause
 	}
 	s.log = log
+	if s.saysLost() {
+		t.toll.Lost++
+		return t.staysLost(s, disk)
+	}
 	options := []map[raft.GroupID][]*model{t.options()}
 	if t.powerLost {
 		from := max(len(t.past)-1-back, 0)
@@ -153,6 +157,24 @@ func (t *torture) examine(disk Victim, name string, back int) error {
 		errs = append(errs[:1], fmt.Errorf("and %d earlier moments were not it", len(errs)-1))
 	}
 	return fmt.Errorf("damage was taken for data: %w", errors.Join(errs...))
+}
+
+// staysLost saves something to a log that says that it has lost its end, and looks whether it says so when it is opened again.
+func (t *torture) staysLost(s *script, disk Victim) error {
+	err := s.log.Save([]persistentlog.Update{{Group: 4, Hard: &raft.HardState{Term: 1, Lost: true}}})
+	if err != nil {
+		return t.late(s, "save", err)
+	}
+	if err := s.log.Close(); err != nil {
+		return fmt.Errorf("close a log that has lost its end: %w", err)
+	}
+	if s.log, err = disk.Open(); err != nil {
+		return fmt.Errorf("nothing is damaged that was not before, and a log that has lost its end does not open again: %w", err)
+	}
+	if !s.saysLost() {
+		err = errors.New("a log that has lost its end does not say so any more")
+	}
+	return errors.Join(err, s.log.Close())
 }
 
 // goOn saves something to a log that found nothing wrong, and looks whether it is there when the log is opened again.

@@ -54,17 +54,19 @@ func (l *Log) Load(id raft.GroupID) (persistentlog.State, error) {
 		return persistentlog.State{}, err
 	}
 	if stored.spine == nil {
-		return persistentlog.State{First: 1, Next: 1}, nil
+		return persistentlog.State{First: 1, Next: 1, Hard: raft.HardState{Lost: l.lost}}, nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g := l.groups[id]
 	if g == nil {
-		l.groups[id] = &group{spine: stored.spine, has: stored.has}
-		return stored.spine.State(stored.last), nil
+		g = &group{spine: stored.spine, has: stored.has}
+		l.groups[id] = g
 	}
 	// What Compact has dropped and no batch has taken along yet is gone all the same.
-	return g.spine.State(stored.last), nil
+	state := g.spine.State(stored.last)
+	state.Hard.Lost = state.Hard.Lost || l.lost
+	return state, nil
 }
 
 // load returns the group, from the database if need be, and nil if it was never saved. The caller holds writer.

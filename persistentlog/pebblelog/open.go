@@ -29,6 +29,7 @@ type Log struct {
 	db       *pebble.DB
 	lock     io.Closer
 	witness  *storedir.Witness // writer's
+	lost     bool              // acknowledged saves are missing at the end, now or at an earlier start
 
 	number     atomic.Uint64 // of the newest durable save
 	saves      atomic.Uint64
@@ -149,15 +150,26 @@ func (l *Log) checkStore(identity []byte) error {
 func (l *Log) writeOpened() error {
 	l.writer.Lock()
 	defer l.writer.Unlock()
-	return l.write(l.number.Load()+2, nil)
+	seen, _ := l.witness.Newest() // lower than the log's own, unless that has lost its end
+	return l.write(max(l.number.Load(), seen)+2, nil)
 }
 
-// openWitness compares the database with the witness.
+// openWitness compares the database with the witness. If the log's end is missing the store opens all the same, for every group to be told
+// that it has lost what it had acknowledged.
 func (l *Log) openWitness() (err error) {
 	if l.witness, err = storeKind.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now); err != nil {
 		return err
 	}
-	return l.witness.Check(l.dir, l.number.Load())
+	lost, err := l.witness.Judge(l.dir, l.number.Load())
+	if err != nil {
+		l.fence.Fail("note in", l.witness.Path(), err)
+		return err
+	}
+	if lost != nil {
+		l.lost = true
+		l.options.Logger.Error("the log has lost its end", "error", lost)
+	}
+	return nil
 }
 
 // read returns a small record that must be there, without its checksum.

@@ -1,8 +1,10 @@
 package seglog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -30,6 +32,9 @@ func storedText(f vfs.FS) (string, error) {
 		state, loadErr := l.Load(id)
 		if loadErr != nil {
 			return "", loadErr
+		}
+		if state.Hard.Lost {
+			return "", persistentlog.ErrTailLost
 		}
 		text += fmt.Sprintf("%+v\n", state)
 		if state.First == state.Next {
@@ -173,7 +178,7 @@ func TestDamageIsNamed(t *testing.T) {
 		{"cut after an older save", killed, func(b []byte) []byte { return b[:ends[5]] }, persistentlog.ErrTailLost, "was acknowledged", 0},
 		{"an older save twice", killed, func(b []byte) []byte {
 			return slices.Concat(b[:ends[5]], b[ends[4]:ends[5]])
-		}, persistentlog.ErrDamaged, "", 0},
+		}, persistentlog.ErrTailLost, "", 0},
 		// Without the witness the end is the end: nothing tells that it had been further on.
 		{"the last save torn off, the witness stale", stale, flip(ends[9] - 100), nil, "", 19},
 		{"garbage behind the last save", killed, func(b []byte) []byte { return append(b, "torn write of a save, and more of it"...) }, nil, "", 21},
@@ -181,6 +186,10 @@ func TestDamageIsNamed(t *testing.T) {
 	} {
 		disk := c.disk.CrashClone(vfs.CrashCloneCfg{})
 		require.NoError(t, editNewest(disk, c.edit), c.name)
+		if errors.Is(c.want, persistentlog.ErrTailLost) {
+			staysLost(t, disk, c.name)
+			continue
+		}
 		l, err := Open(storetest.Dir, testOptions(disk))
 		if c.want != nil {
 			require.ErrorIs(t, err, c.want, c.name)
@@ -202,6 +211,34 @@ func TestDamageIsNamed(t *testing.T) {
 		require.Equal(t, more.Next, state.Next, c.name)
 		require.NoError(t, l.Close())
 	}
+}
+
+// staysLost looks at a store that has lost its end: it says so of every group, also of one that it knows nothing of, at every start,
+// however much was saved since, and whenever the power goes.
+func staysLost(t *testing.T, disk *vfs.MemFS, name string) {
+	t.Helper()
+	var text bytes.Buffer
+	for life := range 4 {
+		options := testOptions(disk)
+		options.Logger = slog.New(slog.NewTextHandler(&text, nil))
+		l, err := Open(storetest.Dir, options)
+		require.NoError(t, err, name)
+		crashed := disk.CrashClone(vfs.CrashCloneCfg{})
+		for _, id := range []raft.GroupID{1, 77} {
+			state, err := l.Load(id)
+			require.NoError(t, err, name)
+			require.True(t, state.Hard.Lost, "%s: group %d, life %d", name, id, life)
+		}
+		for term := range raft.Term(20) {
+			require.NoError(t, l.Save([]persistentlog.Update{{Group: 1, Hard: &raft.HardState{Term: 100 + 20*raft.Term(life) + term, Lost: true}}}), name)
+		}
+		require.NoError(t, l.Close(), name)
+		if life == 1 {
+			disk = crashed
+		}
+	}
+	require.Contains(t, text.String(), "was acknowledged", name)
+	require.Contains(t, text.String(), "format a new store", name)
 }
 
 // TestAMissingFileIsDamage removes each file of a store of several segments.
@@ -233,8 +270,7 @@ func TestAFileOfAnotherStoreOrTimeIsDamage(t *testing.T) {
 	require.NoError(t, l.Close())
 	rolled := mem.CrashClone(vfs.CrashCloneCfg{})
 	require.NoError(t, editNewest(rolled, func([]byte) []byte { return older }))
-	_, err = Open(storetest.Dir, testOptions(rolled))
-	require.ErrorIs(t, err, persistentlog.ErrTailLost)
+	staysLost(t, rolled, "an earlier moment")
 
 	other := vfs.NewCrashableMem()
 	identity := storetest.Identity

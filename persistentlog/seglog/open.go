@@ -27,6 +27,7 @@ type Log struct {
 	fs            vfs.FS
 	lock          io.Closer
 	witness       *storedir.Witness
+	lost          bool // acknowledged saves are missing at the end, now or at an earlier start
 	spares        *spares
 	spineOf       func(raft.GroupID) *persistentlog.Spine // with mu held
 
@@ -147,7 +148,8 @@ func drawSalt(random io.Reader) (uint64, error) {
 }
 
 // Open opens a formatted store. The error matches ErrNotFormatted, ErrFormatVersion, ErrInUse (with the id of the process
-// that has it, where the system tells), ErrTailLost or ErrDamaged where it is one of these.
+// that has it, where the system tells), ErrTailLost or ErrDamaged where it is one of these. A log of which only the end is missing opens, and
+// every group in it is Lost (persistentlog.State).
 func Open(dir string, options Options) (_ *Log, err error) {
 	if err := options.Validate(); err != nil {
 		return nil, err

@@ -29,9 +29,10 @@ func (l *Log) Load(id raft.GroupID) (persistentlog.State, error) {
 	g := l.groups[id]
 	if g == nil {
 		l.mu.Unlock()
-		return persistentlog.State{First: 1, Next: 1}, nil
+		return persistentlog.State{First: 1, Next: 1, Hard: raft.HardState{Lost: l.lost}}, nil
 	}
 	state := g.spine.State(raft.Block{})
+	state.Hard.Lost = state.Hard.Lost || l.lost
 	if state.First == state.Next {
 		l.mu.Unlock()
 		return state, nil

@@ -303,7 +303,8 @@ func (r *recovery) apply(b batch, begin int64, raw []byte) error {
 	case b.number <= r.number:
 		return fmt.Errorf("%w: save %d behind save %d", errBadBatch, b.number, r.number)
 	}
-	if seen, sum := l.witness.Newest(); seen > r.number && r.number > 0 && seen < b.number {
+	seen, sum := l.witness.Newest()
+	if seen > r.number && r.number > 0 && seen < b.number && !l.witness.HasLost() {
 		return l.witness.Lost(head.path, "save %d is missing between %d and %d", seen, r.number, b.number)
 	} else if seen == b.number && sum != b.sum {
 		return l.witness.Lost(head.path, "save %d is not the one that was acknowledged", seen)
@@ -330,7 +331,7 @@ func (r *recovery) end(s *scan) error {
 	if found {
 		return storedir.Damaged(head.path, 0, 0, "offset %d: no batch reads, and one that was saved later begins at %d", s.at, at)
 	}
-	return r.log.witness.Check(head.path, r.number)
+	return r.judge()
 }
 
 // check compares borders and blocks of each group. The caller holds mu.

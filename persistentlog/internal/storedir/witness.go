@@ -20,7 +20,8 @@ const WitnessName = "witness"
 
 const (
 	witnessMagic     = "oarwitn1"
-	witnessSlotBytes = 4096 // the two slots lie in pages of their own, so that one torn write spares the other
+	witnessLostMagic = "oarlost1" // in the place of the other one: the store has lost what it had acknowledged, for good
+	witnessSlotBytes = 4096       // the two slots lie in pages of their own, so that one torn write spares the other
 	witnessBytes     = 8 + 16 + 8 + 4 + 4
 	witnessSyncEvery = time.Second
 )
@@ -42,19 +43,20 @@ type Witness struct {
 	sum    uint32
 	synced time.Time
 	dirty  bool
+	lost   bool
 	buf    [witnessBytes]byte
 }
 
 // CreateWitness makes the file, durably. A sum of 0 stands for one that is not known.
 func CreateWitness(f vfs.FS, dir string, store raft.StoreID, number uint64, sum uint32) error {
 	b := make([]byte, 2*witnessSlotBytes)
-	putWitness(b, store, number, sum)
-	putWitness(b[witnessSlotBytes:], store, number, sum)
+	putWitness(b, witnessMagic, store, number, sum)
+	putWitness(b[witnessSlotBytes:], witnessMagic, store, number, sum)
 	return WriteFile(f, dir, WitnessName, b)
 }
 
-func putWitness(b []byte, store raft.StoreID, number uint64, sum uint32) {
-	copy(b, witnessMagic)
+func putWitness(b []byte, magic string, store raft.StoreID, number uint64, sum uint32) {
+	copy(b, magic)
 	copy(b[8:], store[:])
 	binary.BigEndian.PutUint64(b[24:], number)
 	binary.BigEndian.PutUint32(b[32:], sum)
@@ -84,12 +86,14 @@ func (w *Witness) read() error {
 		if _, err := w.file.ReadAt(b, int64(slot*witnessSlotBytes)); err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("%s: %w", w.path, err)
 		}
-		if string(b[:8]) != witnessMagic || binary.BigEndian.Uint32(b[36:]) != crc32.Checksum(b[:36], castagnoli) {
+		magic := string(b[:8])
+		if magic != witnessMagic && magic != witnessLostMagic || binary.BigEndian.Uint32(b[36:]) != crc32.Checksum(b[:36], castagnoli) {
 			continue // a write that a power cut tore; the other slot holds the one before
 		}
 		if !bytes.Equal(b[8:24], w.store[:]) {
 			return Damaged(w.path, 0, 0, "it belongs to store %x, and this is store %s", b[8:24], w.store)
 		}
+		w.lost = w.lost || magic == witnessLostMagic
 		if number := binary.BigEndian.Uint64(b[24:]); !found || number > w.number {
 			w.newest, w.number, w.sum, found = slot, number, binary.BigEndian.Uint32(b[32:]), true
 		}
@@ -114,6 +118,32 @@ func (w *Witness) Check(place string, number uint64) error {
 	return w.Lost(place, "the log ends with save %d, and save %d was acknowledged", number, w.number)
 }
 
+// Judge is Check for a log that can be read to its end: lost says that its end is missing, now or at some earlier start. That is written
+// down, durably, before Judge returns, because a log that is written to again passes what it had lost in time. The newest number
+// must not be given to another save.
+func (w *Witness) Judge(place string, number uint64) (lost, err error) {
+	lost = w.Check(place, number)
+	if lost == nil && w.lost {
+		lost = w.Lost(place, "it was found at an earlier start that acknowledged saves were missing")
+	}
+	if lost == nil || w.lost {
+		return lost, nil
+	}
+	w.lost = true
+	for range 2 { // one slot after the other, so that one of them reads whenever the power goes
+		if err := w.Note(w.number, w.sum); err != nil {
+			return lost, err
+		}
+		if err := w.sync(); err != nil {
+			return lost, err
+		}
+	}
+	return lost, nil
+}
+
+// HasLost reports whether the store was found to have lost its end.
+func (w *Witness) HasLost() bool { return w.lost }
+
 // Lost makes an error that matches ErrTailLost.
 func (w *Witness) Lost(place, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s, as %s says: this server has forgotten what it promised and may neither vote nor acknowledge%s",
@@ -123,7 +153,11 @@ func (w *Witness) Lost(place, format string, args ...any) error {
 // Note writes that a save is durable, before anybody else is told.
 func (w *Witness) Note(number uint64, sum uint32) error {
 	slot := 1 - w.newest
-	putWitness(w.buf[:], w.store, number, sum)
+	magic := witnessMagic
+	if w.lost {
+		magic = witnessLostMagic
+	}
+	putWitness(w.buf[:], magic, w.store, number, sum)
 	if _, err := w.file.WriteAt(w.buf[:], int64(slot*witnessSlotBytes)); err != nil {
 		return err
 	}

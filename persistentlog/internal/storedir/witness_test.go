@@ -101,3 +101,31 @@ func TestAWitnessOfAnotherStoreIsDamage(t *testing.T) {
 	_, err := testKind.OpenWitness(mem, "/", storeID, c.now)
 	require.ErrorIs(t, err, persistentlog.ErrDamaged)
 }
+
+// TestALostEndIsWrittenDownBeforeAnythingElse has the power go after Judge: what it found is there, whatever is saved later.
+func TestALostEndIsWrittenDownBeforeAnythingElse(t *testing.T) {
+	mem, c := vfs.NewCrashableMem(), &clock{}
+	require.NoError(t, CreateWitness(mem, "/", storeID, 1, 0))
+	w := openWitness(t, mem, c)
+	require.NoError(t, w.Note(7, 70))
+	require.NoError(t, w.Close(true))
+	w = openWitness(t, mem, c)
+	lost, err := w.Judge("log", 7)
+	require.NoError(t, err)
+	require.NoError(t, lost)
+	require.False(t, w.HasLost())
+	lost, err = w.Judge("log", 6)
+	require.NoError(t, err)
+	require.ErrorIs(t, lost, persistentlog.ErrTailLost)
+	require.True(t, w.HasLost())
+	number, _ := w.Newest()
+	require.Equal(t, uint64(7), number, "the lost saves' numbers are not given away again")
+	for range 3 {
+		mem = mem.CrashClone(vfs.CrashCloneCfg{})
+		w = openWitness(t, mem, c)
+		require.NoError(t, w.Note(100, 1))
+		lost, err = w.Judge("log", 100)
+		require.NoError(t, err)
+		require.ErrorContains(t, lost, "an earlier start")
+	}
+}
