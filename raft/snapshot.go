@@ -113,6 +113,9 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 	if !n.election.needSnapshot && (meta.Index <= n.commit || holds) || meta.Index < n.snapshot.Index || contradicts {
 		return false
 	}
+	// What the machine lacked is here, and is restored from once: offered again meanwhile and installed again, it would put the machine
+	// back behind what is applied by then.
+	n.election.needSnapshot = false
 	n.snapshot = meta
 	n.save.Snapshot, n.save.Installed = &meta, !holds
 	if !holds {

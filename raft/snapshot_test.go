@@ -41,6 +41,28 @@ func TestUselessOfferToAFollowerThatCannotRestoreIsAnsweredAsMatched(t *testing.
 	require.EqualValues(t, 4, p.h.node.install.Snapshot.Index, "one as new as its own is")
 }
 
+// A follower that cannot restore its snapshot is offered the leader's with every heartbeat. Once one is installed the machine is restored
+// from it, however long that takes; a second time, behind the entries that are applied by then, would put it back.
+func TestSnapshotThatHelpsOutIsInstalledOnce(t *testing.T) {
+	entries := logOf(1, 1, 1, 1, 1, 1)
+	meta := SnapshotMeta{Group: DefaultGroup, Index: 4, Term: 1, Chain: entries[3].chain}
+	p := playAlone(t, 3, nil, func(d *disk) {
+		d.hard = HardState{Term: 1}
+		d.log.put(1, entries)
+		d.log.compact(2)
+		meta.Membership = d.birth.Membership
+		d.snapshot, d.commit = meta, 5
+	})
+	p.h.node.NeedSnapshot(p.now, true)
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: meta})
+	require.EqualValues(t, 4, p.h.node.install.Snapshot.Index)
+	require.True(t, p.h.node.Installed(p.now, meta))
+	p.h.endTurn()
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: meta})
+	require.True(t, p.h.node.install.Snapshot.IsZero(), "it is not fetched again")
+	require.False(t, p.h.node.Installed(p.now, meta))
+}
+
 // While a snapshot was fetched the log came past it: nothing is installed, and the log stays whole.
 func TestFetchedSnapshotThatTheLogOvertookIsNotInstalled(t *testing.T) {
 	p := follower(t, 1, 1)

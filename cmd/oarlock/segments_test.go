@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,12 +69,27 @@ func TestDamagedSegmentsAreRefusedAndTornOnesAreNot(t *testing.T) {
 	e.fails(t, exitStorage, "persistentlog: damaged: "+path, "no batch reads, and one that was saved later begins at", "replace this server")
 	require.Equal(t, before, tree(t, c.dataDir(victim)), "a refusal changes nothing")
 
-	// The end is gone, and no record of the log can say that it was there.
+	// The end is gone, and no record of the log can say that it was there. The witness can: the server runs, and counts for nothing.
+	witness := filepath.Join(c.dataDir(victim), "log", "witness")
+	knows, err := os.ReadFile(witness)
+	require.NoError(t, err)
 	lost := bytes.Clone(sound)
 	clear(lost[used-200:])
 	require.NoError(t, os.WriteFile(path, lost, 0o600))
-	e = oarlock(t, "node", c.path, fmt.Sprint(victim))
-	e.fails(t, exitStorage, "acknowledged saves are missing at the log's end", "may neither vote nor acknowledge", "witness")
+	for range 2 { // and says so at each start
+		n := c.start(victim)
+		n.says("acknowledged saves are missing at the log's end")
+		n.says("may neither vote nor acknowledge")
+		eventually(t, "the status says so too", func() error {
+			if notes, code := c.notes(); code != 0 || !strings.Contains(notes[fmt.Sprint(victim)], "this store has lost data; replacement is a membership change") {
+				return fmt.Errorf("exit code %d, notes %q", code, notes)
+			}
+			return nil
+		})
+		c.write(cl, p, "without", 5, 100)
+		n.kill()
+	}
+	require.NoError(t, os.WriteFile(witness, knows, 0o600))
 
 	torn := bytes.Clone(sound)
 	copy(torn[(used+64)/8*8:], noise(5, 300)) // what a write that was under way may leave
