@@ -197,7 +197,7 @@ func TestOldCopyPutBackIsRefusedWhenItLacksWhatItAcknowledged(t *testing.T) {
 	// The leader that found it out is gone, and so is the process that was told. The store knows.
 	c.nodes[victim].kill()
 	n = c.start(victim)
-	n.says("it was told before its last start: the log of server")
+	n.says("it was told before its last start, or its own log says so: the log of server")
 	leader := c.leader()
 	c.nodes[leader].kill()
 	neverFor(t, 3*time.Second, func() string {
