@@ -138,6 +138,9 @@ func (c *clients) serve(listener net.Listener) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // nobody else will
+			return errors.Join(ErrClosed, err)
+		}
 		return ErrClosed
 	}
 	c.listeners[listener] = struct{}{}

@@ -378,6 +378,15 @@ func TestServeAcceptsUntilItIsClosed(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
+func TestServeThatComesAfterTheCloseClosesItsListener(t *testing.T) {
+	c := newClients(newFakeDoor(), ClientOptions{}, nil)
+	c.close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.ErrorIs(t, c.serve(listener), ErrClosed)
+	require.ErrorIs(t, listener.Close(), net.ErrClosed)
+}
+
 // failingListener fails as often as it is told, and then for good.
 type failingListener struct {
 	net.Listener
