@@ -238,9 +238,7 @@ func (c *checker) inTime(p *Plan, o RunOptions) (r *Result, stuck string) {
 	what := "the factory"
 	c.doing.Store(&what)
 	done := make(chan *Result, 1)
-	go func() {
-		done <- Run(p, o)
-	}()
+	c.options.Start(func() { done <- Run(p, o) })
 	timer := time.NewTimer(c.timeout)
 	defer timer.Stop()
 	select {
@@ -258,10 +256,10 @@ func (c *checker) shrink(p *Plan, r *Result) (_ *Plan, _ *Result, ok bool) {
 		result *Result
 	}
 	done, stop := make(chan smaller, 1), new(atomic.Bool)
-	go func() {
+	c.options.Start(func() {
 		p, r := shrink(p, r, c.clusters.ShrinkRuns, stop)
 		done <- smaller{p, r}
-	}()
+	})
 	for range 2 { // the second time is for the run that is under way when time is up
 		timer := time.NewTimer(c.timeout)
 		select {

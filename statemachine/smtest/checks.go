@@ -306,7 +306,7 @@ func (s *suite) checkConcurrentQuery() error {
 		return err
 	}
 	defer m.close()
-	if _, ok := m.machine.(statemachine.ConcurrentQuerier); !ok {
+	if _, ok := m.machine.(statemachine.ConcurrentQuerier); !ok || s.options.Inline {
 		return nil
 	}
 	queries := newQueries(s.options, 100)

@@ -67,6 +67,10 @@ type Options struct {
 	SnapshotsVary bool
 	// Timeout is how long one check may take before it counts as stuck; 0 means 60 seconds. What is stuck is left behind.
 	Timeout time.Duration
+	// Inline has every call made on the goroutine that called Check, one after the other, for machines that belong to one
+	// thread. What would run beside something runs before it, and a machine that does not return is no finding: Check does
+	// not return either.
+	Inline bool
 }
 
 // Validate reports what Run could not work with.
@@ -75,6 +79,15 @@ func (o Options) Validate() error {
 		return fmt.Errorf("smtest: Commands %d and Timeout %s must not be negative", o.Commands, o.Timeout)
 	}
 	return nil
+}
+
+// Start runs f on a goroutine of its own or, if Inline, here and now. For those who build on this suite.
+func (o Options) Start(f func()) {
+	if o.Inline {
+		f()
+		return
+	}
+	go f()
 }
 
 func (o Options) withDefaults() Options {
@@ -214,14 +227,14 @@ func isStuck(err error) bool { return errors.Is(err, errStuck) }
 func (s *suite) inTime(c check) error {
 	s.at("the factory")
 	done := make(chan error, 1)
-	go func() {
+	s.options.Start(func() {
 		var err error
 		// The error of the check comes first: a panic outside the machine's methods would be a bug here or in Options.
 		if caught := guard("check", func() { err = c.run(s) }); err == nil {
 			err = caught
 		}
 		done <- err
-	}()
+	})
 	timer := time.NewTimer(s.options.Timeout)
 	defer timer.Stop()
 	select {

@@ -164,7 +164,7 @@ func (s *suite) checkSnapshotBesideApply() error {
 	}
 	var buf bytes.Buffer
 	written := make(chan error, 1)
-	go func() { written <- m.write(captured, yielding{&buf}) }()
+	s.options.Start(func() { written <- m.write(captured, yielding{&buf}) })
 	rest, err := m.playBeside(s.script[ahead:])
 	if err = errors.Join(<-written, err); err != nil {
 		return fmt.Errorf("with a snapshot being written: %w", err)
