@@ -76,6 +76,9 @@ var statuses = []known{
 	{syscall.EADDRNOTAVAIL, C.OAR_ERR_ADDRESS},
 	{errNoSnapshots, C.OAR_ERR_UNSUPPORTED},
 	{errSnapshot, C.OAR_ERR_SNAPSHOT},
+	{errCheck, C.OAR_ERR_CHECK_FAILED},
+	{errCancelled, C.OAR_ERR_CANCELLED},
+	{errGenerator, C.OAR_ERR_STATE_MACHINE},
 }
 
 // causes say why an outcome is unknown, a wait ended or a replica stopped, in this order.

@@ -14,23 +14,29 @@ import (
 // frame is a piece of C memory in which a batch is laid out for the host: the entries, and behind them their commands.
 // It is reused, because there is one batch at a time.
 type frame struct {
-	at   unsafe.Pointer
-	size uintptr
+	at    unsafe.Pointer
+	size  uintptr
+	exact bool // no more than is needed, so that a sanitizer sees who reads beyond it
 }
 
 // frameKeepMax is how much memory a frame keeps for the next batch.
 const frameKeepMax = 4 << 20
 
+const entryBytes = unsafe.Sizeof(C.oar_entry{})
+
 // lay copies the entries and returns how many bytes they take. at stays until the next lay.
 func (f *frame) lay(entries []statemachine.Entry) (at *C.oar_entry, size uintptr) {
-	head := uintptr(len(entries)) * unsafe.Sizeof(C.oar_entry{})
+	head := uintptr(len(entries)) * entryBytes
 	need := head
 	for i := range entries {
 		need += uintptr(len(entries[i].Command))
 	}
 	if need > f.size || f.size > frameKeepMax && need <= frameKeepMax {
 		f.free()
-		f.size = max(need, 64<<10)
+		f.size = max(need, 1)
+		if !f.exact {
+			f.size = max(need, 64<<10)
+		}
 		f.at = C.malloc(C.size_t(f.size)) // Go ends the process if there is none, as it does with its own memory
 	}
 	list := unsafe.Slice((*C.oar_entry)(f.at), len(entries))

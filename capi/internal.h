@@ -254,6 +254,8 @@ struct oar_machine {
 oar_status oar_machine_make(const oar_state_machine *vtable, void *user_data, struct oar_machine **machine);
 void oar_machine_free(struct oar_machine *m);
 void oar_machine_destroy(struct oar_machine *m);
+/* Sets *text to what a callback said of its failure, which has a text even if it gave none; NULL for OAR_OK. */
+void oar_said(char **text, char *said, oar_status status, const char *what);
 /* Has a factory make what the callbacks get. */
 oar_status oar_machine_user(oar_machine_factory factory, void *user_data, uint64_t number, void **machine_user_data);
 
@@ -298,6 +300,23 @@ uint64_t oar_work_push(struct oar_work_queue *q, const struct oar_work_item *ite
 void oar_work_close(struct oar_work_queue *q);
 
 #define OAR_PULL_ALL (OAR_PULL_CONCURRENT_QUERIES | OAR_PULL_NO_SNAPSHOTS | OAR_PULL_STATE_HASH | OAR_PULL_SCHEDULED)
+
+/* ---- Checks of state machines (check.c) ---- */
+
+/* What a check knows of the machines that it makes. It lives on the stack of who called. */
+struct oar_check {
+    oar_state_machine vtable;
+    oar_machine_factory machine_new;
+    oar_generator command, query;
+    void *user_data;
+};
+
+/* Makes a machine; *text is set to what a failed factory said, the caller's to free, or NULL. */
+oar_status oar_check_machine(struct oar_check *c, uint64_t number, struct oar_machine **machine, char **text);
+/* Destroys and releases it. */
+void oar_check_release(struct oar_machine *m);
+/* Has a command, or a query, be made. */
+oar_status oar_check_generate(struct oar_check *c, bool query, uint64_t random, struct oar_buf *made, char **text);
 
 /* ---- Servers (server.c) ---- */
 

@@ -78,8 +78,7 @@ oar_status oar_reader_read(oar_reader *reader, void *buffer, size_t buffer_len, 
 
 /* ---- The callbacks ---- */
 
-/* A failure has a text even if the callback gave none. */
-static void say(char **text, char *said, oar_status status, const char *what) {
+void oar_said(char **text, char *said, oar_status status, const char *what) {
     if (status != OAR_OK && said == NULL) {
         char line[160];
         (void)snprintf(line, sizeof line, "%s returned %d (%s)", what, (int)status, oar_status_name(status));
@@ -107,7 +106,7 @@ oar_status oar_machine_apply(struct oar_machine *m, const oar_entry *entries, si
     r->ended = r->begins = r->bytes.len = 0;
     oar_callback_enter();
     oar_status status = m->vtable.apply(m->user_data, entries, count, r);
-    say(text, oar_callback_leave(), status, "apply");
+    oar_said(text, oar_callback_leave(), status, "apply");
     if (status == OAR_OK && r->bytes.len > r->begins) (void)oar_results_end(r); /* appended and not ended: ended here */
     return status;
 }
@@ -115,7 +114,7 @@ oar_status oar_machine_apply(struct oar_machine *m, const oar_entry *entries, si
 oar_status oar_machine_query(struct oar_machine *m, const void *query, size_t query_len, struct oar_buf *answer, char **text) {
     oar_callback_enter();
     oar_status status = m->vtable.query(m->user_data, query, query_len, answer);
-    say(text, oar_callback_leave(), status, "query");
+    oar_said(text, oar_callback_leave(), status, "query");
     return status;
 }
 
@@ -125,7 +124,7 @@ oar_status oar_machine_prepare(struct oar_machine *m, void **snapshot, char **te
     if (m->vtable.snapshot_prepare == NULL) return OAR_OK;
     oar_callback_enter();
     oar_status status = m->vtable.snapshot_prepare(m->user_data, snapshot);
-    say(text, oar_callback_leave(), status, "snapshot_prepare");
+    oar_said(text, oar_callback_leave(), status, "snapshot_prepare");
     return status;
 }
 
@@ -135,7 +134,7 @@ oar_status oar_machine_write(struct oar_machine *m, void **snapshot, uintptr_t g
     oar_status status = m->vtable.snapshot_write(m->user_data, *snapshot, &writer);
     char *said = oar_callback_leave();
     if (status == OAR_OK) status = writer.failed; /* a callback that did not look */
-    say(text, said, status, "snapshot_write");
+    oar_said(text, said, status, "snapshot_write");
     return status;
 }
 
@@ -150,7 +149,7 @@ oar_status oar_machine_restore(struct oar_machine *m, uintptr_t go, char **text)
     oar_reader reader = {go};
     oar_callback_enter();
     oar_status status = m->vtable.restore(m->user_data, &reader);
-    say(text, oar_callback_leave(), status, "restore");
+    oar_said(text, oar_callback_leave(), status, "restore");
     return status;
 }
 
@@ -164,7 +163,7 @@ int oar_machine_next_due(struct oar_machine *m, int64_t *time) {
 oar_status oar_machine_expire(struct oar_machine *m, uint64_t index, int64_t time, char **text) {
     oar_callback_enter();
     oar_status status = m->vtable.expire(m->user_data, index, time);
-    say(text, oar_callback_leave(), status, "expire");
+    oar_said(text, oar_callback_leave(), status, "expire");
     return status;
 }
 

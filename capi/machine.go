@@ -65,6 +65,14 @@ func (m machine) Restore(r io.Reader) error {
 	return nil
 }
 
+// Close implements io.Closer, which only checks look for.
+func (m machine) Close() error {
+	if c, ok := m.host.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
 // The optional parts of a machine, one method set each, to be put together as the host has them.
 type (
 	scheduled  struct{ h host }
@@ -158,6 +166,9 @@ func said(status C.oar_status, text string) error {
 	}
 	if text == "" {
 		text = C.GoString(C.oar_status_text(status))
+	}
+	if status == C.OAR_ERR_CANCELLED {
+		return fmt.Errorf("%w: %s", errCancelled, text)
 	}
 	return errors.New(text)
 }

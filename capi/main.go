@@ -14,6 +14,7 @@
 //	work.c, pull.go      state machines whose work a host fetches
 //	server.c, server.go  servers; events.go, log.go what they tell
 //	cluster.c, cluster.go, memory.go  clusters in memory, for tests
+//	check.c, check*.go   checks of state machines, on the thread that called
 //	failure.go           Go errors as statuses
 package main
 

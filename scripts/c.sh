@@ -60,4 +60,5 @@ step tests plain
 step asan sanitized
 step readme sh bindings/c/tests/readme.sh
 step example sh examples/c-counter/run.sh
+step broken sh examples/c-broken/run.sh
 step install sh scripts/install-test.sh

@@ -34,6 +34,6 @@ fi
 
 # The cache of types stays out of the tree.
 export OARLOCK_LIBRARY="$library" PYTHONPATH="$PWD/bindings/python" MYPYPATH="$PWD/bindings/python"
-types() { (cd bindings/python && "$venv/bin/mypy" --cache-dir "$venv/mypy" oarlock ../../examples/python-kv/kv.py); }
+types() { (cd bindings/python && "$venv/bin/mypy" --cache-dir "$venv/mypy" oarlock ../../examples/python-kv/kv.py ../../examples/python-broken/raffles.py); }
 types || exit 1
-cd bindings/python && exec "$venv/bin/python" -m pytest -q -p no:cacheprovider tests ../../examples/python-kv "$@"
+cd bindings/python && exec "$venv/bin/python" -m pytest -q -p no:cacheprovider tests ../../examples/python-kv ../../examples/python-broken "$@"

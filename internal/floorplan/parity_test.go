@@ -11,7 +11,7 @@ import (
 )
 
 // parityPackages are what an application in Go is written against.
-var parityPackages = []string{"server", "client", "config", "statemachine", "server/servertest"}
+var parityPackages = []string{"server", "client", "config", "statemachine", "server/servertest", "statemachine/smtest"}
 
 // exportedNames returns what a file offers: "server.Open", "server.Server.Propose".
 func exportedNames(s *source) []string {

@@ -124,6 +124,7 @@ extern "C" {
     X(OAR_ERR_QUERY, 403, 0u, "the state machine answered the query with an error")                                    \
     X(OAR_ERR_ANSWER_TOO_LARGE, 404, 0u, "the query's answer is longer than the limit")                                \
     X(OAR_ERR_SNAPSHOT, 405, 1u, "the state machine did not give its snapshot; the replica goes on")                   \
+    X(OAR_ERR_CHECK_FAILED, 406, 0u, "the state machine breaks a promise; the text and the report say which, and where")    \
     X(OAR_ERR_INTERNAL, 500, 2u, "a fault of the library; please report it with its text")
 
 /* A status is one of the numbers below. */
@@ -815,6 +816,53 @@ OAR_API oar_status oar_cluster_heal(oar_cluster *cluster);
 /* Stops every server, destroys the machines and releases the handle; threads that wait in the cluster or its servers come out
  * first. NULL is fine. If something is stuck, it fails with its name and the handle remains. */
 OAR_API oar_status oar_cluster_free(oar_cluster *cluster);
+
+/* ---- For tests: checking a state machine ------------------------------------------------------------------------- */
+
+/* Two calls that find out whether a state machine keeps its promises: that the same commands give the same results and the same
+ * state, that a restored snapshot equals what was captured, that a capture is of one point in time, that queries change nothing.
+ *
+ * All callbacks come on the calling thread, one after the other, and none after the call has returned. What a server would do
+ * beside commands, on another thread, is done between them: a capture is written after later commands. Where a callback does not
+ * return, the call does not either.
+ *
+ * States are compared by state_hash, which is worth having; without it by the bytes of snapshots. So a machine without
+ * snapshot_write and restore is OAR_ERR_ARGUMENT.
+ *
+ * A callback that returns OAR_ERR_CANCELLED ends the check, which returns that: for a host that is to stop, or whose callback
+ * failed for a reason of its own. Any other failure is the machine's, and a finding. */
+
+/* Makes a command, or a query, of `random` and nothing else, with oar_buf_append: the same number makes the same one. A failure
+ * (oar_fail) ends the check, which returns it. */
+typedef oar_status (*oar_generator)(void *user_data, uint64_t random, oar_buf *made);
+
+typedef struct oar_check_options {
+    uint32_t struct_size;
+    uint32_t flags;                    /* OAR_CHECK_ bits */
+    const oar_state_machine *machine;  /* what the machines can do */
+    oar_machine_factory machine_new;   /* makes one; it is destroyed before the check ends */
+    oar_generator command;             /* one that the machine understands; some are damaged on purpose. NULL: random bytes */
+    oar_generator query;               /* NULL: as command */
+    void *user_data;                   /* of machine_new, command and query */
+    uint64_t seed;                     /* chooses commands, queries and damage: 1 */
+    uint32_t commands;                 /* how many a run has: 300 */
+    uint32_t clusters;                 /* oar_sim_run: how many there are: 20 */
+    uint64_t clusters_from;            /* oar_sim_run: the seed of the first, the next has the one after it: 1 */
+} oar_check_options;
+
+#define OAR_CHECK_SNAPSHOTS_VARY 1u      /* equal states may have different snapshots: compare without them */
+#define OAR_CHECK_SNAPSHOTS_UNCHECKED 2u /* restore need not notice a damaged byte (it must notice a missing end) */
+
+/* Checks one machine after the other, called directly: milliseconds, to be run with every change. OAR_ERR_CHECK_FAILED if a promise
+ * is broken: oar_last_error() says which, by which command, with the hashes of the two states that had to be the same, the few
+ * commands that are enough, and the seed that repeats it. The same and more as JSON is in *report, with OAR_OK and with
+ * OAR_ERR_CHECK_FAILED; report may be NULL. */
+OAR_API oar_status oar_state_machine_check(const oar_check_options *options, char **report);
+
+/* The above, and if it finds nothing, simulated clusters of the machine: on servers that crash, restart and restore snapshots, while
+ * clients try their commands again, in virtual time; seconds, before a machine is trusted. A seed says everything about a
+ * cluster. The report has its story. */
+OAR_API oar_status oar_sim_run(const oar_check_options *options, char **report);
 
 #ifdef __cplusplus
 }

@@ -42,6 +42,7 @@ AREA(fork);
 AREA(events);
 AREA(damage);
 AREA(cluster);
+AREA(check);
 AREA(leaks);
 
 /* ---- Checks ---- */

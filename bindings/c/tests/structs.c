@@ -31,6 +31,11 @@ static oar_status take_cluster(const void *s) {
     oar_status status = oar_cluster_new(s, &made);
     return status == OAR_OK ? oar_cluster_free(made) : status;
 }
+static oar_status no_check(void *user_data, uint64_t number, void **m) { return (void)user_data, (void)number, (void)m, OAR_ERR_CANCELLED; }
+static oar_status take_check(const void *s) {
+    oar_status status = oar_state_machine_check(s, NULL);
+    return status == OAR_ERR_CANCELLED ? OAR_OK : status; /* it was begun */
+}
 static oar_status take_machine(const void *s) {
     oar_server_options o;
     OAR_INIT(&o);
@@ -67,6 +72,7 @@ static void inputs(void) {
     oar_events_options events;
     oar_server_options options;
     oar_cluster_options in_memory;
+    oar_check_options checked;
     machine_init(&machine);
     config = cluster(1, true);
     server = started(config, 1, &machine_plain, &machine);
@@ -87,6 +93,9 @@ static void inputs(void) {
     OAR_INIT(&in_memory);
     in_memory.machine = &machine_full, in_memory.machine_new = no_machine;
     TAKEN(take_cluster, in_memory);
+    OAR_INIT(&checked);
+    checked.machine = &machine_full, checked.machine_new = no_check;
+    TAKEN(take_check, checked);
     struct machine another;
     machine_init(&another);
     oar_state_machine m = machine_full;

@@ -202,7 +202,8 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 # These never wait, so they keep the interpreter's lock: giving it up in a busy process costs far more than the call.
 QUICK = frozenset({
     "oar_last_error", "oar_last_error_detail", "oar_free", "oar_propose_queued", "oar_query_queued", "oar_client_propose_queued",
-    "oar_client_query_queued", "oar_propose_start", "oar_query_start", "oar_work_done",
+    "oar_client_query_queued", "oar_propose_start", "oar_query_start", "oar_work_done", "oar_fail",
+    "oar_results_add", "oar_buf_append",
 })  # fmt: skip
 
 # ---- Loading ----
@@ -308,6 +309,11 @@ def text_from(function: Any, *arguments: Any) -> str:
     """Calls what hands out a text."""
     at = c_void_p()
     check(function(*arguments, byref(at)))
+    return text_at(at)
+
+
+def text_at(at: Any) -> str:
+    """A text that the library handed out, which is released."""
     try:
         return _text(string_at(at.value)) if at.value else ""
     finally:

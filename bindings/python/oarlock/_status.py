@@ -55,6 +55,7 @@ class Status(enum.IntEnum):
     ERR_QUERY = 403
     ERR_ANSWER_TOO_LARGE = 404
     ERR_SNAPSHOT = 405
+    ERR_CHECK_FAILED = 406
     ERR_INTERNAL = 500
 
 

@@ -11,6 +11,7 @@ import header
 import pytest
 
 import oarlock
+import oarlock.testing
 from oarlock import _abi, _abi_testing, _errors, _status
 
 # What the header has and this package does not, and why.
@@ -20,12 +21,11 @@ FUNCTIONS_LEFT_OUT = {
         "a callback on a thread that is not Python's costs ten times what the queue does; futures use the queue",
     ),
     **dict.fromkeys(
-        ("oar_fail", "oar_results_add", "oar_results_append", "oar_results_end", "oar_buf_append"),
-        "for callbacks of a pushed machine; Python's machines are pulled",
+        ("oar_results_append", "oar_results_end"),
+        "a result in pieces; Python's are whole",
     ),
 }
 STRUCTS_LEFT_OUT = {
-    "oar_state_machine": "for pushed machines",
     "oar_log_record": "for a log callback; Python takes log lines as events",
 }
 NUMBERS_LEFT_OUT = {
@@ -51,8 +51,10 @@ STRUCTS = {
     "oar_event": _abi.EventStruct,
     "oar_events_options": _abi.EventsOptions,
     "oar_cluster_options": _abi_testing.ClusterOptions,
+    "oar_check_options": _abi_testing.CheckOptions,
+    "oar_state_machine": _abi_testing.Vtable,
 }
-HANDLES = ("config", "server", "client", "call", "queue", "events", "writer", "reader", "cluster")
+HANDLES = ("config", "server", "client", "call", "queue", "events", "writer", "reader", "cluster", "results", "buf")
 C_TYPES = {
     "void": None,
     "oar_status": ctypes.c_int32,

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import free_ports
 
+import oarlock.testing
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -52,3 +54,10 @@ def test_the_readmes_counter_goes_on_when_servers_are_killed(counter):
     assert counter("add", "1") == "43\n"
     counter.servers[2].send_signal(signal.SIGINT)
     assert counter.servers[2].wait(10) == -signal.SIGINT
+
+
+def test_the_readmes_counter_keeps_the_promises_of_a_state_machine():
+    blocks = re.findall(r"```python\n(.*?)```", (PACKAGE / "README.md").read_text(), flags=re.S)
+    names: dict[str, object] = {}
+    exec(blocks[0].split("if sys.argv")[0], names)
+    oarlock.testing.simulate(names["Counter"], lambda chance: b"%d" % chance.randrange(100), clusters=3, snapshots_unchecked=True)

@@ -1,0 +1,266 @@
+"""Checks of state machines. The library calls back on the thread that called it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import random
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO, Optional, Union, cast
+
+from . import _abi, _abi_testing, _lifecycle
+from ._errors import Error
+from ._machine import Entry, StateMachine, pull_flags
+from ._report import CheckFailed, Report, report_of
+from ._status import Status
+from ._waiting import as_bytes, machine_threads, refuse_in_machine
+from ._work import PIECE_BYTES, SnapshotReader, SnapshotWriter, as_result, last_line, whole_traceback
+
+Generator = Union[Callable[[random.Random], bytes], Sequence[bytes]]
+
+KEPT = 200  # exceptions of machines, to find the one that a finding is about
+
+
+class _Check:
+    """One call of the library: its machines, their captures, and how it is to end."""
+
+    def __init__(self, make: Callable[[], StateMachine], command: Optional[Generator], query: Optional[Generator]) -> None:
+        self._make = make
+        self._flags: Optional[int] = None
+        self._machines: dict[int, StateMachine] = {}
+        self._captures: dict[int, Any] = {}
+        self._ids = itertools.count(1)
+        self.raised: deque[tuple[str, BaseException]] = deque(maxlen=KEPT)  # by machines, with what the library was told
+        self.end: Optional[BaseException] = None  # what ends the call, and is raised behind it
+        self.interrupted = False
+        self.inside = False  # of what may be interrupted
+        self.lib = _abi.library()
+        self._first: Optional[StateMachine] = make()
+        flags = pull_flags(self._first)
+        self._flags = flags
+        self.makers: dict[str, Callable[..., Any]] = {"machine_new": self._new}
+        self.callbacks: dict[str, Callable[..., Any]] = {
+            "apply": self._apply, "query": self._query, "snapshot_prepare": self._prepare,
+            "snapshot_write": self._write, "snapshot_release": self._release, "restore": self._restore, "destroy": self._destroy,
+        }  # fmt: skip
+        if flags & _abi.PULL_NO_SNAPSHOTS:
+            raise TypeError(f"{type(self._first).__name__} has no snapshots, and states are compared by them")
+        if flags & _abi.PULL_SCHEDULED:
+            self.callbacks.update(next_due=self._next_due, expire=self._expire)
+        if flags & _abi.PULL_STATE_HASH:
+            self.callbacks["state_hash"] = self._state_hash
+        if command is not None:
+            self.makers["command"] = self._generator(command, "a command")
+        if query is not None:
+            self.makers["query"] = self._generator(query, "a query")
+
+    # ---- How what is raised becomes a status ----
+
+    def _do(self, call: Callable[[], object], ours: bool = False, asked: bool = False) -> int:
+        """Runs what belongs to a machine, or, with ours, to the test. What is raised by the test, or is no Exception (Ctrl-C), ends the
+        check. An answer to a query may be an exception."""
+        if self.end is not None or self.interrupted:
+            return Status.ERR_CANCELLED
+        try:
+            self.inside = True
+            call()
+            self.inside = False
+            return Status.OK
+        except Exception as error:
+            self.inside = False
+            if ours:
+                self.end = error
+                return Status.ERR_CANCELLED
+            return self._failed(error, asked)
+        except BaseException as error:
+            self.inside = False
+            self.end = error
+            return Status.ERR_CANCELLED
+
+    def _failed(self, error: Exception, asked: bool) -> int:
+        if isinstance(error, Error) and error.code == Status.ERR_IO:
+            return int(error.code)  # the library's own: a snapshot that could not be written or read on
+        text = last_line(error) if asked else whole_traceback(error)
+        if not asked:
+            self.raised.append((text, error))
+        failed: int = self.lib.fail(text.encode(errors="replace").replace(b"\0", b"?"))
+        return failed
+
+    def _generator(self, make: Generator, what: str) -> Callable[[Any, int, int], int]:
+        chosen: Callable[[random.Random], bytes] = make if callable(make) else _chooser(make, what)
+
+        def generate(_: Any, number: int, buf: int) -> int:
+            def run() -> None:
+                made = as_bytes(chosen(random.Random(number)), what)
+                _abi.check(self.lib.buf_append(buf, made, len(made)))
+
+            return self._do(run, ours=True)
+
+        return generate
+
+    # ---- The callbacks ----
+
+    def _new(self, _: Any, __: int, machine: Any) -> int:
+        def run() -> None:
+            fresh, self._first = self._first or self._make(), None
+            if pull_flags(fresh) != self._flags:
+                raise TypeError(f"this {type(fresh).__name__} has other methods than the machines before it")
+            machine[0] = number = next(self._ids)
+            self._machines[number] = fresh
+
+        return self._do(run, ours=True)
+
+    def _destroy(self, machine: int) -> None:
+        self._machines.pop(machine, None)
+
+    def _apply(self, machine: int, entries: int, count: int, results: int) -> int:
+        def run() -> None:
+            array = _abi.ENTRY.iter_unpack(_abi.string_at(entries, count * _abi.ENTRY.size))
+            batch = [
+                Entry(index, term, time, _abi.string_at(at, length) if length else b"") for index, term, time, at, length, _ in array
+            ]
+            given = self._machines[machine].apply_batch(batch)
+            if len(given) != count:
+                raise ValueError(f"apply_batch returned {len(given)} results for {count} entries")
+            for result in given:
+                data = as_result(result, "apply")
+                _abi.check(self.lib.results_add(results, data, len(data)))
+
+        return self._do(run)
+
+    def _query(self, machine: int, request: Optional[int], length: int, answer: int) -> int:
+        def run() -> None:
+            asked = _abi.string_at(request, length) if request and length else b""
+            data = as_result(self._machines[machine].query(asked), "query")
+            _abi.check(self.lib.buf_append(answer, data, len(data)))
+
+        return self._do(run, asked=True)
+
+    def _prepare(self, machine: int, snapshot: Any) -> int:
+        def run() -> None:
+            captured = self._machines[machine].prepare_snapshot()
+            snapshot[0] = number = next(self._ids)
+            self._captures[number] = captured
+
+        return self._do(run)
+
+    def _write(self, machine: int, snapshot: int, writer: int) -> int:
+        def run() -> None:
+            stream = SnapshotWriter(writer)
+            try:
+                self._machines[machine].write_snapshot(self._captures[snapshot], cast(BinaryIO, stream))
+                stream.flush()
+            finally:
+                stream.end()
+
+        return self._do(run)
+
+    def _release(self, machine: int, snapshot: int) -> None:
+        self._captures.pop(snapshot, None)
+
+    def _restore(self, machine: int, reader: int) -> int:
+        def run() -> None:
+            raw = SnapshotReader(reader)
+            stream = io.BufferedReader(raw, PIECE_BYTES)
+            try:
+                self._machines[machine].restore(stream)
+                while not stream.closed and stream.read(PIECE_BYTES):
+                    pass  # as a server does, which checks the snapshot's sum at its end
+            finally:
+                raw.end()
+
+        return self._do(run)
+
+    def _expire(self, machine: int, index: int, time: int) -> int:
+        return self._do(lambda: self._machines[machine].expire(index, time))
+
+    # These two cannot fail; what they raise ends the check.
+
+    def _next_due(self, machine: int, time: Any) -> int:
+        due: list[Optional[int]] = [None]
+
+        def run() -> None:
+            due[0] = self._machines[machine].next_due()
+            time[0] = due[0] or 0
+
+        return int(self._do(run, ours=True) == Status.OK and due[0] is not None)
+
+    def _state_hash(self, machine: int) -> int:
+        found = [0]
+
+        def run() -> None:
+            found[0] = self._machines[machine].state_hash() & (2**64 - 1)
+
+        self._do(run, ours=True)
+        return found[0]
+
+    # ---- Ctrl-C ----
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """On the main thread, a KeyboardInterrupt that came between two callbacks would be lost: it is noted and raised behind the
+        call. In the test's own code it is raised as always."""
+        usual = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or usual is not signal.default_int_handler:
+            yield
+            return
+
+        def note(number: int, frame: Any) -> None:
+            self.interrupted = True
+            if self.inside:
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, usual)
+
+
+def _chooser(examples: Sequence[bytes], what: str) -> Callable[[random.Random], bytes]:
+    if isinstance(examples, (bytes, bytearray, memoryview, str)) or len(examples) == 0:
+        raise TypeError(f"examples of {what} are a list of bytes that is not empty, or give a function of a random.Random")
+    return lambda chance: chance.choice(examples)
+
+
+def run(
+    function: str, make: Callable[[], StateMachine], command: Optional[Generator], query: Optional[Generator], settings: dict[str, int]
+) -> Report:
+    """Calls the library, and raises what came of it unless the machine has passed."""
+    refuse_in_machine("checking a state machine")
+    _lifecycle.refuse_forked()
+    check = _Check(make, command, query)
+    lib, thread = _abi.library(), threading.get_ident()
+    machine_threads.add(thread)
+    try:
+        with check.interruptible():
+            status, at = _abi_testing.check(getattr(lib, function), check.callbacks, check.makers, settings)
+    finally:
+        machine_threads.discard(thread)
+    if check.end is not None:
+        _abi.text_at(at)
+        raise check.end
+    if check.interrupted:
+        _abi.text_at(at)
+        raise KeyboardInterrupt
+    failed = None if status == Status.OK else _abi.last_failure(status, lib)
+    if failed is not None and status != Status.ERR_CHECK_FAILED:
+        raise failed
+    report = report_of(json.loads(_abi.text_at(at)))
+    if failed is None:
+        return report
+    raise CheckFailed(str(failed), report) from _cause(check, report)
+
+
+def _cause(check: _Check, report: Report) -> Optional[BaseException]:
+    """The exception that a finding is about, if it is about one."""
+    for finding in report.findings:
+        for text, error in reversed(check.raised):
+            if text in finding.text:
+                return error
+    return None
