@@ -279,7 +279,8 @@ func (t *torture) callSave() (alive bool, err error) {
 	updates := t.script.draw(t.draw)
 	if t.large && t.draw.IntN(3) == 0 {
 		id := raft.GroupID(1 + t.draw.IntN(3))
-		updates = []persistentlog.Update{t.append(id).Commands(max(t.group(id).lastTerm(), 1), 100_000, 30_000).Update()}
+		term := max(t.group(id).lastTerm(), 1)
+		updates = []persistentlog.Update{t.append(id).Commands(term, 40_000).Commands(term, 20_000, 20_000).Commands(term, 40_000).Update()}
 	}
 	for _, u := range updates {
 		t.hold(u.Blocks)
