@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -93,4 +94,77 @@ func TestAFlippedBitIsOneBit(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, bits)
+}
+
+// open opens the file that written has made.
+func open(t *testing.T, d *disk) vfs.File {
+	t.Helper()
+	f, err := d.OpenReadWrite("dir/kept", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	return f
+}
+
+func TestADiskThatLiesLosesWhatItSaidWasSyncedUnlessThatWouldCostTooMuch(t *testing.T) {
+	for _, forgiven := range []bool{false, true} {
+		d := written(t)
+		d.lies, d.forgive = true, func() bool { return forgiven }
+		f := open(t, d)
+		_, err := f.WriteAt([]byte("promised"), 0)
+		require.NoError(t, err)
+		require.NoError(t, f.Sync())
+		lost := 0
+		for seed := range uint64(50) {
+			after := d.crash(rand.New(rand.NewPCG(seed, 0)))
+			require.Equal(t, !forgiven, after.forgot)
+			n, err := after.find("dir/kept")
+			require.NoError(t, err)
+			if string(n.data[:8]) != "promised" {
+				lost++
+			}
+		}
+		require.Equal(t, forgiven, lost == 0, "%d of 50", lost)
+	}
+}
+
+func TestALostWriteIsReportedAndAMisdirectedOneLandsElsewhere(t *testing.T) {
+	for _, far := range []bool{false, true} {
+		d := written(t)
+		f := open(t, d)
+		n, err := d.find("dir/kept")
+		require.NoError(t, err)
+		before := string(n.data)
+		d.stray, d.far = 2, far
+		_, err = f.WriteAt([]byte("first"), 0)
+		require.NoError(t, err)
+		count, err := f.WriteAt([]byte("second"), 0)
+		require.NoError(t, err)
+		require.Equal(t, 6, count)
+		require.Equal(t, "first", string(n.data[:5]), "it did not come to pass there")
+		require.Equal(t, 1, d.astray)
+		require.Equal(t, far, string(n.data[5:]) != before[5:], "and elsewhere only if it was misdirected")
+		_, err = f.WriteAt([]byte("third"), 0)
+		require.NoError(t, err)
+		require.Equal(t, "third", string(n.data[:5]), "it was one write")
+	}
+}
+
+func TestAFullDiskTakesWhatNeedsNoRoom(t *testing.T) {
+	d := written(t)
+	f := open(t, d)
+	n, err := d.find("dir/kept")
+	require.NoError(t, err)
+	size := len(n.data)
+	d.full = true
+	_, err = f.WriteAt([]byte("over what is there"), 0)
+	require.NoError(t, err)
+	count, err := f.WriteAt([]byte("beyond"), int64(size-2))
+	require.ErrorIs(t, err, errFull)
+	require.Equal(t, 2, count)
+	require.Len(t, n.data, size)
+	_, err = d.Create("dir/new", vfs.WriteCategoryUnspecified)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, d.Remove("dir/kept"), "what is removed makes room")
+	d.mend()
+	_, err = d.Create("dir/new", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
 }
