@@ -7,8 +7,8 @@ type electionState struct {
 	random       uint64
 	at           time.Duration // when the election timeout ends
 	excused      bool          // the timeout began again after a pause, and nothing was heard since
-	needSnapshot bool          // the state machine cannot be restored from what is here,
-	fetched      Index         // or can, once the snapshot that was installed since, with this index, is saved; zero: none was
+	needSnapshot bool          // the state machine cannot be restored from what is here;
+	fetched      Index         // perhaps from the snapshot that was installed since, with this index; zero: none was
 
 	// stickyAt is when a leader last proved, by a newly confirmed round, that a quorum follows it. Until
 	// ElectionTimeoutMin after it no other candidate gets a vote or a pre-vote (dissertation 4.2.3 and 9.6): a leader that

@@ -226,10 +226,15 @@ func (n *Node) Propose(now time.Duration, kind Kind, count uint32, bytes int) (I
 func (n *Node) CacheFrom(first Index) { n.cacheFirst = first }
 
 // NeedSnapshot says whether the state machine cannot be restored from what this server has (need true), or can again. In
-// need it votes and acknowledges and does not stand for election, and asks the leader for its snapshot.
+// need it votes and acknowledges and does not stand for election, and asks the leader for its snapshot. It is told again when a
+// snapshot that was installed cannot be restored either.
 func (n *Node) NeedSnapshot(now time.Duration, need bool) {
-	if n.input(now) && need != n.election.needSnapshot {
-		n.election.needSnapshot, n.election.fetched = need, 0
+	if !n.input(now) {
+		return
+	}
+	n.election.fetched = 0 // what was installed since did not help, or did
+	if need != n.election.needSnapshot {
+		n.election.needSnapshot = need
 		n.restartElectionTimer(now)
 	}
 }

@@ -109,13 +109,11 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 	}
 	term, known := n.trail.termAt(meta.Index)
 	holds := known && term == meta.Term
-	contradicts := meta.Index <= n.commit && !holds // the log would end below what is committed
-	if !n.election.needSnapshot && (meta.Index <= n.commit || holds) || meta.Index < n.snapshot.Index || contradicts {
+	contradicts := meta.Index <= n.commit && !holds                      // the log would end below what is committed
+	again := n.election.needSnapshot && meta.Index <= n.election.fetched // a second restore would put the machine back
+	if !n.election.needSnapshot && (meta.Index <= n.commit || holds) || meta.Index < n.snapshot.Index || contradicts || again {
 		return false
 	}
-	// What the machine lacked is here, and is restored from once: offered again meanwhile and installed again, it would put the machine
-	// back behind what is applied by then.
-	n.election.needSnapshot = false
 	n.snapshot = meta
 	n.save.Snapshot, n.save.Installed = &meta, !holds
 	if !holds {

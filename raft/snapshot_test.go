@@ -121,4 +121,9 @@ func TestSnapshotThatIsBeingSavedIsNotFetchedAgain(t *testing.T) {
 	newer.Index, newer.Chain = 5, entries[4].chain
 	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: newer})
 	require.EqualValues(t, 5, p.h.node.install.Snapshot.Index, "a newer one is")
+
+	p.h.node.InstallFailed(p.now, newer, false)
+	p.h.node.NeedSnapshot(p.now, true) // its file had decayed before the machine was restored from it
+	p.says(2, Message{Type: MessageSnapshotOffer, Term: 1, Snapshot: same})
+	require.EqualValues(t, 4, p.h.node.install.Snapshot.Index, "and the same again, if it did not help")
 }

@@ -173,7 +173,7 @@ func TestCloseInTheMiddleOfARestoreReturns(t *testing.T) {
 		close(l.resume)
 		require.NoError(t, <-closed)
 		err := <-asked
-		if !errors.Is(err, server.ErrClosed) && !errors.Is(err, server.ErrNotLeader) {
+		if !errors.Is(err, server.ErrClosed) && !errors.Is(err, server.ErrNotLeader) && !errors.Is(err, server.ErrNoLeader) {
 			t.Errorf("a read while the server was closed: %v", err)
 		}
 		m.server = nil
