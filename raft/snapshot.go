@@ -109,8 +109,9 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 	}
 	term, known := n.trail.termAt(meta.Index)
 	holds := known && term == meta.Term
-	contradicts := meta.Index <= n.commit && !holds                      // the log would end below what is committed
-	again := n.election.needSnapshot && meta.Index <= n.election.fetched // a second restore would put the machine back
+	contradicts := meta.Index <= n.commit && !holds // the log would end below what is committed
+	// A second restore from it would put the machine back.
+	again := n.election.needSnapshot && meta.Index <= n.election.fetched
 	if !n.election.needSnapshot && (meta.Index <= n.commit || holds) || meta.Index < n.snapshot.Index || contradicts || again {
 		return false
 	}
