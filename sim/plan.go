@@ -122,6 +122,12 @@ func NewPlan(seed uint64) *Plan {
 	p.plantCalls(r)
 	p.plantFaults(rand.New(rand.NewPCG(seed, 2)))
 	p.plantShape(more)
+	if more.IntN(4) == 0 { // while the groups are born, which does not take long
+		p.plant(Fault{
+			At: upTo(more, 2*p.HeartbeatInterval), Kind: pick(more, FaultCrash, FaultCrash, FaultPowerCut), Server: more.IntN(p.Servers),
+			N: 1 + more.IntN(12), For: upTo(more, 2*p.ElectionTimeoutMax),
+		})
+	}
 	sortBy(p.Faults, func(f *Fault) time.Duration { return f.At })
 	sortBy(p.Calls, func(c *Call) time.Duration { return c.At })
 	return p
