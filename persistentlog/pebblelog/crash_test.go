@@ -19,7 +19,11 @@ var (
 // TestRandomCrashesLoseNothingThatWasPromised takes the power away before a random call into the file system, with a
 // random part of what was not synced left behind, opens, and goes on with the same history twice more.
 func TestRandomCrashesLoseNothingThatWasPromised(t *testing.T) {
-	for seed := *firstSeed; seed < *firstSeed+uint64(*tortures); seed++ {
+	runs := uint64(*tortures)
+	if testing.Short() {
+		runs = max(1, runs/5)
+	}
+	for seed := *firstSeed; seed < *firstSeed+runs; seed++ {
 		prepared := func(f vfs.FS) (persistentlog.PersistentLog, error) {
 			options := testOptions(f)
 			options.WALPrepareBytes = int(seed%2) << 17 // half of the histories run on prepared files
@@ -50,8 +54,11 @@ func TestEveryFailedCallFencesAndIsNeverReportedAsSaved(t *testing.T) {
 	total := life(-1)
 	require.Greater(t, total, 100)
 	step := max(1, total/80) // every call when tortured, a sample of them otherwise
-	if *tortures > 100 {
+	switch {
+	case *tortures > 100:
 		step = 1
+	case testing.Short():
+		step *= 5
 	}
 	for at := 0; at < total; at += step {
 		life(at)

@@ -19,7 +19,11 @@ var (
 // TestRandomCrashesLoseNothingThatWasPromised takes the power away before a random call into the file system, with a
 // random part of what was not synced left behind, opens, and goes on with the same history twice more.
 func TestRandomCrashesLoseNothingThatWasPromised(t *testing.T) {
-	for seed := *firstSeed; seed < *firstSeed+uint64(*tortures); seed++ {
+	runs := uint64(*tortures)
+	if testing.Short() {
+		runs = max(1, runs/5)
+	}
+	for seed := *firstSeed; seed < *firstSeed+runs; seed++ {
 		prepared := func(f vfs.FS) (persistentlog.PersistentLog, error) {
 			options := testOptions(f)
 			options.PrepareSegments = int(seed % 3) // a third of the histories runs on growing files
@@ -41,7 +45,11 @@ func TestEveryFailedCallFencesAndIsNeverReportedAsSaved(t *testing.T) {
 	}
 	total := life(-1)
 	require.Greater(t, total, 100)
-	for at := range total {
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	for at := 0; at < total; at += step {
 		life(at)
 	}
 }
