@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import pytest
 import oarlock
 
 HERE = Path(__file__).resolve().parent
+
+# Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and their child processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Counter(oarlock.StateMachine):
