@@ -47,6 +47,7 @@ func (w *world) heal() {
 	w.rest(6 * timeout)
 	w.spared()
 	w.disturb()
+	w.wait(within, checkConverges, w.together) // what overtook another message on its way is sent again after some heartbeats
 	w.verify()
 }
 
