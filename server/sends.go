@@ -46,7 +46,8 @@ func (r *Replica) send(m *raft.Message) {
 	})
 }
 
-// release lets go what waited for saves that are durable now.
+// release lets go what waited for saves that are durable now. An acknowledgement of a term that is over is not sent any more: what
+// it claims may have been cut by another leader's entries in the very call that made it durable.
 func (r *Replica) release() {
 	kept := r.held[:0]
 	for i := range r.held {
@@ -54,7 +55,9 @@ func (r *Replica) release() {
 			kept = append(kept, r.held[i])
 			continue
 		}
-		r.send(&r.held[i].Message)
+		if m := &r.held[i].Message; m.Type != raft.MessageAppendResponse || m.Term >= r.term {
+			r.send(m)
+		}
 	}
 	clear(r.held[len(kept):])
 	r.held = kept
