@@ -34,9 +34,10 @@ func newFakeCluster() *fakeCluster {
 	return &fakeCluster{gate: open, leader: "s1", conns: map[net.Conn]string{}, sessions: map[uint64]map[uint64]string{}, executed: map[string]int{}}
 }
 
-// Dial is an Options.Dial: in memory, by name.
+// Dial is an Options.Dial: in memory, by name. Two names are nobody's: "down", and "nobody", which is the leader of a cluster
+// that has none, so that no call ends by itself.
 func (f *fakeCluster) Dial(_ context.Context, address string) (net.Conn, error) {
-	if address == "down" {
+	if address == "down" || address == "nobody" {
 		return nil, errors.New("nobody there")
 	}
 	ours, theirs := net.Pipe()
