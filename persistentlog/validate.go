@@ -93,6 +93,8 @@ func (s *Spine) validateRecords(u Update) error {
 			return badUpdate(u, "a log that was lost is taken for whole again")
 		case h.Term == old.Term && old.Vote != 0 && h.Vote != old.Vote:
 			return badUpdate(u, "vote of term %d goes from server %d to %d", h.Term, old.Vote, h.Vote)
+		case h.Term == old.Term && old.Vote != 0 && h.VoteStore != old.VoteStore:
+			return badUpdate(u, "vote of term %d for server %d goes from store %s to %s", h.Term, h.Vote, old.VoteStore, h.VoteStore)
 		}
 	}
 	if b, old := u.Birth, s.state.Birth; b != nil {

@@ -47,6 +47,9 @@ type Actions struct {
 	// Membership is set in turns after which another membership is in force; connect to its members.
 	Membership *MembershipAt
 
+	// GaveUp is set in the turn in which this leader gave a change up.
+	GaveUp *GaveUp
+
 	// Traces tell what happened, for the server's log. The Node itself logs nothing.
 	Traces []Trace
 }
@@ -75,6 +78,12 @@ type Send struct {
 	Message Message
 	// Wait is the newest save that holds what the message claims: a term, a vote, a match. Zero waits for none.
 	Wait SaveSeq
+}
+
+// GaveUp says which newcomer a membership change was given up for.
+type GaveUp struct {
+	Member Member
+	Reason string // a constant text
 }
 
 // Fill is an append that is to be read from the log beside the loop.
@@ -171,6 +180,7 @@ const (
 	TraceTimeJump                                // Reason: how far
 	TraceDropped                                 // Server: the sender; Reason: why a message had no effect
 	TraceLostLog                                 // Server: the follower; Index: where its log ends
+	TraceGaveUp                                  // Server: the newcomer; Reason
 )
 
 // Trace is one thing that happened in a turn.
@@ -191,6 +201,7 @@ var traceNames = [...]string{
 	TraceAppendRejected: "append rejected", TraceProgress: "progress", TraceSnapshotOffered: "snapshot offered",
 	TraceInstalled: "installed", TraceBirth: "birth", TraceRefused: "refused", TraceRefusedByPeer: "refused by peer",
 	TraceMembership: "membership", TraceTimeJump: "time jump", TraceDropped: "dropped message", TraceLostLog: "lost log",
+	TraceGaveUp: "gave a change up",
 }
 
 // String returns what happened, in words.

@@ -195,7 +195,7 @@ func (n *Node) acceptable(b Birth) bool {
 			return false
 		}
 	}
-	return b.Membership.IsVoter(n.config.ID)
+	return b.Membership.IsVoter(n.config.ID, n.config.Store)
 }
 
 func (n *Node) handleBirthResponse(m *Message) {
@@ -205,6 +205,11 @@ func (n *Node) handleBirthResponse(m *Message) {
 	n.birth.noteStore(m.From, m.FromStore)
 	b := &n.birth
 	switch {
+	case b.value.IsZero() && len(n.config.Founders) == 0:
+		if m.Birth.Complete {
+			n.adoptBirth(m.Birth, "joined")
+			n.completeBirth()
+		}
 	case b.value.IsZero() && m.Birth.IsZero():
 		n.proposeBirth() // one founder more is known
 	case b.value.IsZero() && !m.Birth.Complete && n.acceptable(m.Birth):
@@ -221,8 +226,8 @@ func (n *Node) handleBirthResponse(m *Message) {
 // impliesBirth takes a message that only a server with a complete birth sends, from a member that the saved birth binds:
 // whoever campaigns or leads knows that every voter has answered.
 func (n *Node) impliesBirth(m *Message) bool {
-	member, ok := n.birth.value.Membership.Member(m.From)
-	if !ok || member.Store != m.FromStore || n.saves.wait(n.saves.birth) != 0 {
+	_, ok := n.birth.value.Membership.Find(m.From, m.FromStore)
+	if !ok || n.saves.wait(n.saves.birth) != 0 {
 		return false
 	}
 	n.completeBirth()

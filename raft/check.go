@@ -23,7 +23,7 @@ func (n *Node) check() {
 		n.breakRule("more is durable than is in the log")
 	case t.lastTerm() > n.hard.Term:
 		n.breakRule("the log is ahead of the term")
-	case n.role == RoleLeader && n.hard.Vote != n.config.ID:
+	case n.role == RoleLeader && !n.votedForItself():
 		n.breakRule("a leader that did not vote for itself")
 	case n.hard.Term < n.clock.seenTerm || n.commit < n.clock.seenCommit:
 		n.breakRule("the term or the commit index went back")

@@ -25,6 +25,10 @@ type Config struct {
 	// HeartbeatInterval is how often an idle leader speaks. 60 ms; at most a third of ElectionTimeoutMin.
 	HeartbeatInterval time.Duration
 
+	// JoinTimeout is how long a server that is to become a voter may be silent before the change is given up, and how long one
+	// that has left is still told so: 30 s.
+	JoinTimeout time.Duration
+
 	MessageBytesMax     int // blocks in one append message, if it is more than one block: 4 MiB
 	InflightBytesMax    int // sent to a follower and not answered: 16 MiB
 	InflightMessagesMax int // the same in messages: 256
@@ -51,6 +55,7 @@ func (c Config) withDefaults() Config {
 	def(&c.ElectionTimeoutMin, 300*time.Millisecond)
 	def(&c.ElectionTimeoutMax, 2*c.ElectionTimeoutMin)
 	def(&c.HeartbeatInterval, c.ElectionTimeoutMin/5)
+	def(&c.JoinTimeout, 30*time.Second)
 	defInt(&c.MessageBytesMax, 4<<20)
 	defInt(&c.InflightBytesMax, 16<<20)
 	defInt(&c.InflightMessagesMax, 256)

@@ -58,7 +58,7 @@ func TestMembershipThatCannotBeIsRefused(t *testing.T) {
 	require.NoError(t, good.Validate())
 	require.Len(t, good.Members(), 4)
 	for _, bad := range []string{
-		"//", "/1@1/", "1@1,1@1//", "1@1,2@1/2@2/", "1@1/2@1/2@1", "1@1//1@1", "0@1//",
+		"//", "/1@1/", "1@1,1@1//", "1@1,1@2//", "1@1/2@1/2@1", "1@1//1@1", "1@1//1@2", "0@1//", "1@1/2@1//2@1", "1@1//2@1//2@1", "1@1///2@1/2@1",
 	} {
 		require.Error(t, decodeMembership([]byte(bad)).Validate(), bad)
 	}

@@ -22,21 +22,22 @@ type electionState struct {
 
 type vote struct {
 	from    ServerID
+	store   StoreID
 	granted bool
 }
 
-func (e *electionState) record(from ServerID, granted bool) {
+func (e *electionState) record(from ServerID, store StoreID, granted bool) {
 	for _, v := range e.votes {
-		if v.from == from {
+		if v.from == from && v.store == store {
 			return // the first answer stands; a repeated one changes nothing
 		}
 	}
-	e.votes = append(e.votes, vote{from: from, granted: granted})
+	e.votes = append(e.votes, vote{from: from, store: store, granted: granted})
 }
 
-func (e *electionState) said(id ServerID, granted bool) bool {
+func (e *electionState) said(m Member, granted bool) bool {
 	for _, v := range e.votes {
-		if v.from == id {
+		if m.is(v.from, v.store) {
 			return v.granted == granted
 		}
 	}
@@ -55,13 +56,24 @@ func (n *Node) restartElectionTimer(now time.Duration) {
 // electable reports whether the server may stand for election: a voter in its own view, of a group that was born, with a
 // log that it can answer for.
 func (n *Node) electable() bool {
-	return n.born && !n.hard.Lost && !n.election.needSnapshot && n.membership().IsVoter(n.config.ID)
+	return n.born && !n.hard.Lost && n.refusal.Reason != RefusalRemoved && !n.election.needSnapshot && n.mayLead()
+}
+
+// mayLead reports whether this server is a voter, or was one until a membership that is not known to be committed. Who has the
+// entry that removes it may be the only one left that can bring it to its end: the others of the old half know less, and
+// those of the new one may be too few (dissertation 4.2.2).
+func (n *Node) mayLead() bool {
+	k := len(n.memberships) - 1
+	if n.memberships[k].Membership.IsVoter(n.config.ID, n.config.Store) {
+		return true
+	}
+	return k > 0 && n.memberships[k].Index > n.commit && n.memberships[k-1].Membership.IsVoter(n.config.ID, n.config.Store)
 }
 
 // alone reports whether the server is all there is of its group.
 func (n *Node) alone() bool {
 	m := n.membership()
-	return len(m.Voters) == 1 && len(m.Outgoing) == 0 && len(m.Learners) == 0 && m.Voters[0].ID == n.config.ID
+	return len(m.Voters) == 1 && n.isMe(m.Voters[0]) && len(m.Members()) == 1 && len(n.lead.progress) == 0
 }
 
 // hasLeader reports whether this server holds fast to a leader.
@@ -78,7 +90,7 @@ func (n *Node) upToDate(lastIndex Index, lastTerm Term) bool {
 }
 
 // becomeFollower enters term (which may be the present one) and forgets every role but the follower's.
-func (n *Node) becomeFollower(now time.Duration, term Term, leader ServerID) {
+func (n *Node) becomeFollower(now time.Duration, term Term, leader peer) {
 	if n.role == RoleLeader {
 		n.endLeadership()
 	}
@@ -92,23 +104,23 @@ func (n *Node) becomeFollower(now time.Duration, term Term, leader ServerID) {
 	n.election.votes = n.election.votes[:0]
 	n.restartElectionTimer(now)
 	if changed {
-		n.trace(Trace{Kind: TraceBecameFollower, Server: leader})
+		n.trace(Trace{Kind: TraceBecameFollower, Server: leader.id})
 	}
 }
 
 // stepDown gives leadership up within the term.
 func (n *Node) stepDown(now time.Duration, reason string) {
 	n.trace(Trace{Kind: TraceSteppedDown, Reason: reason})
-	n.becomeFollower(now, n.hard.Term, 0)
+	n.becomeFollower(now, n.hard.Term, peer{})
 }
 
 // preCampaign asks whether an election could be won, and touches neither term nor vote (dissertation 9.6).
 func (n *Node) preCampaign(now time.Duration) {
-	n.role, n.leader = RolePreCandidate, 0
+	n.role, n.leader = RolePreCandidate, peer{}
 	n.election.sticky = false
 	n.trace(Trace{Kind: TraceBecamePreCandidate})
 	n.startVotes(now)
-	n.election.record(n.config.ID, true)
+	n.election.record(n.config.ID, n.config.Store, true)
 	n.askVotes(MessagePreVoteRequest, n.hard.Term+1, false)
 	n.countPreVotes(now)
 }
@@ -116,8 +128,8 @@ func (n *Node) preCampaign(now time.Duration) {
 // campaign begins an election. The request for votes waits for the save of the new term and of the own vote, and so
 // does the own vote itself: Saved counts it.
 func (n *Node) campaign(now time.Duration, forced bool) {
-	n.role, n.leader = RoleCandidate, 0
-	n.setHard(HardState{Term: n.hard.Term + 1, Vote: n.config.ID})
+	n.role, n.leader = RoleCandidate, peer{}
+	n.setHard(HardState{Term: n.hard.Term + 1, Vote: n.config.ID, VoteStore: n.config.Store})
 	n.election.sticky, n.election.confirmed = false, 0
 	n.ack = nil
 	n.trace(Trace{Kind: TraceBecameCandidate})
@@ -132,11 +144,11 @@ func (n *Node) startVotes(now time.Duration) {
 
 func (n *Node) askVotes(t MessageType, term Term, forced bool) {
 	for _, member := range n.membership().Members() {
-		if member.ID == n.config.ID || !n.membership().IsVoter(member.ID) {
+		if n.isMe(member) || !n.membership().IsVoter(member.ID, member.Store) {
 			continue
 		}
 		m := Message{
-			Type: t, To: member.ID, Term: term, Forced: forced,
+			Type: t, To: member.ID, ToStore: member.Store, Term: term, Forced: forced,
 			LastIndex: n.trail.last(), LastTerm: n.trail.lastTerm(),
 		}
 		if t == MessagePreVoteRequest {
@@ -151,6 +163,7 @@ func (n *Node) askVotes(t MessageType, term Term, forced bool) {
 // term that is not ahead, and not while a leader is heard. A rejection carries the own term, so that a server whose log
 // is good and whose term is behind catches up (etcd#8501).
 func (n *Node) handlePreVoteRequest(now time.Duration, m *Message) {
+	n.tellRemoved(m)
 	switch {
 	case n.hard.Lost:
 		n.rejectVote(m, MessagePreVoteResponse, "the own log was lost")
@@ -161,7 +174,7 @@ func (n *Node) handlePreVoteRequest(now time.Duration, m *Message) {
 	case !n.upToDate(m.LastIndex, m.LastTerm):
 		n.rejectVote(m, MessagePreVoteResponse, "its log is behind")
 	default:
-		n.sendNow(Message{Type: MessagePreVoteResponse, To: m.From, Term: m.Term}, 0)
+		n.sendNow(Message{Type: MessagePreVoteResponse, To: m.From, ToStore: m.FromStore, Term: m.Term}, 0)
 	}
 }
 
@@ -174,30 +187,30 @@ func (n *Node) handleVoteRequest(now time.Duration, m *Message) {
 			n.trace(Trace{Kind: TraceVoteRejected, Server: m.From, Reason: "a leader is heard"})
 			return
 		}
-		n.becomeFollower(now, m.Term, 0)
+		n.becomeFollower(now, m.Term, peer{})
 	}
 	switch {
 	case n.hard.Lost:
 		n.rejectVote(m, MessageVoteResponse, "the own log was lost")
 	case m.Term < n.hard.Term:
 		n.rejectVote(m, MessageVoteResponse, "its term is over")
-	case n.hard.Vote != m.From && n.hard.Vote != 0:
+	case n.hard.Vote != 0 && (n.hard.Vote != m.From || n.hard.VoteStore != m.FromStore):
 		n.rejectVote(m, MessageVoteResponse, "the vote of this term is given")
-	case n.role == RoleLeader || n.leader != 0 && n.leader != m.From:
+	case n.role == RoleLeader || n.leader != (peer{}) && n.leader != m.sender():
 		n.rejectVote(m, MessageVoteResponse, "the term has a leader")
 	case !n.upToDate(m.LastIndex, m.LastTerm):
 		n.rejectVote(m, MessageVoteResponse, "its log is behind")
 	default:
-		n.setHard(HardState{Term: m.Term, Vote: m.From})
+		n.setHard(HardState{Term: m.Term, Vote: m.From, VoteStore: m.FromStore})
 		n.restartElectionTimer(now)
 		n.trace(Trace{Kind: TraceVoteGranted, Server: m.From})
-		n.send(Message{Type: MessageVoteResponse, To: m.From, Term: m.Term}, 0)
+		n.send(Message{Type: MessageVoteResponse, To: m.From, ToStore: m.FromStore, Term: m.Term}, 0)
 	}
 }
 
 func (n *Node) rejectVote(m *Message, t MessageType, reason string) {
 	n.trace(Trace{Kind: TraceVoteRejected, Server: m.From, Reason: reason})
-	n.send(Message{Type: t, To: m.From, Term: n.hard.Term, Reject: true}, 0)
+	n.send(Message{Type: t, To: m.From, ToStore: m.FromStore, Term: n.hard.Term, Reject: true}, 0)
 }
 
 // learnTerm follows a member's answer into its newer term, and reports whether the answer was of one. A server that is no
@@ -206,8 +219,8 @@ func (n *Node) learnTerm(now time.Duration, m *Message) bool {
 	if m.Term <= n.hard.Term {
 		return false
 	}
-	if _, ok := n.membership().Member(m.From); ok {
-		n.becomeFollower(now, m.Term, 0)
+	if _, ok := n.membership().Find(m.From, m.FromStore); ok {
+		n.becomeFollower(now, m.Term, peer{})
 	}
 	return true
 }
@@ -219,12 +232,12 @@ func (n *Node) handlePreVoteResponse(now time.Duration, m *Message) {
 	if n.role != RolePreCandidate || !m.Reject && m.Term != n.hard.Term+1 {
 		return
 	}
-	n.election.record(m.From, !m.Reject)
+	n.election.record(m.From, m.FromStore, !m.Reject)
 	n.countPreVotes(now)
 }
 
 func (n *Node) countPreVotes(now time.Duration) {
-	if n.quorum().reached(func(id ServerID) bool { return n.election.said(id, true) }) {
+	if n.quorum().reached(func(v Member) bool { return n.election.said(v, true) }) {
 		n.campaign(now, false)
 		return
 	}
@@ -238,20 +251,20 @@ func (n *Node) handleVoteResponse(now time.Duration, m *Message) {
 	if n.role != RoleCandidate || m.Term != n.hard.Term {
 		return
 	}
-	n.election.record(m.From, !m.Reject)
+	n.election.record(m.From, m.FromStore, !m.Reject)
 	n.countVotes(now)
 }
 
 // countOwnVote counts the candidate's vote for itself once it is durable.
 func (n *Node) countOwnVote(now time.Duration) {
-	if n.saves.wait(n.saves.hard) == 0 && n.hard.Vote == n.config.ID {
-		n.election.record(n.config.ID, true)
+	if n.saves.wait(n.saves.hard) == 0 && n.votedForItself() {
+		n.election.record(n.config.ID, n.config.Store, true)
 		n.countVotes(now)
 	}
 }
 
 func (n *Node) countVotes(now time.Duration) {
-	if n.quorum().reached(func(id ServerID) bool { return n.election.said(id, true) }) {
+	if n.quorum().reached(func(v Member) bool { return n.election.said(v, true) }) {
 		n.becomeLeader(now)
 		return
 	}
@@ -260,9 +273,9 @@ func (n *Node) countVotes(now time.Duration) {
 
 // maybeLoseElection returns to waiting when no majority can be had any more. The timer goes on as it was drawn.
 func (n *Node) maybeLoseElection(now time.Duration) {
-	if n.quorum().lost(func(id ServerID) bool { return n.election.said(id, false) }) {
+	if n.quorum().lost(func(v Member) bool { return n.election.said(v, false) }) {
 		at := n.election.at
-		n.becomeFollower(now, n.hard.Term, 0)
+		n.becomeFollower(now, n.hard.Term, peer{})
 		n.election.at = at
 	}
 }
@@ -271,7 +284,7 @@ func (n *Node) maybeLoseElection(now time.Duration) {
 // and with requests that voters grant although they hear a leader. It dies with its term and with a log that is shorter
 // than the leader's was.
 func (n *Node) handleTransferRequest(now time.Duration, m *Message) {
-	if m.Term != n.hard.Term || m.From != n.leader || !n.electable() || n.trail.last() < m.LastIndex {
+	if m.Term != n.hard.Term || m.sender() != n.leader || !n.electable() || n.trail.last() < m.LastIndex {
 		n.trace(Trace{Kind: TraceDropped, Server: m.From, Reason: "a transfer that is over or cannot be followed"})
 		return
 	}

@@ -9,7 +9,7 @@ func (n *Node) heardLeader(now time.Duration, m *Message) bool {
 	if m.Term < n.hard.Term {
 		// The stale leader learns the newer term from the answer, and steps down.
 		n.send(Message{
-			Type: MessageAppendResponse, To: m.From, Term: n.hard.Term, Reject: true,
+			Type: MessageAppendResponse, To: m.From, ToStore: m.FromStore, Term: n.hard.Term, Reject: true,
 			PrevIndex: m.PrevIndex, LastIndex: n.trail.last(),
 		}, 0)
 		return false
@@ -18,10 +18,13 @@ func (n *Node) heardLeader(now time.Duration, m *Message) bool {
 		n.trace(Trace{Kind: TraceDropped, Server: m.From, Reason: "a second leader in one term"})
 		return false
 	}
-	if m.Term > n.hard.Term || n.role != RoleFollower || n.leader != m.From {
-		n.becomeFollower(now, m.Term, m.From)
+	if m.Term > n.hard.Term || n.role != RoleFollower || n.leader != m.sender() {
+		n.becomeFollower(now, m.Term, m.sender())
 	}
 	n.restartElectionTimer(now)
+	if n.refusal.Reason == RefusalRemoved {
+		n.refusal = Refused{} // a leader feeds it
+	}
 	if m.Confirmed > n.election.confirmed {
 		n.election.confirmed = m.Confirmed
 		n.election.sticky, n.election.stickyAt = true, now
@@ -40,7 +43,7 @@ func (n *Node) handleHeartbeatRequest(now time.Duration, m *Message) {
 		n.commitTo(m.Commit)
 	}
 	response := Message{
-		Type: MessageHeartbeatResponse, To: m.From, Term: n.hard.Term, Round: m.Round,
+		Type: MessageHeartbeatResponse, To: m.From, ToStore: m.FromStore, Term: n.hard.Term, Round: m.Round,
 		LastIndex: n.trail.last(), LastTerm: n.trail.lastTerm(), WantSnapshot: n.election.needSnapshot,
 	}
 	if response.LastTerm == n.hard.Term {
@@ -150,12 +153,12 @@ func (n *Node) takeMembership(m *Message, index Index) {
 // acknowledge answers at the end of the turn, once for all appends of the turn: up to match this log is the leader's. It
 // leaves when everything up to there is durable.
 func (n *Node) acknowledge(m *Message, match Index) {
-	if n.ack != nil && n.ack.To == m.From && n.ack.Term == n.hard.Term {
+	if n.ack != nil && n.ack.To == m.From && n.ack.ToStore == m.FromStore && n.ack.Term == n.hard.Term {
 		n.ack.Match = max(n.ack.Match, match)
 		n.ack.Round = max(n.ack.Round, m.Round)
 		return
 	}
-	n.ackRoom = Message{Type: MessageAppendResponse, To: m.From, Term: n.hard.Term, Match: match, Round: m.Round}
+	n.ackRoom = Message{Type: MessageAppendResponse, To: m.From, ToStore: m.FromStore, Term: n.hard.Term, Match: match, Round: m.Round}
 	n.ack = &n.ackRoom
 }
 
@@ -176,7 +179,7 @@ func (n *Node) rejectAppend(m *Message) {
 		term, _ = n.trail.termAt(hint)
 	}
 	n.send(Message{
-		Type: MessageAppendResponse, To: m.From, Term: n.hard.Term, Reject: true, PrevIndex: m.PrevIndex,
+		Type: MessageAppendResponse, To: m.From, ToStore: m.FromStore, Term: n.hard.Term, Reject: true, PrevIndex: m.PrevIndex,
 		HintIndex: hint, HintTerm: term, LastIndex: n.trail.last(), Round: m.Round,
 	}, 0)
 }

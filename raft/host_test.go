@@ -136,7 +136,7 @@ func (h *host) endTurn() {
 			c.history.totals.installs++
 		}
 	}
-	h.takeSave(&a.Save)
+	h.takeSave(&a.Save, a.Membership)
 	for _, s := range a.Sends {
 		if s.Wait > h.node.saves.issued {
 			c.fail("server %d: a message waits for save %d, which is not asked for", h.id, s.Wait)
@@ -182,7 +182,7 @@ func (h *host) blocksFor(m Message) []Block {
 }
 
 // takeSave completes the blank blocks, brings the log up to date and hands the save to the disk.
-func (h *host) takeSave(s *Save) {
+func (h *host) takeSave(s *Save, membership *MembershipAt) {
 	if s.Seq == 0 {
 		return
 	}
@@ -192,7 +192,7 @@ func (h *host) takeSave(s *Save) {
 		h.log.reset(*s.Snapshot)
 	}
 	for _, b := range s.Blocks {
-		entries := h.entriesOf(b)
+		entries := h.entriesOf(b, membership)
 		if len(u.entries) == 0 {
 			u.first = b.First()
 		} else if b.First() != u.first+Index(len(u.entries)) {
@@ -214,7 +214,7 @@ func (h *host) takeSave(s *Save) {
 }
 
 // entriesOf encodes a blank, or checks that what came from a leader continues this log by its chain hash.
-func (h *host) entriesOf(b Block) []entry {
+func (h *host) entriesOf(b Block, membership *MembershipAt) []entry {
 	chain, ok := h.log.chainAfter(b.First() - 1)
 	if !ok {
 		h.c.fail("server %d: entries at %d continue nothing", h.id, b.First())
@@ -228,6 +228,12 @@ func (h *host) entriesOf(b Block) []entry {
 	buf := make([]byte, BlockHeaderSize)
 	for range b.Meta().Count {
 		var body []byte
+		if b.Kind() == KindMembership {
+			if membership == nil || membership.Index != b.First() {
+				h.c.fail("server %d: the membership of entry %d is not told", h.id, b.First())
+			}
+			body = encodeMembership(membership.Membership)
+		}
 		if b.Kind() == KindCommand {
 			h.c.words++
 			body = []byte{byte(h.c.words >> 16), byte(h.c.words >> 8), byte(h.c.words)}

@@ -11,6 +11,7 @@ import (
 type history struct {
 	c           *cluster
 	played      bool // a test speaks for the other servers: their disks say nothing
+	changed     bool // memberships are changed by the module alone, not by a script that jumps
 	leaders     map[Term]ServerID
 	votes       map[ballot]ServerID
 	places      map[place]uint64 // chain hash after each entry that ever stood in a log
@@ -56,11 +57,12 @@ type seen struct {
 	time     int64
 	logEnd   Index // in a leader: its log's last entry
 	logChain uint64
+	members  MembershipAt
 }
 
 func (s *seen) begin(h *host) {
 	n := h.node
-	*s = seen{term: n.hard.Term, commit: n.commit, applied: n.applied, snapshot: n.snapshot.Index, first: n.trail.first}
+	*s = seen{term: n.hard.Term, commit: n.commit, applied: n.applied, snapshot: n.snapshot.Index, first: n.trail.first, members: n.memberships[len(n.memberships)-1]}
 }
 
 // invariants are checked after every turn of every host, against that host.
@@ -79,6 +81,8 @@ var invariants = []struct {
 	{13, "order: first <= snapshot+1, snapshot <= applied <= commit <= last", order},
 	{14, "terms do not decrease along the log, and the trail is the log's", trailIsTheLog},
 	{18, "the membership in force is the latest in the log", membershipIsTheLatest},
+	{19, "a leader has one membership at most that is not committed, and has committed in its term", oneOpenMembership},
+	{20, "two memberships that follow one another have majorities that overlap", quorumsOverlap},
 	{40, "progress adds up: match < next, bytes in flight, at most one message over the window", progressAddsUp},
 	{41, "nothing is overdue at the end of a turn", nothingOverdue},
 }
@@ -92,7 +96,7 @@ func (c *cluster) checkInvariants(h *host) {
 	n := h.node
 	h.seen = seen{
 		role: n.role, term: n.hard.Term, commit: n.commit, applied: n.applied, snapshot: n.snapshot.Index,
-		first: n.trail.first, time: n.clock.cluster, logEnd: n.trail.last(),
+		first: n.trail.first, time: n.clock.cluster, logEnd: n.trail.last(), members: n.memberships[len(n.memberships)-1],
 	}
 	h.seen.logChain, _ = h.log.chainAfter(h.seen.logEnd)
 	h.bound = 0
@@ -167,6 +171,9 @@ func commitOnQuorum(c *cluster, h *host) error {
 		return fmt.Errorf("index %d is of term %d", n.commit, e.term)
 	}
 	m := n.membership()
+	if last := n.memberships[len(n.memberships)-1]; last.Index > h.seen.logEnd {
+		m = h.seen.members.Membership // it was appended after what it was waiting for had been committed
+	}
 	for _, half := range [][]Member{m.Voters, m.Outgoing} {
 		count := 0
 		for _, v := range half {
@@ -181,6 +188,46 @@ func commitOnQuorum(c *cluster, h *host) error {
 		}
 		if len(half) > 0 && count <= len(half)/2 {
 			return fmt.Errorf("index %d is on %d disks of %d", n.commit, count, len(half))
+		}
+	}
+	return nil
+}
+
+func oneOpenMembership(_ *cluster, h *host) error {
+	n := h.node
+	if n.role != RoleLeader {
+		return nil
+	}
+	open := 0
+	for _, at := range n.memberships {
+		if at.Index > n.commit {
+			open++
+			if at.Index >= n.lead.noop && n.commit < n.lead.noop {
+				return fmt.Errorf("entry %d came before its no-op %d was committed", at.Index, n.lead.noop)
+			}
+		}
+	}
+	if open > 1 {
+		return fmt.Errorf("%d are not committed", open)
+	}
+	return nil
+}
+
+func quorumsOverlap(c *cluster, h *host) error {
+	if !c.history.changed {
+		return nil
+	}
+	for k, at := range h.node.memberships {
+		if k == 0 {
+			continue
+		}
+		was, now := h.node.memberships[k-1].Membership, at.Membership
+		switch {
+		case sameVoters(was.Voters, now.Voters) && sameVoters(was.Outgoing, now.Outgoing): // quorums as before
+		case !was.Joint() && now.Joint() && sameVoters(was.Voters, now.Outgoing): // into the joint phase
+		case was.Joint() && !now.Joint() && sameVoters(was.Voters, now.Voters): // and out of it
+		default:
+			return fmt.Errorf("from %v to %v at %d", was, now, at.Index)
 		}
 	}
 	return nil

@@ -176,7 +176,8 @@ func (d *disk) state() State {
 	return s
 }
 
-// Memberships travel in tests as text: ids of voters, of outgoing voters and of learners, each with its store's number.
+// Memberships travel in tests as text: ids of voters, of outgoing voters and of learners, each with its store's number, and, where a
+// change is open, of those who are wanted.
 func encodeMembership(m Membership) []byte {
 	list := func(members []Member) string {
 		var words []string
@@ -185,7 +186,11 @@ func encodeMembership(m Membership) []byte {
 		}
 		return strings.Join(words, ",")
 	}
-	return []byte(list(m.Voters) + "/" + list(m.Outgoing) + "/" + list(m.Learners))
+	text := list(m.Voters) + "/" + list(m.Outgoing) + "/" + list(m.Learners)
+	if m.Changing() {
+		text += "/" + list(m.WantedVoters) + "/" + list(m.WantedLearners)
+	}
+	return []byte(text)
 }
 
 func decodeMembership(body []byte) Membership {
@@ -200,8 +205,14 @@ func decodeMembership(body []byte) Membership {
 		slices.SortFunc(members, func(a, b Member) int { return compareIDs(a.ID, b.ID) })
 		return members
 	}
-	parts := strings.Split(string(body)+"//", "/")
-	return Membership{Voters: list(parts[0]), Outgoing: list(parts[1]), Learners: list(parts[2])}
+	parts := strings.Split(string(body)+"////", "/")
+	m := Membership{
+		Voters: list(parts[0]), Outgoing: list(parts[1]), Learners: list(parts[2]), WantedVoters: list(parts[3]), WantedLearners: list(parts[4]),
+	}
+	if m.Joint() && !m.Changing() { // a script need not say what follows from the voters
+		m.WantedVoters = slices.Clone(m.Voters)
+	}
+	return m
 }
 
 func atoi(s string) int {

@@ -9,10 +9,17 @@ func (n *Node) takeRefusal(now time.Duration, m *Message) {
 	if m.Refusal == RefusalLostBirth && n.born {
 		return // overtaken: it asked before it was told, and only a peer that talks to it would take the word back
 	}
+	if m.Refusal == RefusalRemoved && m.LastIndex <= n.memberships[len(n.memberships)-1].Index {
+		return // it does not know yet what this server knows
+	}
 	n.refusal = Refused{By: m.From, Reason: m.Refusal}
 	n.trace(Trace{Kind: TraceRefusedByPeer, Server: m.From, Refusal: m.Refusal})
-	member, ok := n.membership().Member(m.From)
-	if m.Refusal != RefusalLostLog || !ok || member.Store != m.FromStore || n.hard.Lost {
+	_, ok := n.membership().Find(m.From, m.FromStore)
+	if m.Refusal == RefusalUnborn && ok && n.role == RoleLeader {
+		// It joins: it has no founders, and takes the birth from a server that proved to be of its cluster.
+		n.sendNow(Message{Type: MessageBirthResponse, To: m.From, ToStore: m.FromStore, Birth: n.birth.value}, n.saves.wait(n.saves.birth))
+	}
+	if m.Refusal != RefusalLostLog || !ok || n.hard.Lost {
 		return
 	}
 	h := n.hard
@@ -26,8 +33,29 @@ func (n *Node) takeRefusal(now time.Duration, m *Message) {
 
 // refused is what the status says: a lost log is told also after a restart, when whoever found it is not known any more.
 func (n *Node) refused() Refused {
-	if n.hard.Lost && n.refusal.Reason != RefusalLostLog {
+	switch {
+	case n.hard.Lost && n.refusal.Reason != RefusalLostLog:
 		return Refused{By: n.config.ID, Reason: RefusalLostLog}
+	case n.refusal.Reason == RefusalNone && n.removed():
+		return Refused{By: n.config.ID, Reason: RefusalRemoved}
 	}
 	return n.refusal
+}
+
+// removed reports whether this server's own log says that it is no member.
+func (n *Node) removed() bool {
+	at := n.memberships[len(n.memberships)-1]
+	_, ok := at.Membership.Find(n.config.ID, n.config.Store)
+	return n.born && !ok && at.Index <= n.commit
+}
+
+// tellRemoved tells a sender that is no member of what is committed here, and by which entry. It may know better: a server that
+// was just added knows the entry that added it, which is a later one.
+func (n *Node) tellRemoved(m *Message) {
+	at := n.memberships[len(n.memberships)-1]
+	if _, ok := at.Membership.Find(m.From, m.FromStore); ok || at.Index == 0 || at.Index > n.commit {
+		return
+	}
+	n.trace(Trace{Kind: TraceRefused, Server: m.From, Refusal: RefusalRemoved})
+	n.sendNow(Message{Type: MessageRefusal, To: m.From, ToStore: m.FromStore, Refusal: RefusalRemoved, LastIndex: at.Index}, 0)
 }

@@ -40,7 +40,7 @@ func TestServerThatWasToldOfItsLostLogCountsForNothingEverAfter(t *testing.T) {
 		p.says(3, Message{Type: MessageTransferRequest, Term: 5, LastIndex: 3, LastTerm: 1})
 		p.runFor(2 * time.Millisecond)
 		require.Empty(t, p.sentTo(3), "a leader would take that for an acknowledgement")
-		require.EqualValues(t, 3, p.h.node.leader, "it may still say who leads")
+		require.EqualValues(t, 3, p.h.node.leader.id, "it may still say who leads")
 		p.h.timeout()
 		require.Equal(t, RoleFollower, p.h.node.role)
 		require.Equal(t, RefusalLostLog, p.h.node.Status().Refused.Reason)

@@ -119,7 +119,8 @@ type Message struct {
 
 	// LastIndex and LastTerm are the end of the candidate's log in vote and pre-vote requests, and the end that the
 	// transfer's target must have in a TransferRequest. In append and heartbeat responses they are the end of the follower's
-	// log, durable or not; an append response leaves LastTerm out.
+	// log, durable or not; an append response leaves LastTerm out. In a Refusal of a server that was removed LastIndex is the
+	// entry that removed it.
 	LastIndex Index
 	LastTerm  Term
 
@@ -173,6 +174,14 @@ type Message struct {
 	// Refusal is the reason in a Refusal.
 	Refusal Refusal
 }
+
+// peer is a server as it proved to be.
+type peer struct {
+	id    ServerID
+	store StoreID
+}
+
+func (m *Message) sender() peer { return peer{m.From, m.FromStore} }
 
 // SnapshotMeta describes one snapshot of a group's state: everything but its bytes.
 type SnapshotMeta struct {

@@ -225,30 +225,30 @@ func TestQuorumIsAPlainCount(t *testing.T) {
 			ids := rapid.SliceOfNDistinct(rapid.IntRange(1, 12), least, 9, rapid.ID[int]).Draw(t, name)
 			var members []Member
 			for _, id := range ids {
-				members = append(members, Member{ID: ServerID(id)})
+				members = append(members, Member{ID: ServerID(id % 7), Store: StoreID{byte(id)}}) // one id, two stores
 			}
 			return members
 		}
 		m := Membership{Voters: half("voters", 0), Outgoing: half("outgoing", 0)}
 		values := rapid.SliceOfN(rapid.Uint64Range(0, 6), 13, 13).Draw(t, "values")
-		value := func(id ServerID) uint64 { return values[id] }
+		value := func(m Member) uint64 { return values[m.Store[0]] }
 		q := quorumOf(m)
-		count := func(half []Member, ok func(ServerID) bool) int {
+		count := func(half []Member, ok func(Member) bool) int {
 			n := 0
 			for _, v := range half {
-				if ok(v.ID) {
+				if ok(v) {
 					n++
 				}
 			}
 			return n
 		}
-		majority := func(ok func(ServerID) bool) bool {
+		majority := func(ok func(Member) bool) bool {
 			return len(m.Voters) > 0 && 2*count(m.Voters, ok) > len(m.Voters) &&
 				(len(m.Outgoing) == 0 || 2*count(m.Outgoing, ok) > len(m.Outgoing))
 		}
 		want := uint64(0)
 		for x := uint64(1); x <= 7; x++ {
-			atLeast := func(id ServerID) bool { return value(id) >= x }
+			atLeast := func(m Member) bool { return value(m) >= x }
 			if majority(atLeast) {
 				want = x
 			}
@@ -256,8 +256,8 @@ func TestQuorumIsAPlainCount(t *testing.T) {
 				t.Fatalf("value %d of %v in %v", x, values, m)
 			}
 			// Who has said no cannot say yes: the election is lost when the rest is no majority.
-			no := func(id ServerID) bool { return value(id) >= x }
-			rest := func(id ServerID) bool { return !no(id) }
+			no := func(m Member) bool { return value(m) >= x }
+			rest := func(m Member) bool { return !no(m) }
 			if len(m.Voters) > 0 && q.lost(no) == majority(rest) {
 				t.Fatalf("lost with %d of %v in %v", x, values, m)
 			}

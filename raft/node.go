@@ -12,7 +12,7 @@ type Node struct {
 
 	hard   HardState
 	role   Role
-	leader ServerID
+	leader peer
 	born   bool
 	birth  birthState
 
@@ -57,7 +57,11 @@ func NewNode(c Config, s State, now time.Duration) (*Node, error) {
 	n.birth.value = s.Birth
 	n.born = s.Birth.Complete
 	n.memberships = append(n.memberships, firstMembership(s))
-	n.memberships = append(n.memberships, s.Memberships...)
+	for _, at := range s.Memberships {
+		if at.Index > n.memberships[0].Index { // the log may begin before the snapshot ends
+			n.memberships = append(n.memberships, at)
+		}
+	}
 	n.saves.durable = n.trail.next
 	n.weights.next = n.trail.next
 	n.cacheFirst = n.trail.next
@@ -113,7 +117,7 @@ func (n *Node) Actions() *Actions {
 	}
 	n.closeSave(out)
 	n.check()
-	out.Commit, out.Role, out.Term, out.Leader = n.commit, n.role, n.hard.Term, n.leader
+	out.Commit, out.Role, out.Term, out.Leader = n.commit, n.role, n.hard.Term, n.leader.id
 	out.Fault = n.fault
 	if n.fault != nil {
 		// Nothing may leave a replica whose rules broke: not even a message that waits for nothing.
@@ -207,7 +211,7 @@ func (n *Node) Propose(now time.Duration, kind Kind, count uint32, bytes int) (I
 	switch {
 	case !n.input(now):
 		return 0, ErrFault
-	case n.role != RoleLeader:
+	case n.role != RoleLeader || n.leaving():
 		return 0, ErrNotLeader
 	case n.uncommittedBytes() > 0 && n.uncommittedBytes()+bytes > n.config.UncommittedBytesMax:
 		return 0, ErrUncommittedFull
@@ -297,6 +301,13 @@ func (n *Node) membershipChanged() {
 	n.trace(Trace{Kind: TraceMembership, Index: at.Index})
 }
 
+// isMe reports whether a member is this very server: the id with the store that it runs on.
+func (n *Node) isMe(m Member) bool { return m.is(n.config.ID, n.config.Store) }
+
+func (n *Node) votedForItself() bool {
+	return n.hard.Vote == n.config.ID && n.hard.VoteStore == n.config.Store
+}
+
 func (n *Node) quorum() quorum { return quorumOf(n.membership()) }
 
 // setHard changes term and vote; messages that claim them wait for this turn's save. What is lost stays lost.
@@ -317,7 +328,7 @@ func (n *Node) send(m Message, wait SaveSeq) {
 // sendNow queues a message that waits for no more than wait.
 func (n *Node) sendNow(m Message, wait SaveSeq) {
 	m.Group, m.From = n.config.Group, n.config.ID
-	if member, ok := n.membership().Member(m.To); ok && m.Type != MessageRefusal {
+	if member, ok := n.membership().Member(m.To); ok && m.ToStore.IsZero() && m.Type != MessageRefusal {
 		m.ToStore = member.Store
 	}
 	a := n.actions()

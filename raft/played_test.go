@@ -46,7 +46,7 @@ func (p *played) says(from ServerID, m Message) {
 	if m.FromRun == 0 {
 		m.FromRun = RunID(from)
 	}
-	if of := p.h.node.lead.of(from); m.Type == MessageHeartbeatResponse && m.LastIndex == 0 && of != nil {
+	if of := p.h.node.lead.of(from, storeOf(from, 1)); m.Type == MessageHeartbeatResponse && m.LastIndex == 0 && of != nil {
 		m.LastIndex = of.match // an honest follower's log ends at least where it has acknowledged
 	}
 	p.h.step(m)

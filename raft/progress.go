@@ -28,6 +28,16 @@ type progress struct {
 
 	round Round // the newest round it has confirmed
 	lost  bool  // it came back with less than it had acknowledged
+
+	addedAt  time.Duration // when this leader began to feed it
+	roundEnd Index         // catching up: where the log ended when the round began,
+	roundAt  time.Duration // which was then
+	rounds   int           // that have ended
+	caughtUp bool
+
+	left     Index         // the entry by which it left the membership; zero: it has not
+	leftAt   time.Duration // when that was appended
+	farewell Round         // the first heartbeat that told it that the entry is committed
 }
 
 // inflight is one append on its way.

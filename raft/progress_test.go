@@ -17,7 +17,7 @@ func TestDelayedAnswerOfAnEarlierRunIsNotTakenForALostLog(t *testing.T) {
 	p.h.endTurn()
 	p.says(2, Message{Type: MessageAppendResponse, Term: term, FromRun: 8, Match: 4, LastIndex: 4, Round: 1})
 	p.says(2, Message{Type: MessageAppendResponse, Term: term, FromRun: 7, Match: 1, LastIndex: 1, Round: 1})
-	require.False(t, p.h.node.lead.of(2).lost)
+	require.False(t, p.h.node.lead.of(2, storeOf(2, 1)).lost)
 }
 
 // A follower whose log ends below what it has acknowledged has lost it: no matter in which run, once it answers a round
@@ -40,7 +40,7 @@ func TestFollowerThatComesBackWithLessThanItAcknowledgedIsRefused(t *testing.T) 
 	refusals := p.sentTo(2, MessageRefusal)
 	require.Len(t, refusals, 1)
 	require.Equal(t, RefusalLostLog, refusals[0].Refusal)
-	require.True(t, p.h.node.lead.of(2).lost)
+	require.True(t, p.h.node.lead.of(2, storeOf(2, 1)).lost)
 }
 
 // What a follower has lost is no copy: its word counts for nothing until it is replaced, neither for a commit nor for a
@@ -53,7 +53,7 @@ func TestFollowerWithALostLogCountsForNothing(t *testing.T) {
 	p.says(2, Message{
 		Type: MessageAppendResponse, Term: term, FromRun: 8, Reject: true, PrevIndex: 1, LastIndex: 0, Round: p.h.node.lead.round,
 	})
-	require.True(t, p.h.node.lead.of(2).lost)
+	require.True(t, p.h.node.lead.of(2, storeOf(2, 1)).lost)
 	p.runFor(p.h.node.config.HeartbeatInterval)
 	confirmed := p.h.node.lead.confirmed
 	p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, FromRun: 8, Round: p.h.node.lead.round})
@@ -130,7 +130,7 @@ func TestLostProbeIsSentAgainFromWhereItWas(t *testing.T) {
 			p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, Round: p.h.node.lead.round})
 		}
 		require.Empty(t, p.sentTo(2, MessageSnapshotOffer))
-		require.EqualValues(t, 7, p.h.node.lead.of(2).next)
+		require.EqualValues(t, 7, p.h.node.lead.of(2, storeOf(2, 1)).next)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestReadThatAnswersOvertookChangesNothing(t *testing.T) {
 		_, err := p.h.propose(3)
 		require.NoError(t, err)
 		p.h.endTurn()
-		of := p.h.node.lead.of(2)
+		of := p.h.node.lead.of(2, storeOf(2, 1))
 		seq := of.fill
 		require.NotZero(t, seq)
 		p.acks(2, 3)
@@ -170,7 +170,7 @@ func TestReadThatFailedIsTriedAgainWithTheHeartbeats(t *testing.T) {
 	_, err := p.h.propose(3)
 	require.NoError(t, err)
 	p.h.endTurn()
-	of := p.h.node.lead.of(2)
+	of := p.h.node.lead.of(2, storeOf(2, 1))
 	fills := 0
 	for seq := of.fill; ; seq = of.fill {
 		require.NotZero(t, seq)
@@ -232,7 +232,7 @@ func TestAppendThatHasArrivedIsNotSentAgainToASlowDisk(t *testing.T) {
 func TestLateRejectionMovesNothingBack(t *testing.T) {
 	p := follower(t, 3, 1, 1, 2, 2, 3, 3)
 	term := p.lead(2, 3)
-	of := p.h.node.lead.of(2)
+	of := p.h.node.lead.of(2, storeOf(2, 1))
 	late := func(prev, hint Index) {
 		p.says(2, Message{
 			Type: MessageAppendResponse, Term: term, Reject: true, PrevIndex: prev, HintIndex: hint, HintTerm: 1, LastIndex: 7, Round: 1,

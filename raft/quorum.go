@@ -1,7 +1,8 @@
 package raft
 
 // quorum counts decisions for one membership. Everything that needs a majority asks it, so that joint consensus
-// (dissertation 4.3: a majority of the old half and of the new one) is known in one place.
+// (dissertation 4.3: a majority of the old half and of the new one) is known in one place. Who counts is a member, id and
+// store: the two halves may have one id with two stores.
 type quorum struct {
 	halves [2][]Member // the second is empty outside a change
 }
@@ -9,11 +10,11 @@ type quorum struct {
 func quorumOf(m Membership) quorum { return quorum{halves: [2][]Member{m.Voters, m.Outgoing}} }
 
 // reached reports whether a majority of each half satisfies ok.
-func (q quorum) reached(ok func(ServerID) bool) bool {
+func (q quorum) reached(ok func(Member) bool) bool {
 	for _, half := range q.halves {
 		count := 0
 		for _, v := range half {
-			if ok(v.ID) {
+			if ok(v) {
 				count++
 			}
 		}
@@ -26,7 +27,7 @@ func (q quorum) reached(ok func(ServerID) bool) bool {
 
 // largest returns the largest value that a majority of each half has reached: the commit rule for match indexes, the
 // confirmation rule for rounds.
-func (q quorum) largest(value func(ServerID) uint64) uint64 {
+func (q quorum) largest(value func(Member) uint64) uint64 {
 	result := ^uint64(0)
 	for _, half := range q.halves {
 		if len(half) == 0 {
@@ -35,7 +36,7 @@ func (q quorum) largest(value func(ServerID) uint64) uint64 {
 		var room [8]uint64
 		sorted := room[:0]
 		for _, v := range half {
-			x := value(v.ID)
+			x := value(v)
 			at := len(sorted)
 			sorted = append(sorted, x)
 			for ; at > 0 && sorted[at-1] < x; at-- {
@@ -53,16 +54,16 @@ func (q quorum) largest(value func(ServerID) uint64) uint64 {
 }
 
 // confirms is the plain recomputation that guards largest: it counts, for one value, who has reached it.
-func (q quorum) confirms(x uint64, value func(ServerID) uint64) bool {
-	return q.reached(func(id ServerID) bool { return value(id) >= x })
+func (q quorum) confirms(x uint64, value func(Member) uint64) bool {
+	return q.reached(func(m Member) bool { return value(m) >= x })
 }
 
 // lost reports whether so many voters have said no that a majority of some half is out of reach.
-func (q quorum) lost(no func(ServerID) bool) bool {
+func (q quorum) lost(no func(Member) bool) bool {
 	for _, half := range q.halves {
 		count := 0
 		for _, v := range half {
-			if no(v.ID) {
+			if no(v) {
 				count++
 			}
 		}

@@ -49,6 +49,7 @@ func TestRandomRunsKeepEveryInvariantAndHeal(t *testing.T) {
 		require.Positive(t, sum.fills)
 		require.Positive(t, sum.reads)
 		require.Positive(t, sum.crashes)
+		require.Positive(t, sum.changes)
 	}
 }
 
@@ -72,7 +73,7 @@ func TestSameSeedGivesTheSameRun(t *testing.T) {
 
 // totals say what the runs went through.
 type totals struct {
-	elections, truncations, installs, fills, reads, crashes, commits int
+	elections, truncations, installs, fills, reads, crashes, commits, changes int
 }
 
 func (s *totals) add(o totals) {
@@ -83,6 +84,7 @@ func (s *totals) add(o totals) {
 	s.reads += o.reads
 	s.crashes += o.crashes
 	s.commits += o.commits
+	s.changes += o.changes
 }
 
 func randomRun(t testing.TB, seed uint64, transcript *strings.Builder) totals {
@@ -90,6 +92,7 @@ func randomRun(t testing.TB, seed uint64, transcript *strings.Builder) totals {
 	c.transcript = transcript
 	r := &chaos{c: c, voters: 1 + c.rng.IntN(7)}
 	r.begin()
+	c.history.changed = true
 	c.startAll()
 	for end := c.now + time.Duration(2+c.rng.IntN(12))*time.Second; c.now < end; {
 		c.runFor(time.Duration(1+c.rng.IntN(150)) * time.Millisecond)
@@ -115,6 +118,7 @@ type chaos struct {
 	rate    float64 // chance of a fault at each step
 	reads   ReadID
 	crashes int
+	changes bool  // memberships change
 	fragile *host // its snapshot is damaged now and then; nil: nobody's
 }
 
@@ -128,6 +132,7 @@ func (r *chaos) begin() {
 	c.pace.compactLost = 0.5
 	c.pace.fillLost = c.rng.Float64() / 4
 	r.rate = 0.05 + c.rng.Float64()/4
+	r.changes = c.chance(0.5)
 	if c.chance(0.5) {
 		c.pace.cacheLag = 1 + c.rng.IntN(20)
 	}
@@ -145,7 +150,7 @@ func (r *chaos) begin() {
 	})
 	if preset {
 		r.preset(count)
-	} else if r.voters >= 3 {
+	} else if r.voters >= 3 && !r.changes { // a change may leave no majority without it
 		r.fragile = c.hosts[c.rng.IntN(len(c.hosts))]
 	}
 	if every := c.rng.IntN(6); every < 3 {
@@ -181,9 +186,9 @@ func (r *chaos) preset(count int) {
 	old := some()
 	base := []entry{{term: 1, kind: KindNoOp}, {term: 1, kind: KindCommand, body: []byte("a")}}
 	change := some()
-	joint := Membership{Voters: change.Voters, Outgoing: old.Voters}
+	joint := Membership{Voters: change.Voters, Outgoing: old.Voters, WantedVoters: change.Voters}
 	for _, v := range all {
-		if !joint.IsVoter(v.ID) {
+		if !joint.IsVoter(v.ID, v.Store) {
 			joint.Learners = append(joint.Learners, v)
 		}
 	}
@@ -216,7 +221,16 @@ func (r *chaos) work() {
 	if h.node == nil || c.now < h.pausedUntil {
 		return
 	}
-	switch c.rng.IntN(8) {
+	kinds := 8
+	if r.changes {
+		kinds = 10
+	}
+	switch c.rng.IntN(kinds) {
+	case 8, 9:
+		if l := c.leader(); l != nil && c.now >= l.pausedUntil {
+			h = l
+		}
+		r.change(h)
 	case 0, 1, 2, 3:
 		if l := c.leader(); l != nil && c.now >= l.pausedUntil && c.chance(0.8) {
 			h = l
@@ -242,6 +256,29 @@ func (r *chaos) work() {
 		h.node.Unreachable(c.now, ServerID(1+c.rng.IntN(len(c.hosts))))
 	}
 	h.endTurn()
+}
+
+// change asks for a change of one server or of several at once: sensible or not.
+func (r *chaos) change(h *host) {
+	c := r.c
+	change := MembershipChange{Forced: c.chance(0.1)}
+	if c.chance(0.3) {
+		change.From = h.node.memberships[len(h.node.memberships)-1].Index
+	}
+	for _, other := range c.hosts {
+		if !c.chance(0.3) {
+			continue
+		}
+		change.Changes = append(change.Changes, Change{
+			Kind: ChangeKind(1 + c.rng.IntN(int(ChangeAddress))), Member: Member{ID: other.id, Store: other.disk.store},
+		})
+	}
+	before := h.node.trail.next
+	err := h.node.ChangeMembership(c.now, change)
+	c.logf("%d: change %v: %v", h.id, change, err)
+	if err == nil && h.node.trail.next != before {
+		c.history.totals.changes++
+	}
 }
 
 func (r *chaos) fault() {

@@ -78,12 +78,15 @@ func (n *Node) startRound() {
 
 func (n *Node) sendHeartbeat(p *progress) {
 	m := Message{
-		Type: MessageHeartbeatRequest, To: p.member.ID, Term: n.hard.Term,
+		Type: MessageHeartbeatRequest, To: p.member.ID, ToStore: p.member.Store, Term: n.hard.Term,
 		Round: n.lead.round, Confirmed: n.lead.confirmed, Time: n.clock.stamp(),
 	}
 	if commit := min(n.commit, p.match); commit > 0 {
 		if term, ok := n.trail.termAt(commit); ok {
 			m.Commit, m.PrevIndex, m.PrevTerm = commit, commit, term
+			if p.left != 0 && commit >= p.left && p.farewell == 0 {
+				p.farewell = m.Round
+			}
 		}
 	}
 	n.sendNow(m, 0)
@@ -130,11 +133,11 @@ func (n *Node) confirmed(p *progress, round Round) {
 // the reads that waited for it.
 func (n *Node) confirmRounds() {
 	l := &n.lead
-	value := func(id ServerID) uint64 {
-		if id == n.config.ID {
+	value := func(m Member) uint64 {
+		if n.isMe(m) {
 			return uint64(l.round)
 		}
-		if p := l.of(id); p != nil {
+		if p := l.of(m.ID, m.Store); p != nil {
 			return uint64(p.round)
 		}
 		return 0

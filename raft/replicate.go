@@ -15,6 +15,7 @@ type leadState struct {
 	authority   Round // rounds below it were sent before a pause and prove nothing about now
 	rounds      []sentRound
 	quorumAt    time.Duration // when the newest confirmed round was sent
+	forced      bool          // the change that is open was asked for in spite of everything
 	excused     bool          // quorumAt began again after a pause, and no round was confirmed since
 	heartbeatAt time.Duration
 	beat        bool // a heartbeat is due in this turn
@@ -22,9 +23,19 @@ type leadState struct {
 }
 
 // of returns the progress of a member, nil for a stranger.
-func (l *leadState) of(id ServerID) *progress {
+func (l *leadState) of(id ServerID, store StoreID) *progress {
 	for _, p := range l.progress {
-		if p.member.ID == id {
+		if p.member.is(id, store) {
+			return p
+		}
+	}
+	return nil
+}
+
+// filling returns the progress of the member that a fill is for, nil if it is not wanted any more.
+func (l *leadState) filling(id ServerID, seq uint64) *progress {
+	for _, p := range l.progress {
+		if p.member.ID == id && p.fill == seq {
 			return p
 		}
 	}
@@ -35,12 +46,12 @@ func (l *leadState) of(id ServerID) *progress {
 // hope), and the first entry is a no-op: until it is committed the leader does not know what is.
 func (n *Node) becomeLeader(now time.Duration) {
 	fills := n.lead.fillSeq
-	n.role, n.leader = RoleLeader, n.config.ID
+	n.role, n.leader = RoleLeader, peer{n.config.ID, n.config.Store}
 	n.lead = leadState{fillSeq: fills, quorumAt: now, beat: true, heartbeatAt: now, authority: 1}
 	n.clock.run(now)
 	for _, member := range n.membership().Members() {
-		if member.ID != n.config.ID {
-			n.lead.progress = append(n.lead.progress, &progress{member: member, next: n.trail.next})
+		if !n.isMe(member) {
+			n.lead.progress = append(n.lead.progress, &progress{member: member, next: n.trail.next, addedAt: now})
 		}
 	}
 	n.lead.noop = n.trail.next
@@ -61,6 +72,10 @@ func (n *Node) endLeadership() {
 // leadTurn is a leader's part at the end of a turn: what arrived in it goes out together.
 func (n *Node) leadTurn() {
 	n.maybeCommit()
+	n.changeTurn()
+	if n.role != RoleLeader {
+		return
+	}
 	n.startRound()
 	for _, p := range n.lead.progress {
 		n.replicate(p)
@@ -76,11 +91,11 @@ func (n *Node) maybeCommit() {
 	if n.role != RoleLeader {
 		return
 	}
-	value := func(id ServerID) uint64 {
-		if id == n.config.ID {
+	value := func(m Member) uint64 {
+		if n.isMe(m) {
 			return uint64(n.saves.durable - 1)
 		}
-		if p := n.lead.of(id); p != nil && !p.lost {
+		if p := n.lead.of(m.ID, m.Store); p != nil && !p.lost {
 			return uint64(p.match)
 		}
 		return 0
@@ -126,7 +141,7 @@ func (n *Node) replicate(p *progress) {
 
 func (n *Node) appendMessage(p *progress, first, next Index, prevTerm Term) Message {
 	return Message{
-		Type: MessageAppendRequest, To: p.member.ID, Term: n.hard.Term, PrevIndex: first - 1, PrevTerm: prevTerm,
+		Type: MessageAppendRequest, To: p.member.ID, ToStore: p.member.Store, Term: n.hard.Term, PrevIndex: first - 1, PrevTerm: prevTerm,
 		First: first, Next: next, Commit: n.commit, Round: n.lead.round, Confirmed: n.lead.confirmed,
 		Time: n.clock.stamp(),
 	}
@@ -164,8 +179,8 @@ func (n *Node) Filled(now time.Duration, to ServerID, seq uint64, result FillRes
 		return m, false
 	}
 	now = n.clock.now
-	p := n.lead.of(to)
-	if p == nil || p.fill != seq || p.lost {
+	p := n.lead.filling(to, seq)
+	if p == nil || p.lost {
 		return m, false
 	}
 	first := p.fillFirst
@@ -183,7 +198,7 @@ func (n *Node) Filled(now time.Duration, to ServerID, seq uint64, result FillRes
 		return m, false
 	}
 	m = n.appendMessage(p, first, next, prevTerm)
-	m.Group, m.From, m.ToStore = n.config.Group, n.config.ID, p.member.Store
+	m.Group, m.From = n.config.Group, n.config.ID
 	n.noteAppend(p, next, bytes)
 	return m, true
 }
@@ -197,7 +212,7 @@ func (n *Node) respondent(now time.Duration, m *Message) *progress {
 	if n.role != RoleLeader || m.Term < n.hard.Term {
 		return nil
 	}
-	p := n.lead.of(m.From)
+	p := n.lead.of(m.From, m.FromStore)
 	if p != nil {
 		p.heardAt, p.heard = now, true
 	}
@@ -303,9 +318,11 @@ func (n *Node) Unreachable(now time.Duration, peer ServerID) {
 		return
 	}
 	now = n.clock.now
-	if p := n.lead.of(peer); p != nil && p.state == ProgressStream {
-		n.probe(p, p.match+1)
-		p.probed, p.movedAt = true, now
+	for _, p := range n.lead.progress {
+		if p.member.ID == peer && p.state == ProgressStream {
+			n.probe(p, p.match+1)
+			p.probed, p.movedAt = true, now
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func TestRequestOfAnOlderTermHasNoEffectAndIsAnsweredWithTheNewer(t *testing.T) 
 	p := follower(t, 5, 1)
 	p.appends(2, 4, 1, 1, 1, command(4, "x"))
 	require.EqualValues(t, 2, p.h.node.trail.next)
-	require.Zero(t, p.h.node.leader)
+	require.Zero(t, p.h.node.leader.id)
 	answers := p.sentTo(2, MessageAppendResponse)
 	require.Len(t, answers, 1)
 	require.True(t, answers[0].Reject)
@@ -106,7 +106,7 @@ func TestCandidateFollowsTheLeaderOfItsTerm(t *testing.T) {
 	require.Equal(t, RoleCandidate, p.h.node.role)
 	p.says(3, Message{Type: MessageHeartbeatRequest, Term: 2, Round: 1})
 	require.Equal(t, RoleFollower, p.h.node.role)
-	require.EqualValues(t, 3, p.h.node.leader)
+	require.EqualValues(t, 3, p.h.node.leader.id)
 }
 
 // 3.4: a leader sends heartbeats at once, and then in each interval.
@@ -248,7 +248,7 @@ func TestTransferCampaignsAtOnceAndVotersGrantIt(t *testing.T) {
 	voter.says(3, Message{Type: MessageVoteRequest, Term: 4, LastIndex: 1, LastTerm: 1})
 	require.EqualValues(t, 3, voter.h.node.hard.Term, "without the mark not even the term moves")
 	voter.says(3, Message{Type: MessageVoteRequest, Term: 4, LastIndex: 1, LastTerm: 1, Forced: true})
-	require.Equal(t, HardState{Term: 4, Vote: 3}, voter.h.node.hard)
+	require.Equal(t, HardState{Term: 4, Vote: 3, VoteStore: storeOf(3, 1)}, voter.h.node.hard)
 }
 
 // 3.10: a transfer dies with its term, with another sender and with a log that is shorter than the leader's was.
@@ -276,7 +276,7 @@ func TestMembershipIsInForceFromItsAppendToItsTruncation(t *testing.T) {
 	before := p.h.node.membership()
 	change := entry{term: 3, kind: KindMembership, body: []byte("1@1,2@1//3@1")}
 	p.appends(2, 3, 1, 1, 0, change)
-	require.False(t, p.h.node.membership().IsVoter(3))
+	require.False(t, p.h.node.membership().IsVoter(3, storeOf(3, 1)))
 	require.EqualValues(t, 2, p.h.node.memberships[1].Index)
 	p.appends(3, 4, 1, 1, 0, command(4, "x"))
 	require.True(t, p.h.node.membership().Equal(before))
@@ -285,7 +285,11 @@ func TestMembershipIsInForceFromItsAppendToItsTruncation(t *testing.T) {
 // 4.2.1: a learner does not stand for election, whatever it hears or does not hear.
 func TestLearnerNeverCampaigns(t *testing.T) {
 	p := follower(t, 3, 1)
-	p.appends(2, 3, 1, 1, 0, entry{term: 3, kind: KindMembership, body: []byte("2@1,3@1//1@1")})
+	change := entry{term: 3, kind: KindMembership, body: []byte("2@1,3@1//1@1")}
+	p.appends(2, 3, 1, 1, 0, change)
+	require.NotEqual(t, Never, p.h.node.Deadline(), "it may be the only one that can bring the change to its end (4.2.2)")
+	p.appends(2, 3, 1, 1, 2, change)
+	require.EqualValues(t, 2, p.h.node.commit)
 	require.Equal(t, Never, p.h.node.Deadline())
 	p.h.timeout()
 	require.Equal(t, RoleFollower, p.h.node.role)
@@ -294,7 +298,7 @@ func TestLearnerNeverCampaigns(t *testing.T) {
 	require.Equal(t, RoleFollower, p.h.node.role)
 	// Who asks it for a vote may know better: the right to vote is the candidate's to judge (etcd pull request 10998).
 	p.says(3, Message{Type: MessageVoteRequest, Term: 4, LastIndex: 2, LastTerm: 3})
-	require.Equal(t, HardState{Term: 4, Vote: 3}, p.h.node.hard)
+	require.Equal(t, HardState{Term: 4, Vote: 3, VoteStore: storeOf(3, 1)}, p.h.node.hard)
 }
 
 // 4.2.3: a server that was removed and does not know it cannot raise the terms of those who hear a leader, nor can its
@@ -463,7 +467,7 @@ func TestOwnVoteCountsWhenItIsSavedAndNotSooner(t *testing.T) {
 	require.Empty(t, p.h.node.election.votes)
 	p.h.saved() // the vote
 	p.h.endTurn()
-	require.True(t, p.h.node.election.said(1, true))
+	require.True(t, p.h.node.election.said(Member{ID: 1, Store: storeOf(1, 1)}, true))
 }
 
 // A store is born into a group once: another membership, other stores or other limits are refused, before and after.

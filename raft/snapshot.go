@@ -64,7 +64,7 @@ func (n *Node) offerSnapshot(p *progress, meta SnapshotMeta) {
 
 func (n *Node) sendOffer(p *progress, meta SnapshotMeta) {
 	n.sendNow(Message{
-		Type: MessageSnapshotOffer, To: p.member.ID, Term: n.hard.Term, Snapshot: meta, Time: n.clock.stamp(),
+		Type: MessageSnapshotOffer, To: p.member.ID, ToStore: p.member.Store, Term: n.hard.Term, Snapshot: meta, Time: n.clock.stamp(),
 		Round: n.lead.round, Confirmed: n.lead.confirmed, Commit: n.commit,
 	}, 0)
 }
@@ -133,8 +133,8 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 	n.commit, n.applied = max(n.commit, meta.Index), max(n.applied, meta.Index)
 	n.actions().Restore = meta
 	n.trace(Trace{Kind: TraceInstalled, Index: meta.Index})
-	if n.role == RoleFollower && n.leader != 0 {
-		n.acknowledge(&Message{From: n.leader}, meta.Index)
+	if n.role == RoleFollower && n.leader != (peer{}) {
+		n.acknowledge(&Message{From: n.leader.id, FromStore: n.leader.store}, meta.Index)
 	}
 	return true
 }
@@ -147,9 +147,9 @@ func (n *Node) InstallFailed(now time.Duration, meta SnapshotMeta, spoilt bool) 
 	}
 	from := n.install.From
 	n.install = Install{}
-	if n.leader == from && n.role == RoleFollower {
+	if n.leader.id == from && n.role == RoleFollower {
 		n.send(Message{
-			Type: MessageAppendResponse, To: from, Term: n.hard.Term, Reject: true, PrevIndex: meta.Index,
+			Type: MessageAppendResponse, To: from, ToStore: n.leader.store, Term: n.hard.Term, Reject: true, PrevIndex: meta.Index,
 			LastIndex: n.trail.last(), WantSnapshot: spoilt,
 		}, 0)
 	}

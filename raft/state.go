@@ -5,6 +5,9 @@ package raft
 type HardState struct {
 	Term Term
 	Vote ServerID // zero: nobody yet
+	// VoteStore is the store of the server that was voted for. A vote is given to id and store: the server that takes the place of
+	// a lost one under its id is another candidate of the same term.
+	VoteStore StoreID
 	// Lost says that this store has lost entries which it had acknowledged, as a leader found and told it, or its own log at its start. Such a server
 	// neither votes, nor campaigns, nor acknowledges: it could help to elect a leader that never had them. Never unset.
 	Lost bool

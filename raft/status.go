@@ -40,7 +40,7 @@ type ProgressStatus struct {
 // Status returns a look at the Node that shares nothing with it but the membership's immutable lists.
 func (n *Node) Status() Status {
 	s := Status{
-		ID: n.config.ID, Group: n.config.Group, Role: n.role, Term: n.hard.Term, Leader: n.leader, Commit: n.commit,
+		ID: n.config.ID, Group: n.config.Group, Role: n.role, Term: n.hard.Term, Leader: n.leader.id, Commit: n.commit,
 		Applied: n.applied, First: n.trail.first, Next: n.trail.next, Durable: n.saves.durable - 1,
 		Snapshot: n.snapshot.Index, Membership: n.membership(), ClusterTime: n.clock.read(n.clock.now), Born: n.born,
 		Refused: n.refused(), UncommittedBytes: n.uncommittedBytes(),

@@ -27,12 +27,16 @@ func (n *Node) Step(now time.Duration, m *Message) {
 		n.takeRefusal(now, m)
 		return
 	}
-	if member, ok := n.membership().Member(m.From); ok && member.Store != m.FromStore {
+	if n.role == RoleLeader && n.stranger(m) {
 		n.refuse(m, RefusalStranger)
 		return
 	}
 	switch m.Type {
 	case MessageBirthRequest:
+		if n.stranger(m) {
+			n.refuse(m, RefusalStranger)
+			return
+		}
 		n.handleBirthRequest(m)
 		return
 	case MessageBirthResponse:
@@ -45,10 +49,18 @@ func (n *Node) Step(now time.Duration, m *Message) {
 		}
 		return
 	}
-	if n.refusal.By == m.From && n.refusal.Reason != RefusalLostLog {
+	if n.refusal.By == m.From && n.refusal.Reason != RefusalLostLog && n.refusal.Reason != RefusalRemoved {
 		n.refusal = Refused{} // it talks to us again; but a log that was lost stays lost
 	}
 	n.dispatch(now, m)
+}
+
+// stranger reports whether a message comes from a store that its sender's id is not bound to. Only who counts may judge by that,
+// and does so wherever it counts; a leader says it, too. Anybody else may know less than the sender: it may have slept while
+// the sender took the place of a lost server.
+func (n *Node) stranger(m *Message) bool {
+	_, ok := n.membership().Find(m.From, m.FromStore)
+	return !ok && n.membership().has(m.From)
 }
 
 func (n *Node) dispatch(now time.Duration, m *Message) {

@@ -36,19 +36,19 @@ func CheckMembership(m raft.Membership) error {
 	return m.Validate()
 }
 
-// AppendHardState appends the record of a group's term and vote: [version, term, vote, lost].
+// AppendHardState appends the record of a group's term and vote: [version, term, vote, lost, the store voted for].
 func AppendHardState(dst []byte, h raft.HardState) []byte {
-	dst = append(appendArray(dst, 4), recordVersion)
+	dst = append(appendArray(dst, 5), recordVersion)
 	dst = appendUint(dst, uint64(h.Term))
 	dst = appendUint(dst, uint64(h.Vote))
-	return appendBool(dst, h.Lost)
+	return appendID16(appendBool(dst, h.Lost), h.VoteStore)
 }
 
 // DecodeHardState reads what AppendHardState wrote. All of b must be the record; errors match ErrMalformed.
 func DecodeHardState(b []byte) (raft.HardState, error) {
 	c := cursor{b: b}
-	c.record(4)
-	h := raft.HardState{Term: raft.Term(c.uint()), Vote: raft.ServerID(c.uint()), Lost: c.bool()}
+	c.record(5)
+	h := raft.HardState{Term: raft.Term(c.uint()), Vote: raft.ServerID(c.uint()), Lost: c.bool(), VoteStore: c.id16()}
 	if err := c.end("hard state"); err != nil {
 		return raft.HardState{}, err
 	}
@@ -160,8 +160,8 @@ func DecodeTrail(b []byte) ([]raft.TermRun, error) {
 }
 
 func appendMembers(dst []byte, m raft.Membership) []byte {
-	dst = appendArray(dst, 3)
-	for _, list := range [...][]raft.Member{m.Voters, m.Outgoing, m.Learners} {
+	dst = appendArray(dst, 5)
+	for _, list := range [...][]raft.Member{m.Voters, m.Outgoing, m.Learners, m.WantedVoters, m.WantedLearners} {
 		dst = appendArray(dst, len(list))
 		for _, member := range list {
 			dst = appendArray(dst, 3)
@@ -217,7 +217,7 @@ func (c *cursor) snapshotMeta() raft.SnapshotMeta {
 
 // checkMembers refuses an impossible membership; one without any member stands for none.
 func (c *cursor) checkMembers(m raft.Membership) {
-	if len(m.Voters)+len(m.Outgoing)+len(m.Learners) == 0 {
+	if len(m.Voters)+len(m.Outgoing)+len(m.Learners)+len(m.WantedVoters)+len(m.WantedLearners) == 0 {
 		return
 	}
 	if m.Validate() != nil {
@@ -226,8 +226,11 @@ func (c *cursor) checkMembers(m raft.Membership) {
 }
 
 func (c *cursor) members() raft.Membership {
-	c.array(3)
-	return raft.Membership{Voters: c.memberList(), Outgoing: c.memberList(), Learners: c.memberList()}
+	c.array(5)
+	return raft.Membership{
+		Voters: c.memberList(), Outgoing: c.memberList(), Learners: c.memberList(),
+		WantedVoters: c.memberList(), WantedLearners: c.memberList(),
+	}
 }
 
 func (c *cursor) memberList() []raft.Member {

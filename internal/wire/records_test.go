@@ -23,6 +23,12 @@ func exampleMembership() raft.Membership {
 		},
 		Outgoing: []raft.Member{{ID: 1, Store: raft.StoreID{0: 0xa1, 15: 1}, Address: "one.example:7400"}},
 		Learners: []raft.Member{{ID: 1 << 40, Address: strings.Repeat("long.", 8) + "example:7400"}},
+		WantedVoters: []raft.Member{
+			{ID: 1, Store: raft.StoreID{0: 0xa1, 15: 1}, Address: "one.example:7400"},
+			{ID: 2, Store: raft.StoreID{0: 0xa2, 15: 2}, Address: "[fd00::2]:7400"},
+			{ID: 300, Store: raft.StoreID{0: 0xa3, 15: 3}, Address: ""},
+		},
+		WantedLearners: []raft.Member{{ID: 1 << 40, Address: strings.Repeat("long.", 8) + "example:7400"}},
 	}
 }
 
@@ -179,8 +185,11 @@ func TestRecordsRefuseWhatCannotBe(t *testing.T) {
 			_, err := DecodeTrail(AppendTrail(nil, []raft.TermRun{{First: 5, Term: 2}, {First: 6, Term: 2}}))
 			return err
 		},
-		"one id with two stores": func() error {
-			m := raft.Membership{Voters: []raft.Member{{ID: 1}}, Outgoing: []raft.Member{{ID: 1, Store: raft.StoreID{1}}}}
+		"joint with other voters than those that are wanted": func() error {
+			m := raft.Membership{
+				Voters: []raft.Member{{ID: 1}}, Outgoing: []raft.Member{{ID: 1, Store: raft.StoreID{1}}},
+				WantedVoters: []raft.Member{{ID: 1, Store: raft.StoreID{1}}},
+			}
 			_, err := DecodeBirth(AppendBirth(nil, raft.Birth{Membership: m}))
 			return err
 		},
