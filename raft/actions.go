@@ -47,8 +47,13 @@ type Actions struct {
 	// Membership is set in turns after which another membership is in force; connect to its members.
 	Membership *MembershipAt
 
-	// GaveUp is set in the turn in which this leader gave a change up.
+	// GaveUp is set in the turn in which this leader gave a change up; it is not final before ChangeEnded says it.
 	GaveUp *GaveUp
+	// ChangeEnded is set in a leader's turn in which a membership with no open change became committed, or ChangeMembership found that
+	// all is so already: who waits for a change looks at it and has its answer.
+	ChangeEnded *ChangeEnded
+	// TransferEnded is set in the turn in which a leadership transfer ended. Proposals that met ErrTransferring may be made again.
+	TransferEnded *TransferEnded
 
 	// Traces tell what happened, for the server's log. The Node itself logs nothing.
 	Traces []Trace
@@ -82,8 +87,14 @@ type Send struct {
 
 // GaveUp says which newcomer a membership change was given up for.
 type GaveUp struct {
-	Member Member
+	Member Member // zero: it was cancelled, or no one newcomer is to blame
 	Reason string // a constant text
+}
+
+// ChangeEnded is a committed membership in which no change is open.
+type ChangeEnded struct {
+	At     MembershipAt
+	GaveUp *GaveUp // the change was given up, and why; nil: it was made, or this leader knows of none
 }
 
 // Fill is an append that is to be read from the log beside the loop.
@@ -181,6 +192,8 @@ const (
 	TraceDropped                                 // Server: the sender; Reason: why a message had no effect
 	TraceLostLog                                 // Server: the follower; Index: where its log ends
 	TraceGaveUp                                  // Server: the newcomer; Reason
+	TraceTransfer                                // Server: the successor, if chosen; Reason
+	TraceTransferEnded                           // Server: the successor; Reason
 )
 
 // Trace is one thing that happened in a turn.
@@ -201,7 +214,7 @@ var traceNames = [...]string{
 	TraceAppendRejected: "append rejected", TraceProgress: "progress", TraceSnapshotOffered: "snapshot offered",
 	TraceInstalled: "installed", TraceBirth: "birth", TraceRefused: "refused", TraceRefusedByPeer: "refused by peer",
 	TraceMembership: "membership", TraceTimeJump: "time jump", TraceDropped: "dropped message", TraceLostLog: "lost log",
-	TraceGaveUp: "gave a change up",
+	TraceGaveUp: "gave a change up", TraceTransfer: "hands leadership over", TraceTransferEnded: "leadership transfer ended",
 }
 
 // String returns what happened, in words.

@@ -25,8 +25,12 @@ type MembershipChange struct {
 	// From is the index of the membership entry that the caller starts from (MembershipAt.Index); zero is whichever there is.
 	From Index
 	// Forced does without the checks that protect a group from standing still: that a majority of the new voters is heard of,
-	// and that a server that is replaced is not.
+	// and that a server that is replaced is not. It is not written down: if another leader goes on with the change, and may not
+	// without it, it gives the change up in the end, unless it is asked for once more.
 	Forced bool
+	// Cancel gives up the change that is open, while nothing but catching up has happened; Changes is empty then. If none is open
+	// there is nothing to do.
+	Cancel bool
 }
 
 // Holds reports whether m is, or leads to, what the changes ask for.
@@ -71,9 +75,10 @@ func (m Membership) holds(c Change) bool {
 	return false
 }
 
-// ChangeMembership begins a change, and a leader, this one or a later one, brings it to its end or gives it up: see Actions.Membership
-// and Actions.GaveUp. Asking for what is so already, or is under way already, is no error and does nothing. On error nothing
-// was begun.
+// ChangeMembership begins a change, and a leader, this one or a later one, brings it to its end or gives it up. Asking for what is
+// so already, or is under way already, is no error and begins nothing. In each of these cases Actions.ChangeEnded says when a
+// membership without an open change is committed; whoever waits for this change then has its answer by Membership.Holds. If
+// leadership is lost first, nothing is said: ask again. With an error nothing was begun.
 func (n *Node) ChangeMembership(now time.Duration, c MembershipChange) error {
 	if !n.input(now) {
 		return ErrFault
@@ -81,28 +86,55 @@ func (n *Node) ChangeMembership(now time.Duration, c MembershipChange) error {
 	if n.role != RoleLeader {
 		return ErrNotLeader
 	}
-	at := n.memberships[len(n.memberships)-1]
-	m := at.Membership
-	switch {
-	case m.Holds(c.Changes):
-		return nil
-	case m.Changing():
-		return ErrChangeOpen
-	case c.From != 0 && c.From != at.Index:
-		return fmt.Errorf("%w: it is of entry %d, not %d", ErrChangeMoved, at.Index, c.From)
-	case !n.ownTermCommitted() || at.Index > n.commit:
-		return ErrChangeEarly
-	}
-	w, err := m.After(c.Changes)
+	w, err := n.mayBegin(c)
 	if err != nil {
 		return err
 	}
-	if err := n.mayChange(m, w, c.Forced); err != nil {
-		return err
+	m := n.membership()
+	switch {
+	case c.Cancel && m.Changing():
+		n.giveUp(m, Member{}, "it was cancelled")
+		return nil
+	case w.IsZero():
+		n.lead.endAsked = true
+		n.lead.forced = n.lead.forced || c.Forced && m.Changing()
+		return nil
 	}
 	n.lead.forced = c.Forced
 	n.appendMembership(m.toward(w))
 	return nil
+}
+
+// mayBegin returns what a change leads to, the zero value if it is so already or leads there already, or if it is a
+// cancellation, or why it may not begin.
+func (n *Node) mayBegin(c MembershipChange) (Membership, error) {
+	at := n.memberships[len(n.memberships)-1]
+	m := at.Membership
+	switch {
+	case c.Cancel && len(c.Changes) > 0:
+		return Membership{}, fmt.Errorf("%w: cancel, and changes beside it", ErrChange)
+	case !c.Cancel && len(c.Changes) == 0:
+		return Membership{}, fmt.Errorf("%w: no change at all", ErrChange)
+	case c.Cancel && m.Joint():
+		return Membership{}, fmt.Errorf("%w: it counts already, and comes to its end by itself", ErrChangeOpen)
+	case !c.Cancel && m.Holds(c.Changes):
+		return Membership{}, nil
+	case n.handing():
+		return Membership{}, ErrTransferring
+	case !n.ownTermCommitted() || at.Index > n.commit:
+		return Membership{}, ErrChangeEarly
+	case c.Cancel:
+		return Membership{}, nil
+	case m.Changing():
+		return Membership{}, ErrChangeOpen
+	case c.From != 0 && c.From != at.Index:
+		return Membership{}, fmt.Errorf("%w: it is of entry %d, not %d", ErrChangeMoved, at.Index, c.From)
+	}
+	w, err := m.After(c.Changes)
+	if err != nil {
+		return Membership{}, err
+	}
+	return w, n.mayChange(m, w, c.Forced)
 }
 
 // mayChange refuses what could stop the group.
@@ -164,10 +196,11 @@ func (n *Node) followMembers(index Index) {
 			continue
 		}
 		if p := n.lead.of(member.ID, member.Store); p != nil {
-			p.member, p.left, p.farewell = member, 0, 0
+			p.member, p.left, p.farewell, p.addedAt = member, 0, 0, n.clock.now
+			p.roundEnd, p.slow, p.quick = 0, 0, false
 			continue
 		}
-		n.lead.progress = append(n.lead.progress, &progress{member: member, next: n.trail.next, addedAt: n.clock.now})
+		n.lead.progress = append(n.lead.progress, &progress{member: member, next: n.trail.next, addedAt: n.clock.now, grewAt: n.clock.now})
 	}
 	for _, p := range n.lead.progress {
 		if p.left == 0 && !slices.ContainsFunc(members, p.member.same) {
@@ -198,80 +231,93 @@ func (n *Node) changeTurn() {
 	}
 	n.dismiss()
 	switch m := at.Membership; {
+	case m.Changing() && n.lead.transfer != nil:
+		return // nothing is appended; the next leader goes on
 	case m.Joint():
 		n.appendMembership(m.settled())
+		return
 	case m.Changing():
 		n.catchUp(m)
-	case !m.IsVoter(n.config.ID, n.config.Store):
-		n.handOver()
+		return
+	case n.lead.ended != at.Index || n.lead.endAsked:
+		n.lead.ended, n.lead.endAsked = at.Index, false
+		at.Membership = m.Clone()
+		n.actions().ChangeEnded = &ChangeEnded{At: at}
+		if n.lead.gaveUpAt == at.Index {
+			n.actions().ChangeEnded.GaveUp = n.lead.gaveUp
+		}
+	}
+	if n.leaving() && n.lead.transfer == nil {
+		n.beginTransfer(transfer{leaves: true, reason: "it is no voter any more"})
 	}
 }
 
-// catchUpRounds is after how many rounds a newcomer that is still behind is given up (dissertation 4.2.1).
-const catchUpRounds = 10
+// What a newcomer has to show before it counts (dissertation 4.2.1).
+const (
+	catchUpRounds   = 10 // slow ones in a row, after which it is given up
+	catchUpPatience = 10 // JoinTimeouts in which its log may stand still, while it installs a snapshot for instance
+)
 
 // catchUp goes on to the joint phase once every new voter has caught up, and gives the change up if one does not.
 func (n *Node) catchUp(m Membership) {
-	ready := true
+	now, ready := n.clock.now, true
 	for _, v := range m.newVoters() {
 		p := n.lead.of(v.ID, v.Store)
 		if p == nil {
 			continue // this server itself, which leads as a voter of the old half with another role to come
 		}
-		p.catchUp(n.trail.last(), n.clock.now, n.config.ElectionTimeoutMin)
-		switch silent := n.clock.now - max(p.heardAt, p.addedAt); {
-		case silent > n.config.JoinTimeout:
+		p.catchUp(n.trail.last(), now, n.config.ElectionTimeoutMin)
+		switch {
+		case now-max(p.heardAt, p.addedAt) > n.config.JoinTimeout:
 			n.giveUp(m, v, "it is not heard of")
 			return
-		case !p.caughtUp && p.rounds >= catchUpRounds:
+		case p.slow >= catchUpRounds, p.match < p.roundEnd && now-max(p.grewAt, p.addedAt) > catchUpPatience*n.config.JoinTimeout:
 			n.giveUp(m, v, "it does not catch up")
 			return
 		}
-		ready = ready && p.caughtUp
+		ready = ready && p.caughtUp(now, n.config.ElectionTimeoutMin) && n.hears(p.member)
 	}
-	if ready && (n.lead.forced || n.majorityOf(m.WantedVoters, n.hears)) {
+	if !ready {
+		n.lead.readyAt = 0
+		return
+	}
+	if n.lead.readyAt == 0 {
+		n.lead.readyAt = now
+	}
+	switch {
+	case n.lead.forced || n.majorityOf(m.WantedVoters, n.hears):
 		n.appendMembership(m.joint())
+	case now-n.lead.readyAt > n.config.JoinTimeout:
+		n.giveUp(m, Member{}, "no majority of the new voters is heard of")
 	}
 }
 
 func (n *Node) giveUp(m Membership, v Member, reason string) {
-	n.actions().GaveUp = &GaveUp{Member: v, Reason: reason}
+	n.lead.gaveUp, n.lead.gaveUpAt = &GaveUp{Member: v, Reason: reason}, n.trail.next
+	n.actions().GaveUp = n.lead.gaveUp
 	n.trace(Trace{Kind: TraceGaveUp, Server: v.ID, Reason: reason})
 	n.appendMembership(m.givenUp())
 }
 
-// catchUp counts a newcomer's rounds: one ends when the newcomer has what the log held when it began, and the first that took
-// less than an election timeout is enough.
+// catchUp counts a newcomer's rounds: one ends when the newcomer has what the log held when it began, and is quick if it took less
+// than an election timeout. Then what it still lacks takes no longer than that, and the group does not wait for it.
 func (p *progress) catchUp(last Index, now, enough time.Duration) {
 	if p.roundEnd == 0 {
 		p.roundEnd, p.roundAt = last, now
 	}
-	if p.caughtUp || p.match < p.roundEnd {
+	if p.match < p.roundEnd {
 		return
 	}
-	p.rounds++
-	p.caughtUp = now-p.roundAt < enough
+	if p.quick = now-p.roundAt < enough; p.quick {
+		p.slow = 0
+	} else {
+		p.slow++
+	}
 	p.roundEnd, p.roundAt = last, now
 }
 
-// handOver ends the leadership of a server that is no voter any more: the voter with the longest log is told to campaign, and
-// nothing is appended here meanwhile.
-func (n *Node) handOver() {
-	var best *progress
-	for _, p := range n.lead.progress {
-		if n.membership().IsVoter(p.member.ID, p.member.Store) && n.hears(p.member) && (best == nil || p.match > best.match) {
-			best = p
-		}
-	}
-	if best != nil {
-		term, _ := n.trail.termAt(best.match)
-		n.sendNow(Message{
-			Type: MessageTransferRequest, To: best.member.ID, ToStore: best.member.Store, Term: n.hard.Term,
-			LastIndex: best.match, LastTerm: term,
-		}, 0)
-	}
-	n.stepDown(n.clock.now, "it is no voter any more")
-}
+// caughtUp reports whether the latest round was quick, and the present one is not slow so far.
+func (p *progress) caughtUp(now, enough time.Duration) bool { return p.quick && now-p.roundAt < enough }
 
 // leaving reports whether this leader stays only until the membership without it is committed.
 func (n *Node) leaving() bool {

@@ -81,6 +81,10 @@ func (n *Node) passTime(now time.Duration) {
 			c.stamp()
 			c.base, c.baseAt = c.cluster, now
 			n.lead.authority = n.lead.round + 1
+			n.lead.confirmedAt, n.lead.leaseEnd = 0, 0
+			for k := range n.lead.rounds {
+				n.lead.rounds[k].basis = 0
+			}
 			if !n.lead.excused {
 				n.lead.quorumAt, n.lead.excused = now, true
 			}
@@ -89,6 +93,7 @@ func (n *Node) passTime(now time.Duration) {
 			n.election.excused = true
 		}
 		c.wake = now
+		n.saves.movedAt = now // the storage may have been paused, too
 	}
 	c.now = now
 }
@@ -109,13 +114,16 @@ func (n *Node) Deadline() time.Duration {
 		}
 		return n.birth.at
 	case n.role != RoleLeader:
-		if !n.electable() {
-			return Never
+		if !n.electable() && !n.wonders() {
+			return n.askDeadline()
 		}
-		return n.election.at
+		return min(n.election.at, n.askDeadline())
 	}
 	l := &n.lead
 	at := min(l.heartbeatAt, l.quorumAt+n.config.ElectionTimeoutMax)
+	if t := l.transfer; t != nil {
+		at = min(at, t.startedAt+n.config.ElectionTimeoutMax)
+	}
 	if n.alone() {
 		// Nobody waits for a heartbeat. While something may fall due the Node still looks at the clock now and then,
 		// or else it could not tell a pause from time that passed.
@@ -124,7 +132,7 @@ func (n *Node) Deadline() time.Duration {
 			at = n.clock.now + n.config.ElectionTimeoutMin
 		}
 	}
-	if n.clock.hasDue && l.clockEntry == 0 && n.ownTermCommitted() {
+	if n.clock.hasDue && l.clockEntry == 0 && !n.handing() && n.ownTermCommitted() {
 		wait := max(0, n.clock.due-n.clock.read(n.clock.now))
 		if wait < int64(Never-n.clock.now) {
 			at = min(at, n.clock.now+time.Duration(wait))
@@ -146,8 +154,11 @@ func (n *Node) Tick(now time.Duration) {
 		}
 	case n.role == RoleLeader:
 		n.tickLeader(now)
-	case n.electable() && now >= n.election.at:
+	case now < n.election.at:
+	case n.electable():
 		n.preCampaign(now)
+	case n.wonders():
+		n.wonder(now)
 	}
 }
 
@@ -160,7 +171,7 @@ func (n *Node) tickLeader(now time.Duration) {
 	if now >= l.heartbeatAt {
 		l.beat = true
 	}
-	if n.clock.hasDue && l.clockEntry == 0 && n.ownTermCommitted() && n.clock.read(now) >= n.clock.due {
+	if n.clock.hasDue && l.clockEntry == 0 && !n.handing() && n.ownTermCommitted() && n.clock.read(now) >= n.clock.due {
 		l.clockEntry = n.trail.next
 		n.appendOwn(KindClock, 1, BlockHeaderSize)
 	}

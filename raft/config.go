@@ -25,6 +25,17 @@ type Config struct {
 	// HeartbeatInterval is how often an idle leader speaks. 60 ms; at most a third of ElectionTimeoutMin.
 	HeartbeatInterval time.Duration
 
+	// Run is a random number that no earlier Node of this replica had: an answer to a question of an earlier one is told by it.
+	Run RunID
+
+	// Priority: a leader hands over to a voter with a higher one that has caught up. It decides no election. 0.
+	Priority uint8
+
+	// ClockDriftPPM, if it is not zero, allows leases (Node.Lease): a bound, in parts per million, on how much the rates of the monotonic
+	// clocks of any two servers differ. Set it on all servers of a group, and restart none of them with another value or another
+	// ElectionTimeoutMin within ElectionTimeoutMin.
+	ClockDriftPPM uint32
+
 	// JoinTimeout is how long a server that is to become a voter may be silent before the change is given up, and how long one
 	// that has left is still told so: 30 s.
 	JoinTimeout time.Duration
@@ -77,6 +88,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("raft: ElectionTimeoutMax (%v) must be longer than ElectionTimeoutMin (%v)", c.ElectionTimeoutMax, c.ElectionTimeoutMin)
 	case c.HeartbeatInterval <= 0 || c.HeartbeatInterval*3 > c.ElectionTimeoutMin:
 		return fmt.Errorf("raft: HeartbeatInterval (%v) must be at most a third of ElectionTimeoutMin (%v)", c.HeartbeatInterval, c.ElectionTimeoutMin)
+	case c.ClockDriftPPM > driftMax:
+		return fmt.Errorf("raft: ClockDriftPPM (%d) must be at most %d: with clocks that differ more a lease is worth nothing", c.ClockDriftPPM, driftMax)
 	case c.MessageBytesMax <= 0 || c.MessageBytesMax > c.InflightBytesMax:
 		return fmt.Errorf("raft: MessageBytesMax (%d) must be at most InflightBytesMax (%d)", c.MessageBytesMax, c.InflightBytesMax)
 	case c.InflightBytesMax > c.UncommittedBytesMax:
@@ -91,6 +104,9 @@ func (c Config) Validate() error {
 	}
 	return nil
 }
+
+// driftMax is a clock that runs by a tenth faster than another.
+const driftMax = 100_000
 
 // The errors of a Node's inputs.
 var (

@@ -13,9 +13,12 @@ type electionState struct {
 	// stickyAt is when a leader last proved, by a newly confirmed round, that a quorum follows it. Until
 	// ElectionTimeoutMin after it no other candidate gets a vote or a pre-vote (dissertation 4.2.3 and 9.6): a leader that
 	// can send and not receive renews nothing, so it cannot freeze the group (openraft#2080).
-	stickyAt  time.Duration
-	sticky    bool
-	confirmed Round // the newest confirmed round heard of in this term
+	stickyAt time.Duration
+	sticky   bool
+	// promisedAt is stickyAt as a promise, which a newer term and a restart do not end (lease.go).
+	promisedAt time.Duration
+	promised   bool
+	confirmed  Round // the newest confirmed round heard of in this term
 
 	votes []vote // of the campaign or pre-campaign under way
 }
@@ -56,7 +59,7 @@ func (n *Node) restartElectionTimer(now time.Duration) {
 // electable reports whether the server may stand for election: a voter in its own view, of a group that was born, with a
 // log that it can answer for.
 func (n *Node) electable() bool {
-	return n.born && !n.hard.Lost && n.refusal.Reason != RefusalRemoved && !n.election.needSnapshot && n.mayLead()
+	return n.born && !n.hard.Lost && !n.toldRemoved() && !n.election.needSnapshot && !n.storageHung() && n.mayLead()
 }
 
 // mayLead reports whether this server is a voter, or was one until a membership that is not known to be committed. Who has the
@@ -100,6 +103,9 @@ func (n *Node) becomeFollower(now time.Duration, term Term, leader peer) {
 		n.ack = nil
 	}
 	changed := n.role != RoleFollower || n.leader != leader
+	if leader != n.leader {
+		n.askAgain()
+	}
 	n.role, n.leader = RoleFollower, leader
 	n.election.votes = n.election.votes[:0]
 	n.restartElectionTimer(now)
@@ -169,7 +175,7 @@ func (n *Node) handlePreVoteRequest(now time.Duration, m *Message) {
 		n.rejectVote(m, MessagePreVoteResponse, "the own log was lost")
 	case m.Term <= n.hard.Term:
 		n.rejectVote(m, MessagePreVoteResponse, "its term is not ahead")
-	case n.hasLeader(now):
+	case n.hasLeader(now) || n.bound(now):
 		n.rejectVote(m, MessagePreVoteResponse, "a leader is heard")
 	case !n.upToDate(m.LastIndex, m.LastTerm):
 		n.rejectVote(m, MessagePreVoteResponse, "its log is behind")
@@ -182,7 +188,7 @@ func (n *Node) handlePreVoteRequest(now time.Duration, m *Message) {
 // been lost. The answer waits for the save of the vote.
 func (n *Node) handleVoteRequest(now time.Duration, m *Message) {
 	if m.Term > n.hard.Term {
-		if !m.Forced && n.hasLeader(now) {
+		if !m.Forced && (n.hasLeader(now) || n.bound(now)) {
 			// Not even the term is taken over: a server that was cut off, or removed, must not depose a leader.
 			n.trace(Trace{Kind: TraceVoteRejected, Server: m.From, Reason: "a leader is heard"})
 			return
@@ -194,6 +200,8 @@ func (n *Node) handleVoteRequest(now time.Duration, m *Message) {
 		n.rejectVote(m, MessageVoteResponse, "the own log was lost")
 	case m.Term < n.hard.Term:
 		n.rejectVote(m, MessageVoteResponse, "its term is over")
+	case !m.Forced && n.bound(now):
+		n.rejectVote(m, MessageVoteResponse, "a leader was promised to wait for")
 	case n.hard.Vote != 0 && (n.hard.Vote != m.From || n.hard.VoteStore != m.FromStore):
 		n.rejectVote(m, MessageVoteResponse, "the vote of this term is given")
 	case n.role == RoleLeader || n.leader != (peer{}) && n.leader != m.sender():
@@ -278,15 +286,4 @@ func (n *Node) maybeLoseElection(now time.Duration) {
 		n.becomeFollower(now, n.hard.Term, peer{})
 		n.election.at = at
 	}
-}
-
-// handleTransferRequest campaigns at once, for the leader that asked for it (dissertation 3.10): without asking first,
-// and with requests that voters grant although they hear a leader. It dies with its term and with a log that is shorter
-// than the leader's was.
-func (n *Node) handleTransferRequest(now time.Duration, m *Message) {
-	if m.Term != n.hard.Term || m.sender() != n.leader || !n.electable() || n.trail.last() < m.LastIndex {
-		n.trace(Trace{Kind: TraceDropped, Server: m.From, Reason: "a transfer that is over or cannot be followed"})
-		return
-	}
-	n.campaign(now, true)
 }

@@ -22,12 +22,10 @@ func (n *Node) heardLeader(now time.Duration, m *Message) bool {
 		n.becomeFollower(now, m.Term, m.sender())
 	}
 	n.restartElectionTimer(now)
-	if n.refusal.Reason == RefusalRemoved {
-		n.refusal = Refused{} // a leader feeds it
-	}
 	if m.Confirmed > n.election.confirmed {
 		n.election.confirmed = m.Confirmed
 		n.election.sticky, n.election.stickyAt = true, now
+		n.election.promised, n.election.promisedAt = true, now
 	}
 	if m.Time > 0 {
 		n.clock.heard(m.Time)
@@ -44,7 +42,10 @@ func (n *Node) handleHeartbeatRequest(now time.Duration, m *Message) {
 	}
 	response := Message{
 		Type: MessageHeartbeatResponse, To: m.From, ToStore: m.FromStore, Term: n.hard.Term, Round: m.Round,
-		LastIndex: n.trail.last(), LastTerm: n.trail.lastTerm(), WantSnapshot: n.election.needSnapshot,
+		LastIndex: n.trail.last(), LastTerm: n.trail.lastTerm(), WantSnapshot: n.election.needSnapshot, Promise: n.promise(),
+	}
+	if n.electable() {
+		response.Priority = n.config.Priority
 	}
 	if response.LastTerm == n.hard.Term {
 		// The last entry is this leader's, so all before it is too (Log Matching). It may have missed our answer. The message

@@ -228,7 +228,7 @@ func (h *hostile) index() Index {
 
 func (h *hostile) message() Message {
 	m := Message{
-		Type: MessageType(h.byte()%14 + 1), Group: DefaultGroup, From: ServerID(1 + h.byte()%6), To: 1, FromRun: RunID(h.byte() % 3),
+		Type: MessageType(h.byte()%16 + 1), Group: DefaultGroup, From: ServerID(1 + h.byte()%6), To: 1, FromRun: RunID(h.byte() % 3),
 		Term: h.term(), LastIndex: h.index(), LastTerm: h.term(), Reject: h.byte()%3 == 0, Forced: h.byte()%4 == 0,
 		Commit: h.index(), Match: h.index(), HintIndex: h.index(), HintTerm: h.term(),
 		Round: Round(h.number(uint64(h.n.lead.round))), Confirmed: Round(h.byte()), WantSnapshot: h.byte()%4 == 0,

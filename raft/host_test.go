@@ -20,7 +20,8 @@ type host struct {
 	pausedUntil  time.Duration
 	late         time.Duration // how late its timers wake it
 	diskStalled  bool
-	log          logbook // the Node's log, saved or not
+	hungUntil    time.Duration // saves that begin before complete after it
+	log          logbook       // the Node's log, saved or not
 	pending      []diskUpdate
 	lastSaveAt   time.Duration
 	waiting      []Send
@@ -51,6 +52,7 @@ func (h *host) start() {
 	h.disk.store = storeOf(h.id, h.life)
 	h.config.Store = h.disk.store
 	run := RunID(c.rng.Uint64() | 1)
+	h.config.Run = run
 	*h = host{c: c, id: h.id, life: h.life, config: h.config, disk: h.disk, run: run, late: h.late, dueEvery: h.dueEvery, damaged: h.damaged, wiped: h.wiped, former: h.former}
 	h.log = h.disk.log.clone()
 	node, err := NewNode(h.config, h.disk.state(), c.now)
@@ -247,6 +249,9 @@ func (h *host) entriesOf(b Block, membership *MembershipAt) []entry {
 
 func (h *host) scheduleSave() {
 	c := h.c
+	if h.hungUntil > c.now {
+		h.lastSaveAt = max(h.lastSaveAt, h.hungUntil)
+	}
 	h.lastSaveAt = max(h.lastSaveAt, c.now+c.between(c.pace.disk))
 	c.schedule(h.lastSaveAt, h.id, h.run, func(h *host) { h.saved() })
 }

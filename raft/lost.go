@@ -9,8 +9,9 @@ func (n *Node) takeRefusal(now time.Duration, m *Message) {
 	if m.Refusal == RefusalLostBirth && n.born {
 		return // overtaken: it asked before it was told, and only a peer that talks to it would take the word back
 	}
-	if m.Refusal == RefusalRemoved && m.LastIndex <= n.memberships[len(n.memberships)-1].Index {
-		return // it does not know yet what this server knows
+	if m.Refusal == RefusalRemoved {
+		n.takeRemoval(m)
+		return
 	}
 	n.refusal = Refused{By: m.From, Reason: m.Refusal}
 	n.trace(Trace{Kind: TraceRefusedByPeer, Server: m.From, Refusal: m.Refusal})
@@ -36,7 +37,7 @@ func (n *Node) refused() Refused {
 	switch {
 	case n.hard.Lost && n.refusal.Reason != RefusalLostLog:
 		return Refused{By: n.config.ID, Reason: RefusalLostLog}
-	case n.refusal.Reason == RefusalNone && n.removed():
+	case n.refusal.Reason == RefusalNone && (n.removed() || n.toldRemoved()):
 		return Refused{By: n.config.ID, Reason: RefusalRemoved}
 	}
 	return n.refusal
@@ -47,15 +48,4 @@ func (n *Node) removed() bool {
 	at := n.memberships[len(n.memberships)-1]
 	_, ok := at.Membership.Find(n.config.ID, n.config.Store)
 	return n.born && !ok && at.Index <= n.commit
-}
-
-// tellRemoved tells a sender that is no member of what is committed here, and by which entry. It may know better: a server that
-// was just added knows the entry that added it, which is a later one.
-func (n *Node) tellRemoved(m *Message) {
-	at := n.memberships[len(n.memberships)-1]
-	if _, ok := at.Membership.Find(m.From, m.FromStore); ok || at.Index == 0 || at.Index > n.commit {
-		return
-	}
-	n.trace(Trace{Kind: TraceRefused, Server: m.From, Refusal: RefusalRemoved})
-	n.sendNow(Message{Type: MessageRefusal, To: m.From, ToStore: m.FromStore, Refusal: RefusalRemoved, LastIndex: at.Index}, 0)
 }

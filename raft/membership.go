@@ -34,6 +34,9 @@ type Membership struct {
 	WantedVoters, WantedLearners []Member
 }
 
+// IsZero reports whether m says nothing at all.
+func (m Membership) IsZero() bool { return len(m.Voters) == 0 }
+
 // Changing reports whether a change is open, in whichever stage.
 func (m Membership) Changing() bool { return len(m.WantedVoters) > 0 }
 

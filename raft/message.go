@@ -1,6 +1,9 @@
 package raft
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // MessageType says what a Message is. Names are noun first, direction last.
 type MessageType uint8
@@ -32,6 +35,10 @@ const (
 	MessageRefusal MessageType = 12
 	// MessageTransferRequest tells the chosen successor to campaign at once (TimeoutNow in dissertation 3.10).
 	MessageTransferRequest MessageType = 13
+	// MessageReadIndexRequest asks the leader, for reads of a server that does not lead, for the index that they wait for (dissertation 6.4).
+	MessageReadIndexRequest MessageType = 14
+	// MessageReadIndexResponse answers it, when a round that began after the question was confirmed.
+	MessageReadIndexResponse MessageType = 15
 )
 
 var messageNames = [...]string{
@@ -41,6 +48,7 @@ var messageNames = [...]string{
 	MessageHeartbeatRequest: "HeartbeatRequest", MessageHeartbeatResponse: "HeartbeatResponse",
 	MessageSnapshotOffer: "SnapshotOffer", MessageBirthRequest: "BirthRequest", MessageBirthResponse: "BirthResponse",
 	MessageRefusal: "Refusal", MessageTransferRequest: "TransferRequest",
+	MessageReadIndexRequest: "ReadIndexRequest", MessageReadIndexResponse: "ReadIndexResponse",
 }
 
 // String returns the type's name as it stands in traces and documents.
@@ -119,8 +127,8 @@ type Message struct {
 
 	// LastIndex and LastTerm are the end of the candidate's log in vote and pre-vote requests, and the end that the
 	// transfer's target must have in a TransferRequest. In append and heartbeat responses they are the end of the follower's
-	// log, durable or not; an append response leaves LastTerm out. In a Refusal of a server that was removed LastIndex is the
-	// entry that removed it.
+	// log, durable or not; an append response leaves LastTerm out. In a Refusal of a server that was removed they are the
+	// entry of the membership without it.
 	LastIndex Index
 	LastTerm  Term
 
@@ -145,7 +153,8 @@ type Message struct {
 	// decodes them, because the Node parses nothing.
 	Memberships []MembershipAt
 
-	// Commit is the leader's commit index in AppendRequest and HeartbeatRequest. A heartbeat carries it cut to what the
+	// Commit is the leader's commit index in AppendRequest and HeartbeatRequest, and the index to wait for in a
+	// ReadIndexResponse. A heartbeat carries it cut to what the
 	// receiver is known to hold, as PrevIndex with its PrevTerm, so that the receiver verifies that very entry.
 	Commit Index
 	// Match is, in an AppendResponse that does not reject, the index up to which the follower's log is the leader's and
@@ -155,7 +164,8 @@ type Message struct {
 	HintIndex Index
 	HintTerm  Term
 
-	// Round is the round that a heartbeat or append request opens or repeats, and that the response confirms.
+	// Round is the round that a heartbeat or append request opens or repeats, and that the response confirms. In a
+	// ReadIndexRequest it is the number of the sender's question, and its response repeats it.
 	Round Round
 	// Confirmed is the newest round that a quorum has confirmed; a follower holds fast to its leader only while it grows.
 	Confirmed Round
@@ -166,6 +176,14 @@ type Message struct {
 	// cannot restore its own. In an AppendResponse that rejects an offer it says that the snapshot at PrevIndex cannot be had from
 	// the leader, which should take another one.
 	WantSnapshot bool
+
+	// Priority, in a HeartbeatResponse, is the sender's (Config.Priority), if it could lead now.
+	Priority uint8
+	// Promise, in a HeartbeatResponse, is for how long the sender votes for nobody else, by its own clock; zero: it promises
+	// nothing. See Node.Lease.
+	Promise time.Duration
+	// Run, in a ReadIndexRequest, is Config.Run of the Node that asks, and its response repeats it.
+	Run RunID
 
 	// Snapshot describes the snapshot in a SnapshotOffer.
 	Snapshot SnapshotMeta

@@ -187,7 +187,7 @@ func TestDurableIsWhatDiskAndLogShare(t *testing.T) {
 				if len(queue) > 0 {
 					disk = append(disk[:queue[0].from:queue[0].from], queue[0].labels...)
 					queue = queue[1:]
-					s.saved(s.issued - SaveSeq(len(queue)))
+					s.saved(0, s.issued-SaveSeq(len(queue)))
 				}
 			}
 			shared := 0

@@ -32,6 +32,8 @@ type Node struct {
 	ack      *Message // the answer to this turn's appends, sent once, at its end
 	ackRoom  Message
 	refusal  Refused
+	removal  Mark // the committed membership without this server that a peer told of; zero: none
+	asks     askState
 
 	save    Save // under construction
 	hardNew bool
@@ -69,6 +71,8 @@ func NewNode(c Config, s State, now time.Duration) (*Node, error) {
 	n.election.random = mix64(c.Seed ^ uint64(c.ID)*0x9e3779b97f4a7c15 ^ uint64(c.Group))
 	n.restartElectionTimer(now)
 	n.birth.at = now
+	n.asks.number = uint64(max(now, 0)) // above all numbers of an earlier Node of this run: each takes longer than a nanosecond
+	n.election.promised, n.election.promisedAt = s.Hard.Term > 0, now
 	if s.Hard.Lost {
 		n.trace(Trace{Kind: TraceRefusedByPeer, Server: c.ID, Refusal: RefusalLostLog})
 	}
@@ -133,6 +137,7 @@ func (n *Node) finishTurn() {
 	if n.role == RoleLeader {
 		n.leadTurn()
 	}
+	n.askTurn()
 	n.flushAck()
 }
 
@@ -141,6 +146,9 @@ func (n *Node) closeSave(out *Actions) {
 	s := &n.save
 	if n.fault != nil || (!n.hardNew && !n.bornNew && len(s.Blocks) == 0 && s.Snapshot == nil) {
 		return
+	}
+	if n.saves.issued == n.saves.done {
+		n.saves.movedAt = n.clock.now
 	}
 	n.saves.issued++
 	s.Seq = n.saves.issued
@@ -176,7 +184,7 @@ func (n *Node) Saved(now time.Duration, seq SaveSeq) {
 	if !n.input(now) || seq > n.saves.issued {
 		return
 	}
-	n.saves.saved(seq)
+	n.saves.saved(n.clock.now, seq)
 	switch n.role {
 	case RoleCandidate:
 		n.countOwnVote(now)
@@ -205,14 +213,16 @@ func (n *Node) Applied(now time.Duration, index Index, due int64, hasDue bool) {
 
 // Propose appends count entries of one kind (KindCommand or KindSession), whose block will take bytes bytes, and returns
 // the index of the first. The block comes out blank in this turn's Save. Only a leader takes proposals: the error is
-// ErrNotLeader, or ErrUncommittedFull when too much is waiting for a quorum (etcd pull request 10167). On error nothing
-// was appended.
+// ErrNotLeader, ErrTransferring while it hands over (dissertation 3.10: hold the proposals until it has), or ErrUncommittedFull
+// when too much is waiting for a quorum (etcd pull request 10167). On error nothing was appended.
 func (n *Node) Propose(now time.Duration, kind Kind, count uint32, bytes int) (Index, error) {
 	switch {
 	case !n.input(now):
 		return 0, ErrFault
-	case n.role != RoleLeader || n.leaving():
+	case n.role != RoleLeader:
 		return 0, ErrNotLeader
+	case n.handing():
+		return 0, ErrTransferring
 	case n.uncommittedBytes() > 0 && n.uncommittedBytes()+bytes > n.config.UncommittedBytesMax:
 		return 0, ErrUncommittedFull
 	}
@@ -298,6 +308,7 @@ func (n *Node) membership() Membership { return n.memberships[len(n.memberships)
 func (n *Node) membershipChanged() {
 	at := n.memberships[len(n.memberships)-1]
 	n.actions().Membership = &at
+	n.isBack(at)
 	n.trace(Trace{Kind: TraceMembership, Index: at.Index})
 }
 

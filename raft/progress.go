@@ -26,14 +26,17 @@ type progress struct {
 	offered   SnapshotMeta // Snapshot: what it was offered
 	offeredAt time.Duration
 
-	round Round // the newest round it has confirmed
-	lost  bool  // it came back with less than it had acknowledged
+	round    Round // the newest round it has confirmed
+	priority uint8
+	promise  time.Duration // what it said of itself when it last confirmed one (lease.go); zero: nothing
+	lost     bool          // it came back with less than it had acknowledged
 
 	addedAt  time.Duration // when this leader began to feed it
+	grewAt   time.Duration // when match last grew
 	roundEnd Index         // catching up: where the log ended when the round began,
 	roundAt  time.Duration // which was then
-	rounds   int           // that have ended
-	caughtUp bool
+	slow     int           // rounds in a row that took too long
+	quick    bool          // the last one did not
 
 	left     Index         // the entry by which it left the membership; zero: it has not
 	leftAt   time.Duration // when that was appended
@@ -66,7 +69,7 @@ func (p *progress) acknowledged(now time.Duration, match Index) bool {
 	if match <= p.match {
 		return false
 	}
-	p.match, p.movedAt = match, now
+	p.match, p.movedAt, p.grewAt = match, now, now
 	return true
 }
 

@@ -50,6 +50,8 @@ func TestRandomRunsKeepEveryInvariantAndHeal(t *testing.T) {
 		require.Positive(t, sum.reads)
 		require.Positive(t, sum.crashes)
 		require.Positive(t, sum.changes)
+		require.Positive(t, sum.leases)
+		require.Positive(t, sum.transfers)
 	}
 }
 
@@ -73,7 +75,7 @@ func TestSameSeedGivesTheSameRun(t *testing.T) {
 
 // totals say what the runs went through.
 type totals struct {
-	elections, truncations, installs, fills, reads, crashes, commits, changes int
+	elections, truncations, installs, fills, reads, crashes, commits, changes, leases, transfers int
 }
 
 func (s *totals) add(o totals) {
@@ -85,6 +87,8 @@ func (s *totals) add(o totals) {
 	s.crashes += o.crashes
 	s.commits += o.commits
 	s.changes += o.changes
+	s.leases += o.leases
+	s.transfers += o.transfers
 }
 
 func randomRun(t testing.TB, seed uint64, transcript *strings.Builder) totals {
@@ -118,7 +122,10 @@ type chaos struct {
 	rate    float64 // chance of a fault at each step
 	reads   ReadID
 	crashes int
-	changes bool  // memberships change
+	changes bool // memberships change
+
+	leases, priorities, transfers bool
+
 	fragile *host // its snapshot is damaged now and then; nil: nobody's
 }
 
@@ -137,6 +144,7 @@ func (r *chaos) begin() {
 		c.pace.cacheLag = 1 + c.rng.IntN(20)
 	}
 	small := c.chance(0.3)
+	r.leases, r.priorities, r.transfers = c.chance(0.5), c.chance(0.3), c.chance(0.5)
 	founders := r.voters
 	count := r.voters + c.rng.IntN(2)
 	preset := c.chance(0.4) || count > founders
@@ -144,6 +152,12 @@ func (r *chaos) begin() {
 		founders = 0
 	}
 	c.addHosts(count, founders, func(g *Config) {
+		if r.leases {
+			g.ClockDriftPPM = 1
+		}
+		if r.priorities {
+			g.Priority = uint8(c.rng.IntN(3))
+		}
 		if small {
 			g.MessageBytesMax, g.InflightBytesMax, g.InflightMessagesMax, g.UncommittedBytesMax = 300, 900, 4, 2000
 		}
@@ -214,134 +228,10 @@ func chained(chain uint64, entries []entry) []entry {
 	return out
 }
 
-// work is the load: proposals and reads at whoever takes itself for a leader, and snapshots anywhere.
-func (r *chaos) work() {
-	c := r.c
-	h := c.hosts[c.rng.IntN(len(c.hosts))]
-	if h.node == nil || c.now < h.pausedUntil {
-		return
-	}
-	kinds := 8
-	if r.changes {
-		kinds = 10
-	}
-	switch c.rng.IntN(kinds) {
-	case 8, 9:
-		if l := c.leader(); l != nil && c.now >= l.pausedUntil {
-			h = l
-		}
-		r.change(h)
-	case 0, 1, 2, 3:
-		if l := c.leader(); l != nil && c.now >= l.pausedUntil && c.chance(0.8) {
-			h = l
-		}
-		for range 1 + c.rng.IntN(4) {
-			if _, err := h.propose(uint32(1 + c.rng.IntN(8))); err != nil {
-				break
-			}
-		}
-	case 4, 5:
-		if l := c.leader(); l != nil && c.now >= l.pausedUntil {
-			h = l
-		}
-		r.reads++
-		if h.read(r.reads) != nil {
-			delete(c.history.readsAt, r.reads)
-		}
-	case 6:
-		if meta, ok := h.takeSnapshot(); ok {
-			c.schedule(c.now+c.between(c.pace.disk), h.id, h.run, func(h *host) { h.snapshotted(meta) })
-		}
-	case 7:
-		h.node.Unreachable(c.now, ServerID(1+c.rng.IntN(len(c.hosts))))
-	}
-	h.endTurn()
-}
-
-// change asks for a change of one server or of several at once: sensible or not.
-func (r *chaos) change(h *host) {
-	c := r.c
-	change := MembershipChange{Forced: c.chance(0.1)}
-	if c.chance(0.3) {
-		change.From = h.node.memberships[len(h.node.memberships)-1].Index
-	}
-	for _, other := range c.hosts {
-		if !c.chance(0.3) {
-			continue
-		}
-		change.Changes = append(change.Changes, Change{
-			Kind: ChangeKind(1 + c.rng.IntN(int(ChangeAddress))), Member: Member{ID: other.id, Store: other.disk.store},
-		})
-	}
-	before := h.node.trail.next
-	err := h.node.ChangeMembership(c.now, change)
-	c.logf("%d: change %v: %v", h.id, change, err)
-	if err == nil && h.node.trail.next != before {
-		c.history.totals.changes++
-	}
-}
-
-func (r *chaos) fault() {
-	c := r.c
-	h := c.hosts[c.rng.IntN(len(c.hosts))]
-	other := c.hosts[c.rng.IntN(len(c.hosts))]
-	switch c.rng.IntN(13) {
-	case 0, 1:
-		if h.node != nil {
-			r.crashes++
-			c.logf("%d: crash", h.id)
-			h.crash(c.rng.IntN(len(h.pending) + 1))
-			h.damaged = h == r.fragile && c.chance(0.5)
-			if h == r.fragile && c.history.commitMax > 0 && c.chance(0.2) {
-				c.logf("%d: wiped", h.id)
-				h.life++
-				h.former, h.disk = h.disk, disk{log: logbook{first: 1}}
-				h.damaged, h.wiped, r.fragile = false, true, nil
-			}
-		}
-	case 2, 3, 4:
-		for _, h := range c.hosts {
-			if h.node == nil && c.chance(0.7) {
-				c.logf("%d: start", h.id)
-				h.start()
-			}
-		}
-	case 5:
-		c.net.cut[[2]ServerID{h.id, other.id}] = true // one way
-	case 6:
-		r.partition()
-	case 7, 8:
-		clear(c.net.cut)
-	case 9:
-		if h.node != nil {
-			h.pausedUntil = c.now + time.Duration(c.rng.IntN(3000))*time.Millisecond
-		}
-	case 10:
-		c.pace.lose, c.pace.twice = c.rng.Float64()/3, c.rng.Float64()/4
-	case 11:
-		c.pace.lose, c.pace.twice = 0, 0
-		c.pace.disk[1] = time.Duration(1+c.rng.IntN(300)) * time.Millisecond
-	case 12:
-		h.late = time.Duration(c.rng.IntN(300)) * time.Millisecond
-	}
-}
-
-// partition splits the servers in two at random.
-func (r *chaos) partition() {
-	side := r.c.rng.Uint64()
-	for _, a := range r.c.hosts {
-		for _, b := range r.c.hosts {
-			if side>>a.id&1 != side>>b.id&1 {
-				r.c.net.cut[[2]ServerID{a.id, b.id}] = true
-			}
-		}
-	}
-}
-
-// hasMember reports whether another server follows this leader: a member, on the disk that it is bound to.
-func (h *host) hasMember(other *host) bool {
-	_, ok := h.node.membership().Member(other.id)
-	return ok && !other.wiped
+// maySucceedHost reports whether a server could lead after this one.
+func (n *Node) maySucceedHost(h *host) bool {
+	p := n.lead.of(h.id, h.disk.store)
+	return p != nil && n.maySucceed(p) && h.node.electable()
 }
 
 // heal ends all faults.
@@ -353,7 +243,7 @@ func (r *chaos) heal() {
 	c.pace.disk = [2]time.Duration{0, 5 * time.Millisecond}
 	clear(c.net.cut)
 	for _, h := range c.hosts {
-		h.pausedUntil, h.late = min(h.pausedUntil, c.now), 0
+		h.pausedUntil, h.late, h.hungUntil = min(h.pausedUntil, c.now), 0, min(h.hungUntil, c.now)
 		if h.node == nil {
 			h.start()
 		}
@@ -421,6 +311,15 @@ func (r *chaos) converge() {
 		for _, id := range open {
 			if !c.history.readsAt[id].lost {
 				c.fail("read %d was never answered", id)
+			}
+		}
+	}
+	if r.priorities {
+		c.runFor(20 * electionTimeout) // a preferred one takes over
+		leader = c.leader()
+		for _, h := range c.hosts {
+			if leader != nil && leader.node.maySucceedHost(h) && h.config.Priority > leader.config.Priority {
+				c.fail("server %d leads, and server %d has a higher priority", leader.id, h.id)
 			}
 		}
 	}

@@ -7,25 +7,30 @@ import "time"
 // a time; all reads that arrive meanwhile share the next one.
 
 type pendingRead struct {
-	id    ReadID
-	round Round // zero: not yet assigned to a round
-	index Index
+	id     ReadID
+	from   peer  // who asked; the zero value: this server itself
+	run    RunID // of who asked,
+	number Round // and of its question
+	round  Round // zero: not yet assigned to a round
+	index  Index
 }
 
 type sentRound struct {
 	round Round
 	at    time.Duration
+	basis time.Duration // when the round that this one's messages say is confirmed had become so; zero: before a pause, or never
 }
 
-// ReadIndex asks for a linearizable read. The decision comes out in Actions.Reads, in this turn or a later one, exactly
-// once: the index to wait for, or ErrNotLeader when leadership was lost first. If the error returned here is not nil
-// nothing follows.
+// ReadIndex asks for a linearizable read, on any server of the group: one that does not lead asks the leader. The decision comes
+// out in Actions.Reads, in this turn or a later one, exactly once: the index to wait for, or ErrNotLeader when leadership
+// was lost first, or when no leader answered within two election timeouts. If the error returned here is not nil nothing follows.
 func (n *Node) ReadIndex(now time.Duration, id ReadID) error {
 	if !n.input(now) {
 		return ErrFault
 	}
 	if n.role != RoleLeader {
-		return ErrNotLeader
+		n.ask(id)
+		return nil
 	}
 	n.lead.reads = append(n.lead.reads, pendingRead{id: id})
 	return nil
@@ -59,7 +64,7 @@ func (n *Node) startRound() {
 		return
 	}
 	l.round++
-	l.rounds = append(l.rounds, sentRound{round: l.round, at: now})
+	l.rounds = append(l.rounds, sentRound{round: l.round, at: now, basis: l.confirmedAt})
 	if n.ownTermCommitted() {
 		for k := range l.reads {
 			if l.reads[k].round == 0 {
@@ -100,6 +105,7 @@ func (n *Node) handleHeartbeatResponse(now time.Duration, m *Message) {
 	if n.hasForgotten(p, m) {
 		return
 	}
+	p.priority, p.promise = m.Priority, max(m.Promise, 0)
 	n.confirmed(p, m.Round)
 	if m.Match > p.match || p.state == ProgressProbe && m.Match+1 >= p.next && m.Match > 0 {
 		n.takeMatch(now, p, m) // the answer to an append was lost, or is still under way
@@ -151,10 +157,13 @@ func (n *Node) confirmRounds() {
 		n.breakRule("a round was confirmed without a quorum")
 		return
 	}
-	l.confirmed, l.excused = confirmed, false
+	l.confirmed, l.excused, l.confirmedAt = confirmed, false, n.clock.now
 	k := 0
 	for ; k < len(l.rounds) && l.rounds[k].round <= confirmed; k++ {
 		l.quorumAt = max(l.quorumAt, l.rounds[k].at)
+		if l.rounds[k].round == confirmed {
+			n.extendLease(confirmed, l.rounds[k].basis)
+		}
 	}
 	l.rounds = append(l.rounds[:0], l.rounds[k:]...)
 	n.decideReads()
@@ -162,11 +171,10 @@ func (n *Node) confirmRounds() {
 
 func (n *Node) decideReads() {
 	l := &n.lead
-	a := n.actions()
 	kept := l.reads[:0]
 	for _, r := range l.reads {
 		if r.round != 0 && r.round <= l.confirmed {
-			a.Reads = append(a.Reads, Read{ID: r.id, Index: r.index})
+			n.answerRead(r)
 			continue
 		}
 		kept = append(kept, r)
@@ -174,11 +182,23 @@ func (n *Node) decideReads() {
 	l.reads = kept
 }
 
-// dropReads answers every pending read with ErrNotLeader: none is left in silence (tikv#4688).
+func (n *Node) answerRead(r pendingRead) {
+	if r.from == (peer{}) {
+		n.decide(Read{ID: r.id, Index: r.index})
+		return
+	}
+	n.sendNow(Message{
+		Type: MessageReadIndexResponse, To: r.from.id, ToStore: r.from.store, Term: n.hard.Term, Round: r.number, Run: r.run, Commit: r.index,
+	}, 0)
+}
+
+// dropReads answers every pending read of this server with ErrNotLeader: none is left in silence (tikv#4688). Other servers ask
+// the next leader.
 func (n *Node) dropReads() {
-	a := n.actions()
 	for _, r := range n.lead.reads {
-		a.Reads = append(a.Reads, Read{ID: r.id, Err: ErrNotLeader})
+		if r.from == (peer{}) {
+			n.decide(Read{ID: r.id, Err: ErrNotLeader})
+		}
 	}
 	n.lead.reads = n.lead.reads[:0]
 }

@@ -15,7 +15,17 @@ type leadState struct {
 	authority   Round // rounds below it were sent before a pause and prove nothing about now
 	rounds      []sentRound
 	quorumAt    time.Duration // when the newest confirmed round was sent
+	confirmedAt time.Duration // when the newest round became confirmed; zero: before a pause, or never
+	leaseEnd    time.Duration
+	noLease     bool          // a transfer was begun in this term
+	transfer    *transfer     // under way; nil: none
+	priorityAt  time.Duration // not before this does it hand over to a higher priority
+	readyAt     time.Duration // since when nothing but a majority of the new voters is missing; zero: more is
 	forced      bool          // the change that is open was asked for in spite of everything
+	ended       Index         // the membership that ChangeEnded was last said of,
+	endAsked    bool          // or is to be said of once more
+	gaveUp      *GaveUp       // what was given up last,
+	gaveUpAt    Index         // and the entry that did so
 	excused     bool          // quorumAt began again after a pause, and no round was confirmed since
 	heartbeatAt time.Duration
 	beat        bool // a heartbeat is due in this turn
@@ -47,11 +57,14 @@ func (l *leadState) filling(id ServerID, seq uint64) *progress {
 func (n *Node) becomeLeader(now time.Duration) {
 	fills := n.lead.fillSeq
 	n.role, n.leader = RoleLeader, peer{n.config.ID, n.config.Store}
-	n.lead = leadState{fillSeq: fills, quorumAt: now, beat: true, heartbeatAt: now, authority: 1}
+	n.lead = leadState{
+		fillSeq: fills, quorumAt: now, beat: true, heartbeatAt: now, authority: 1,
+		priorityAt: now + priorityPatience*n.config.ElectionTimeoutMax,
+	}
 	n.clock.run(now)
 	for _, member := range n.membership().Members() {
 		if !n.isMe(member) {
-			n.lead.progress = append(n.lead.progress, &progress{member: member, next: n.trail.next, addedAt: now})
+			n.lead.progress = append(n.lead.progress, &progress{member: member, next: n.trail.next, addedAt: now, grewAt: now})
 		}
 	}
 	n.lead.noop = n.trail.next
@@ -65,6 +78,9 @@ const entryHeaderBytes = 2
 // endLeadership drops everything that belonged to it.
 func (n *Node) endLeadership() {
 	n.dropReads()
+	if n.lead.transfer != nil {
+		n.transferEnded(n.lead.transfer, nil)
+	}
 	n.clock.stop()
 	n.lead = leadState{fillSeq: n.lead.fillSeq}
 }
@@ -73,6 +89,8 @@ func (n *Node) endLeadership() {
 func (n *Node) leadTurn() {
 	n.maybeCommit()
 	n.changeTurn()
+	n.preferOthers()
+	n.transferTurn()
 	if n.role != RoleLeader {
 		return
 	}

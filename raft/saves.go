@@ -1,5 +1,7 @@
 package raft
 
+import "time"
+
 // saves knows which of the log's entries, and which hard state, a crash now would leave. Saves complete in order and
 // are counted by a number that is never reused, not by (term, index): an entry that was cut off and sent again must
 // not be acknowledged by the completion of its first life.
@@ -9,8 +11,9 @@ type saves struct {
 	// durable is the index after the last entry of the present log that is known to be on disk.
 	durable Index
 	pending []pendingSave
-	hard    SaveSeq // the save that holds the present hard state
-	birth   SaveSeq // the save that holds the present birth
+	movedAt time.Duration // when a save last completed, or the first of those under way was issued
+	hard    SaveSeq       // the save that holds the present hard state
+	birth   SaveSeq       // the save that holds the present birth
 }
 
 // pendingSave is a range of entries that a save not yet reported holds. Truncation shortens it.
@@ -47,8 +50,8 @@ func (s *saves) installed(next Index) {
 }
 
 // saved takes the completion of every save up to seq.
-func (s *saves) saved(seq SaveSeq) {
-	s.done = max(s.done, seq)
+func (s *saves) saved(now time.Duration, seq SaveSeq) {
+	s.done, s.movedAt = max(s.done, seq), now
 	k := 0
 	for ; k < len(s.pending) && s.pending[k].seq <= seq; k++ {
 		if p := s.pending[k]; p.next > p.first {

@@ -15,7 +15,15 @@ type Status struct {
 	Durable     Index // the own log is durable up to here
 	Snapshot    Index
 	Membership  Membership
-	ClusterTime int64
+	// MembershipIndex is the entry that brought it; it is committed if that is not above Commit.
+	MembershipIndex Index
+	ClusterTime     int64
+
+	Priority     uint8
+	Lease        bool     // this leader holds a valid lease
+	Transferring bool     // this leader is handing over,
+	Successor    ServerID // to this server; zero: none is chosen yet
+	StorageHung  bool     // saves are under way, and none has completed for an election timeout
 
 	Born             bool
 	BirthMissing     []ServerID // founders whose answer is still awaited
@@ -27,6 +35,7 @@ type Status struct {
 // ProgressStatus is a leader's view of one member.
 type ProgressStatus struct {
 	ID               ServerID
+	Store            StoreID
 	State            ProgressState
 	Match, Next      Index
 	InflightBytes    int
@@ -35,6 +44,10 @@ type ProgressStatus struct {
 	Filling          bool          // old entries are being read for it
 	Snapshot         Index         // what it was offered
 	LostLog          bool          // it came back with less than it had acknowledged
+	Priority         uint8
+	CaughtUp         bool  // it is to vote, and has caught up
+	SlowRounds       int   // it is to vote: rounds in a row in which it did not catch up
+	Left             Index // the entry by which it left the membership; zero: it has not
 }
 
 // Status returns a look at the Node that shares nothing with it but the membership's immutable lists.
@@ -43,7 +56,12 @@ func (n *Node) Status() Status {
 		ID: n.config.ID, Group: n.config.Group, Role: n.role, Term: n.hard.Term, Leader: n.leader.id, Commit: n.commit,
 		Applied: n.applied, First: n.trail.first, Next: n.trail.next, Durable: n.saves.durable - 1,
 		Snapshot: n.snapshot.Index, Membership: n.membership(), ClusterTime: n.clock.read(n.clock.now), Born: n.born,
-		Refused: n.refused(), UncommittedBytes: n.uncommittedBytes(),
+		Refused: n.refused(), UncommittedBytes: n.uncommittedBytes(), MembershipIndex: n.memberships[len(n.memberships)-1].Index,
+		Priority: n.config.Priority, StorageHung: n.storageHung(),
+	}
+	_, s.Lease = n.lease()
+	if t := n.lead.transfer; t != nil {
+		s.Transferring, s.Successor = true, t.to.id
 	}
 	if !n.born {
 		s.BirthMissing = n.birthMissing()
@@ -54,9 +72,9 @@ func (n *Node) Status() Status {
 			silent = n.clock.now - p.heardAt
 		}
 		s.Progress = append(s.Progress, ProgressStatus{
-			ID: p.member.ID, State: p.state, Match: p.match, Next: p.next, InflightBytes: p.inflightBytes,
+			ID: p.member.ID, Store: p.member.Store, State: p.state, Match: p.match, Next: p.next, InflightBytes: p.inflightBytes,
 			InflightMessages: len(p.inflight), Silent: silent, Filling: p.fill != 0, Snapshot: p.offered.Index,
-			LostLog: p.lost,
+			LostLog: p.lost, Priority: p.priority, CaughtUp: p.caughtUp(n.clock.now, n.config.ElectionTimeoutMin), SlowRounds: p.slow, Left: p.left,
 		})
 	}
 	return s

@@ -49,7 +49,7 @@ func (n *Node) Step(now time.Duration, m *Message) {
 		}
 		return
 	}
-	if n.refusal.By == m.From && n.refusal.Reason != RefusalLostLog && n.refusal.Reason != RefusalRemoved {
+	if n.refusal.By == m.From && n.refusal.Reason != RefusalLostLog {
 		n.refusal = Refused{} // it talks to us again; but a log that was lost stays lost
 	}
 	n.dispatch(now, m)
@@ -85,6 +85,10 @@ func (n *Node) dispatch(now time.Duration, m *Message) {
 		n.handleSnapshotOffer(now, m)
 	case MessageTransferRequest:
 		n.handleTransferRequest(now, m)
+	case MessageReadIndexRequest:
+		n.handleReadIndexRequest(now, m)
+	case MessageReadIndexResponse:
+		n.handleReadIndexResponse(m)
 	}
 }
 

@@ -41,6 +41,7 @@ type Options struct {
 	Clock Clock
 	// Seed makes the election timeouts; 0 draws one.
 	Seed uint64
+	run  uint64 // drawn by Open: tells this run from earlier ones with the same Seed
 
 	CommandBytesMax int // of a command, and of a query: 2 MiB
 	BlockBytesMax   int // of a block of entries with its header: 4 MiB; larger than 256 KiB only with one command
@@ -86,6 +87,14 @@ type GroupOptions struct {
 	ElectionTimeoutMin time.Duration // 300 ms
 	ElectionTimeoutMax time.Duration // 600 ms
 	HeartbeatInterval  time.Duration // 60 ms
+
+	// Priority: a leader hands over to a voter with a higher one that has caught up. It decides no election. 0.
+	Priority uint8
+	// ClockDriftPPM, if it is not zero, allows reads by lease: a bound, in parts per million, on how much the rates of the monotonic
+	// clocks of any two servers differ. Set it on all servers of a group (raft.Config.ClockDriftPPM says more).
+	ClockDriftPPM uint32
+	// JoinTimeout is how long a server that is to become a voter may be silent before the change is given up: 30 s.
+	JoinTimeout time.Duration
 
 	SnapshotLogBytes  int64 // applied since the last snapshot before another one is taken: 256 MiB
 	SnapshotKeepBytes int64 // log kept behind the older snapshot for a live follower that lags: 1 GiB
@@ -219,6 +228,8 @@ func (g GroupOptions) Validate() error {
 		return fmt.Errorf("server: group %d: ElectionTimeoutMax (%v) must be longer than ElectionTimeoutMin (%v)", g.ID, g.ElectionTimeoutMax, g.ElectionTimeoutMin)
 	case g.HeartbeatInterval <= 0 || g.HeartbeatInterval*3 > g.ElectionTimeoutMin:
 		return fmt.Errorf("server: group %d: HeartbeatInterval (%v) must be at most a third of ElectionTimeoutMin (%v)", g.ID, g.HeartbeatInterval, g.ElectionTimeoutMin)
+	case g.JoinTimeout < 0:
+		return fmt.Errorf("server: group %d: JoinTimeout (%v) must not be negative", g.ID, g.JoinTimeout)
 	case g.SnapshotLogBytes < 0 || g.SnapshotKeepBytes < 0:
 		return fmt.Errorf("server: group %d: SnapshotLogBytes (%d) and SnapshotKeepBytes (%d) must not be negative", g.ID, g.SnapshotLogBytes, g.SnapshotKeepBytes)
 	case g.Limits.SessionExpiryNanos < 0 || g.Limits.ResultBytesMax > math.MaxInt32:

@@ -145,6 +145,7 @@ func NewReplica(s *Shared, g GroupOptions, now time.Duration) (*Replica, error) 
 		ElectionTimeoutMin: g.ElectionTimeoutMin, ElectionTimeoutMax: g.ElectionTimeoutMax,
 		HeartbeatInterval: g.HeartbeatInterval, MessageBytesMax: o.BlockBytesMax, InflightBytesMax: o.InflightBytesMax,
 		InflightMessagesMax: o.InflightMessagesMax, UncommittedBytesMax: o.UncommittedBytesMax, Seed: o.Seed,
+		Run: raft.RunID(o.run ^ o.Seed ^ uint64(now)*0x9e3779b97f4a7c15), Priority: g.Priority, ClockDriftPPM: g.ClockDriftPPM, JoinTimeout: g.JoinTimeout,
 	}, state, now)
 	if err != nil {
 		return nil, fmt.Errorf("server: group %d: %w", g.ID, err)

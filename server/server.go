@@ -58,6 +58,7 @@ func Open(o Options) (*Server, error) {
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64()
 	}
+	o.run = rand.Uint64()
 	shared, err := NewShared(o)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"time"
 
 	"github.com/oarlock/oarlock/raft"
 )
@@ -32,7 +33,12 @@ const (
 	fieldBirth        // as AppendBirth writes it
 	fieldBlocks       // how many blocks the body holds
 	fieldWantSnapshot // flag
+	fieldPriority
+	fieldPromise
+	fieldRun
 	fieldsEnd
+
+	fieldLate = fieldPriority | fieldPromise | fieldRun // numbers whose bits stand behind the fields that are none
 
 	fieldFlags = fieldReject | fieldForced | fieldWantSnapshot
 	headValues = 6 // before the fields' values
@@ -52,7 +58,7 @@ func AppendMessage(dst []byte, m *raft.Message) []byte {
 	dst = appendUint(dst, uint64(m.To))
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendUint(dst, uint64(fields))
-	for rest := fields &^ (fieldFlags | fieldSnapshot | fieldBirth | fieldBlocks); rest != 0; rest &= rest - 1 {
+	for rest := fields &^ (fieldFlags | fieldSnapshot | fieldBirth | fieldBlocks | fieldLate); rest != 0; rest &= rest - 1 {
 		dst = appendUint(dst, scalar(m, rest&-rest))
 	}
 	if fields&fieldSnapshot != 0 {
@@ -68,12 +74,20 @@ func AppendMessage(dst []byte, m *raft.Message) []byte {
 			body += m.Blocks[i].Size()
 		}
 	}
+	for rest := fields & fieldLate; rest != 0; rest &= rest - 1 {
+		dst = appendUint(dst, scalar(m, rest&-rest))
+	}
 	return endFrame(dst, at, FrameMessage, body)
 }
 
 func messageFields(m *raft.Message) uint32 {
 	var fields uint32
 	for f := uint32(1); f < fieldSnapshot; f <<= 1 {
+		if scalar(m, f) != 0 {
+			fields |= f
+		}
+	}
+	for f := uint32(fieldPriority); f < fieldsEnd; f <<= 1 {
 		if scalar(m, f) != 0 {
 			fields |= f
 		}
@@ -128,6 +142,12 @@ func scalar(m *raft.Message, field uint32) uint64 {
 		return uint64(m.Time)
 	case fieldRefusal:
 		return uint64(m.Refusal)
+	case fieldPriority:
+		return uint64(m.Priority)
+	case fieldPromise:
+		return uint64(m.Promise)
+	case fieldRun:
+		return uint64(m.Run)
 	}
 	return 0
 }
@@ -166,6 +186,12 @@ func setScalar(m *raft.Message, field uint32, v uint64) {
 		m.Time = int64(v)
 	case fieldRefusal:
 		m.Refusal = raft.Refusal(v)
+	case fieldPriority:
+		m.Priority = uint8(v)
+	case fieldPromise:
+		m.Promise = time.Duration(v)
+	case fieldRun:
+		m.Run = raft.RunID(v)
 	}
 }
 
@@ -177,7 +203,7 @@ func bit(set bool) uint64 {
 }
 
 func membersAreEmpty(m *raft.Membership) bool {
-	return len(m.Voters)+len(m.Outgoing)+len(m.Learners) == 0
+	return len(m.Voters)+len(m.Outgoing)+len(m.Learners)+len(m.WantedVoters)+len(m.WantedLearners) == 0
 }
 
 func snapshotIsEmpty(s *raft.SnapshotMeta) bool {
@@ -218,6 +244,9 @@ func DecodeMessage(head, body []byte, m *raft.Message) error {
 		blocks = int(c.uint32())
 	}
 	m.WantSnapshot = fields&fieldWantSnapshot != 0
+	for rest := fields & fieldLate; rest != 0 && c.why == ""; rest &= rest - 1 {
+		c.scalar(m, rest&-rest)
+	}
 	if c.why == "" {
 		c.checkMessage(m, fields, blocks)
 	}
@@ -242,9 +271,9 @@ func (c *cursor) scalar(m *raft.Message, field uint32) {
 	v := uint64(1)
 	switch field {
 	case fieldReject, fieldForced:
-	case fieldTime:
+	case fieldTime, fieldPromise:
 		v = uint64(c.natural())
-	case fieldRefusal:
+	case fieldRefusal, fieldPriority:
 		v = uint64(c.byte())
 	default:
 		v = c.uint()
@@ -261,7 +290,7 @@ func (c *cursor) checkMessage(m *raft.Message, fields uint32, blocks int) {
 	appends := m.Type == raft.MessageAppendRequest
 	births := m.Type == raft.MessageBirthRequest || m.Type == raft.MessageBirthResponse
 	switch {
-	case m.Type == 0 || m.Type > raft.MessageTransferRequest:
+	case m.Type == 0 || m.Type > raft.MessageReadIndexResponse:
 		c.fail("unknown message type")
 	case m.Group == 0 || m.From == 0 || m.To == 0:
 		c.fail("a group or a server with id 0")

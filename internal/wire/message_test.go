@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vmihailenco/msgpack/v5"
@@ -89,6 +90,9 @@ func exampleMessages() []raft.Message {
 		{Type: raft.MessageBirthResponse, Birth: raft.Birth{Membership: exampleMembership(), Limits: exampleLimits(), Complete: true}},
 		{Type: raft.MessageRefusal, Term: 4, Refusal: raft.RefusalStranger},
 		{Type: raft.MessageTransferRequest, Term: 4, LastIndex: 20, LastTerm: 4},
+		{Type: raft.MessageHeartbeatResponse, Term: 4, Round: 7, WantSnapshot: true, Priority: 9, Promise: 300 * time.Millisecond},
+		{Type: raft.MessageReadIndexRequest, Term: 4, Round: 17, Run: 1 << 60},
+		{Type: raft.MessageReadIndexResponse, Term: 4, Round: 17, Run: 1 << 60, Commit: 20},
 	}
 	for i := range list {
 		list[i].Group, list[i].From, list[i].To = 3, 1, 2
@@ -112,7 +116,7 @@ func TestEveryTypeOfMessageArrivesAsItLeft(t *testing.T) {
 		require.Equal(t, m, got)
 		seen[m.Type] = true
 	}
-	for typ := raft.MessagePreVoteRequest; typ <= raft.MessageTransferRequest; typ++ {
+	for typ := raft.MessagePreVoteRequest; typ <= raft.MessageReadIndexResponse; typ++ {
 		require.True(t, seen[typ], "no example of %s", typ)
 	}
 }
@@ -124,7 +128,7 @@ func anyMessage(t *rapid.T) raft.Message {
 	}
 	id := rapid.Uint64Min(1)
 	m := raft.Message{
-		Type:  raft.MessageType(rapid.IntRange(1, int(raft.MessageTransferRequest)).Draw(t, "type")),
+		Type:  raft.MessageType(rapid.IntRange(1, int(raft.MessageReadIndexResponse)).Draw(t, "type")),
 		Group: raft.GroupID(id.Draw(t, "group")), From: raft.ServerID(id.Draw(t, "from")), To: raft.ServerID(id.Draw(t, "to")),
 		Term: raft.Term(number("term")), LastIndex: raft.Index(number("lastIndex")), LastTerm: raft.Term(number("lastTerm")),
 		Reject: rapid.Bool().Draw(t, "reject"), Forced: rapid.Bool().Draw(t, "forced"),
@@ -133,6 +137,8 @@ func anyMessage(t *rapid.T) raft.Message {
 		HintIndex: raft.Index(number("hintIndex")), HintTerm: raft.Term(number("hintTerm")),
 		Round: raft.Round(number("round")), Confirmed: raft.Round(number("confirmed")),
 		Time: int64(number("time") >> 1), Refusal: raft.Refusal(rapid.Byte().Draw(t, "refusal")),
+		WantSnapshot: rapid.Bool().Draw(t, "wantSnapshot"), Priority: rapid.Byte().Draw(t, "priority"),
+		Promise: time.Duration(number("promise") >> 1), Run: raft.RunID(number("run")),
 	}
 	m.First = m.PrevIndex + 1
 	m.Next = m.First
