@@ -28,7 +28,11 @@ func (r *Replica) read(now time.Duration, qs []query) {
 		return
 	}
 	r.readID++
-	if err := r.node.ReadIndex(now, r.readID); err != nil {
+	err := raft.ErrNotLeader
+	if r.role == raft.RoleLeader {
+		err = r.node.ReadIndex(now, r.readID)
+	}
+	if err != nil {
 		err = r.refusal(err)
 		for i := range qs {
 			r.answer(qs[i].done, nil, err)
