@@ -284,7 +284,7 @@ func (c *checker) tell(p *Plan, r *Result) (*Result, string) {
 			return told, told.Story
 		}
 	}
-	return r, ""
+	return r, "Run three times more, for its story, it did not happen again: the machine leaves something to chance, or waits.\n"
 }
 
 // finding makes a failure smaller and describes it.
