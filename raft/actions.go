@@ -100,6 +100,7 @@ type ChangeEnded struct {
 // Fill is an append that is to be read from the log beside the loop.
 type Fill struct {
 	To       ServerID
+	ToStore  StoreID
 	Seq      uint64 // names the fill in Node.Filled
 	First    Index
 	Next     Index // read no further than this
@@ -129,8 +130,9 @@ type Read struct {
 
 // Install names a snapshot to fetch and from whom.
 type Install struct {
-	From     ServerID
-	Snapshot SnapshotMeta
+	From      ServerID
+	FromStore StoreID
+	Snapshot  SnapshotMeta
 }
 
 // Role is the part that a server plays in its term.

@@ -165,10 +165,11 @@ func (h *hostile) input() {
 		if len(h.fills) > 0 {
 			fill := h.fills[0]
 			h.fills = h.fills[1:]
-			n.Filled(h.now, fill.To, fill.Seq, FillResult(1+h.byte()%2), fill.First+Index(h.byte()%4), 80)
+			n.Filled(h.now, fill.To, fill.ToStore, fill.Seq, FillResult(1+h.byte()%2), fill.First+Index(h.byte()%4), 80)
 		}
 	case 6:
-		n.Unreachable(h.now, ServerID(h.byte()%6))
+		id := ServerID(h.byte() % 6)
+		n.Unreachable(h.now, id, storeOf(id, 1))
 	case 7:
 		if len(h.wanted) > 0 {
 			n.Installed(h.now, h.wanted[len(h.wanted)-1].Snapshot)

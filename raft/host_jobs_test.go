@@ -87,7 +87,7 @@ func (h *host) fill(f Fill) {
 			bytes += b.Size()
 		}
 	}
-	m, send := h.node.Filled(c.now, f.To, f.Seq, result, next, bytes)
+	m, send := h.node.Filled(c.now, f.To, f.ToStore, f.Seq, result, next, bytes)
 	if c.transcript != nil {
 		c.logf("%d: fill for %d [%d,%d) %s, send %v", h.id, f.To, f.First, next, [...]string{"", "read", "dropped", "compacted"}[result], send)
 	}

@@ -153,7 +153,7 @@ func TestReadThatAnswersOvertookChangesNothing(t *testing.T) {
 		seq := of.fill
 		require.NotZero(t, seq)
 		p.acks(2, 3)
-		_, send := p.h.node.Filled(p.now, 2, seq, result, 3, 80)
+		_, send := p.h.node.Filled(p.now, 2, storeOf(2, 1), seq, result, 3, 80)
 		require.False(t, send)
 		p.h.endTurn()
 		require.Equal(t, ProgressStream, of.state)
@@ -175,7 +175,7 @@ func TestReadThatFailedIsTriedAgainWithTheHeartbeats(t *testing.T) {
 	for seq := of.fill; ; seq = of.fill {
 		require.NotZero(t, seq)
 		fills++
-		_, send := p.h.node.Filled(p.now, 2, seq, FillDropped, 0, 0)
+		_, send := p.h.node.Filled(p.now, 2, storeOf(2, 1), seq, FillDropped, 0, 0)
 		require.False(t, send)
 		p.h.endTurn()
 		require.Zero(t, of.fill)
@@ -259,4 +259,32 @@ func TestLateRejectionMovesNothingBack(t *testing.T) {
 	of.match = 3
 	late(7, 1)
 	require.EqualValues(t, 4, of.next)
+}
+
+// Two servers may have one id, while one takes the place of the other: what is lost on the way to one, and what is read for
+// it, says nothing of the other.
+func TestWhatIsLostOrReadForAnotherStoreChangesNothing(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	p.lead(2, 3)
+	of := p.h.node.lead.of(2, storeOf(2, 1))
+	require.Equal(t, ProgressStream, of.state)
+	p.h.node.Unreachable(p.now, 2, storeOf(2, 2))
+	require.Equal(t, ProgressStream, of.state)
+	p.h.node.Unreachable(p.now, 2, storeOf(2, 1))
+	require.Equal(t, ProgressProbe, of.state)
+	p.acks(2, p.h.node.trail.next-1)
+	require.Equal(t, ProgressStream, of.state)
+	p.h.node.Unreachable(p.now, 2, StoreID{})
+	require.Equal(t, ProgressProbe, of.state, "no store stands for all")
+
+	p.acks(2, p.h.node.trail.next-1)
+	p.pace.cacheLag, p.pace.fill = 0, time.Hour
+	_, err := p.h.propose(3)
+	require.NoError(t, err)
+	p.h.endTurn()
+	seq := of.fill
+	require.NotZero(t, seq)
+	_, send := p.h.node.Filled(p.now, 2, storeOf(2, 2), seq, FillRead, p.h.node.trail.next, 80)
+	require.False(t, send)
+	require.Equal(t, seq, of.fill)
 }

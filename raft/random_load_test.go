@@ -47,7 +47,8 @@ func (r *chaos) work() {
 			c.schedule(c.now+c.between(c.pace.disk), h.id, h.run, func(h *host) { h.snapshotted(meta) })
 		}
 	case 7:
-		h.node.Unreachable(c.now, ServerID(1+c.rng.IntN(len(c.hosts))))
+		peer := c.hosts[c.rng.IntN(len(c.hosts))]
+		h.node.Unreachable(c.now, peer.id, peer.disk.store)
 	}
 	h.endTurn()
 }

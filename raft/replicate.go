@@ -43,9 +43,9 @@ func (l *leadState) of(id ServerID, store StoreID) *progress {
 }
 
 // filling returns the progress of the member that a fill is for, nil if it is not wanted any more.
-func (l *leadState) filling(id ServerID, seq uint64) *progress {
+func (l *leadState) filling(id ServerID, store StoreID, seq uint64) *progress {
 	for _, p := range l.progress {
-		if p.member.ID == id && p.fill == seq {
+		if p.member.is(id, store) && p.fill == seq {
 			return p
 		}
 	}
@@ -184,20 +184,22 @@ func (n *Node) requestFill(p *progress) {
 	p.fill, p.fillFirst = n.lead.fillSeq, p.next
 	a := n.actions()
 	a.Fills = append(a.Fills, Fill{
-		To: p.member.ID, Seq: p.fill, First: p.next, Next: n.trail.next, MaxBytes: n.config.MessageBytesMax,
+		To: p.member.ID, ToStore: p.member.Store, Seq: p.fill, First: p.next, Next: n.trail.next, MaxBytes: n.config.MessageBytesMax,
 	})
 }
 
-// Filled reports the end of a Fill. For FillRead next is the index after the last entry read and bytes their size; if
+// Filled reports the end of the Fill of that To, ToStore and Seq. For FillRead next is the index after the last entry read and bytes their size; if
 // send is true the server puts the blocks it read into m and sends it now. Otherwise the world has moved on (another
 // term, another state of the follower) and the blocks are dropped. The other results make the leader probe again, or
 // offer a snapshot.
-func (n *Node) Filled(now time.Duration, to ServerID, seq uint64, result FillResult, next Index, bytes int) (m Message, send bool) {
+func (n *Node) Filled(
+	now time.Duration, to ServerID, store StoreID, seq uint64, result FillResult, next Index, bytes int,
+) (m Message, send bool) {
 	if !n.input(now) || n.role != RoleLeader {
 		return m, false
 	}
 	now = n.clock.now
-	p := n.lead.filling(to, seq)
+	p := n.lead.filling(to, store, seq)
 	if p == nil || p.lost {
 		return m, false
 	}
@@ -330,14 +332,14 @@ func (n *Node) traceProgress(p *progress) {
 }
 
 // Unreachable reports that messages to a peer were lost. What was sent ahead of the answers is sent again, once the
-// peer is heard of.
-func (n *Node) Unreachable(now time.Duration, peer ServerID) {
+// peer is heard of. A store of zero stands for every store that has the peer's id.
+func (n *Node) Unreachable(now time.Duration, peer ServerID, store StoreID) {
 	if !n.input(now) || n.role != RoleLeader {
 		return
 	}
 	now = n.clock.now
 	for _, p := range n.lead.progress {
-		if p.member.ID == peer && p.state == ProgressStream {
+		if p.member.ID == peer && (store.IsZero() || p.member.Store == store) && p.state == ProgressStream {
 			n.probe(p, p.match+1)
 			p.probed, p.movedAt = true, now
 		}

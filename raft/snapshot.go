@@ -93,7 +93,7 @@ func (n *Node) handleSnapshotOffer(now time.Duration, m *Message) {
 	if n.install.From == m.From && n.install.Snapshot.Same(meta) {
 		return
 	}
-	n.install = Install{From: m.From, Snapshot: meta}
+	n.install = Install{From: m.From, FromStore: m.FromStore, Snapshot: meta}
 	n.actions().Install = n.install
 }
 

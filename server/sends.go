@@ -42,7 +42,7 @@ func (r *Replica) send(m *raft.Message) {
 	late := *m
 	r.add(&FillJob{
 		log: r.shared.options.Log, group: r.group.ID, late: &late,
-		fill: raft.Fill{To: m.To, First: m.First, Next: m.Next, MaxBytes: r.shared.options.InflightBytesMax},
+		fill: raft.Fill{To: m.To, ToStore: m.ToStore, First: m.First, Next: m.Next, MaxBytes: r.shared.options.InflightBytesMax},
 	})
 }
 
@@ -89,7 +89,7 @@ func (r *Replica) finishFill(now time.Duration, j *FillJob) {
 	}
 	next, bytes := j.read()
 	if j.late == nil {
-		m, send := r.node.Filled(now, j.fill.To, j.fill.Seq, j.result, next, bytes)
+		m, send := r.node.Filled(now, j.fill.To, j.fill.ToStore, j.fill.Seq, j.result, next, bytes)
 		if send {
 			m.Blocks = j.blocks
 			r.work.Sends = append(r.work.Sends, m)
@@ -103,7 +103,7 @@ func (r *Replica) finishFill(now time.Duration, j *FillJob) {
 		r.work.Sends = append(r.work.Sends, m)
 		return
 	}
-	r.node.Unreachable(now, j.fill.To)
+	r.node.Unreachable(now, j.fill.To, j.fill.ToStore)
 }
 
 func (r *Replica) carryInstall(install raft.Install) {
