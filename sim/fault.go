@@ -103,7 +103,7 @@ func (f *Fault) String() string {
 // faultWeights is how often each kind is planned.
 var faultWeights = [faultKinds]int{
 	FaultCrash: 22, FaultCrashAll: 2, FaultPowerCut: 8, FaultPause: 7, FaultClock: 3, FaultLoss: 4, FaultDelay: 4, FaultRepeat: 4,
-	FaultPartition: 6, FaultOneWay: 4, FaultBridge: 2, FaultChain: 2, FaultRing: 2, FaultIsolate: 7, FaultRejoin: 2, FaultDiverge: 8, FaultMute: 4, FaultMisroute: 2,
+	FaultPartition: 6, FaultOneWay: 4, FaultBridge: 2, FaultChain: 2, FaultRing: 2, FaultIsolate: 7, FaultRejoin: 2, FaultDiverge: 8, FaultMute: 4, FaultMisroute: 3,
 	FaultGarbage: 2, FaultSlowDisk: 3, FaultHungDisk: 3, FaultSaveError: 4, FaultCompactError: 1, FaultReadError: 3,
 	FaultSnapshotError: 2, FaultHungSave: 3, FaultStartError: 3, FaultFull: 3, FaultRotLog: 1, FaultRotWitness: 1, FaultRotIdentity: 1,
 	FaultRotSnapshot: 4, FaultWipe: 1, FaultRollback: 3, FaultTail: 2, FaultLie: 3, FaultLostWrite: 2, FaultStrayWrite: 2,
@@ -170,7 +170,9 @@ func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
 		f.X *= 0.4
 	case FaultRepeat, FaultDelay:
 		f.X *= 0.3
-	case FaultMisroute, FaultGarbage:
+	case FaultMisroute:
+		f.X *= 0.4
+	case FaultGarbage:
 		f.X *= 0.1
 	case FaultSlowDisk:
 		f.X = 1 + 60*f.X*f.X

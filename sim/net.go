@@ -127,6 +127,9 @@ func (n *network) misrouted(m raft.Message) {
 		to = w.host(m.To) // another group of the right one
 	}
 	group := raft.GroupID(1 + w.nets.IntN(w.plan.Groups))
+	if to.id == m.To && group == m.Group {
+		group = raft.GroupID(1 + int(m.Group)%w.plan.Groups)
+	}
 	w.after(n.delay(), func() {
 		to.after(0, func() {
 			if int(group) <= len(to.replicas) && (to.id != m.To || group != m.Group) {
