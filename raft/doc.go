@@ -11,7 +11,9 @@ back within a run:
 	Step           a message came from a peer
 	Tick           time has passed (wanted at Deadline)
 	Propose        entries of the application or of a session are to be appended
-	ReadIndex      a linearizable read is wanted
+	ReadIndex      a linearizable read is wanted; Lease answers at once where a leader may
+	ChangeMembership, TransferLeadership, StepDown, PlanMembership
+	               who belongs to the group, and who leads it, is to be another one
 	Saved          a save is durable
 	Applied        the state machine has come to an index
 	Filled         a read of old entries for a follower has ended
@@ -59,6 +61,8 @@ One thing has one word, in the code, in messages and in documents:
 	commit        an entry is committed once a quorum has it on disk and the leader knows: it is never lost or changed from then on
 	apply         to have the state machine execute committed entries, in order
 	save          one atomic change of what is on disk, numbered; a message that claims something waits for the save that holds it
+	wanted        voters and learners of the membership that an open change leads to; a newcomer catches up before it counts
+	transfer      the leader hands over to a successor; a promise is a voter's word to vote for nobody else for a while, a lease what that is worth
 	hard state    what a server must not forget of a term: that it saw it, and for whom it voted
 	snapshot      the state after an entry, in a file, in place of the log up to there; its pointer in the log says which one counts
 	compact       to drop the front of the log, which a snapshot covers; truncate: to drop its end, which another leader replaces
@@ -75,10 +79,12 @@ One thing has one word, in the code, in messages and in documents:
 	3.5, 3.6  replication, log matching, commitment    replicate.go, follow.go, trail.go
 	3.6.2     only own-term entries commit by counting replicate.go
 	3.8       persisted state before answering         saves.go
-	3.10      leadership transfer                      election.go (the receiving side)
-	4         membership, joint consensus              membership.go, quorum.go
+	3.10      leadership transfer                      transfer.go
+	4         membership, joint consensus              membership.go, change.go, change_lead.go, quorum.go, plan.go
+	4.2.2     leaders and servers that were removed    election.go (mayLead), removed.go
 	5         snapshots                                snapshot.go
-	6.2, 6.4  leader without a quorum, ReadIndex       read.go, clock.go
+	6.2, 6.4  leader without a quorum, ReadIndex       read.go, clock.go; at other servers ask.go
+	6.4.1     leases                                   lease.go
 	9.6       pre-vote                                 election.go
 	10.2.1    leader writes beside replication         saves.go, replicate.go
 
