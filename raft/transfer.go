@@ -169,7 +169,11 @@ func (n *Node) transferTurn() {
 		return
 	}
 	p := n.lead.of(t.to.id, t.to.store)
-	if p == nil || !t.chosen && (now >= t.turnAt || !n.hears(p.member)) {
+	switch {
+	case t.chosen && p == nil:
+		n.endTransfer()
+		return
+	case p == nil || !t.chosen && (now >= t.turnAt || !n.hears(p.member)):
 		if p = n.best(t.tried); p == nil {
 			t.tried = t.tried[:0]
 			if p = n.best(nil); p == nil {
