@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/cgo"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -225,7 +226,9 @@ func oargo_client_json(h C.uintptr_t, op C.enum_oar_op, timeout C.int64_t, out *
 	if op == C.OAR_OP_STATUS {
 		value, err = b.client.Status(ctx)
 	} else {
-		value, err = b.client.Members(ctx)
+		var at raft.MembershipAt
+		at, err = b.client.Members(ctx)
+		value = memberList(at.Membership)
 	}
 	if err != nil {
 		return ofQuery(failureOf(err, C.OAR_ERR_IO)).note()
@@ -235,6 +238,29 @@ func oargo_client_json(h C.uintptr_t, op C.enum_oar_op, timeout C.int64_t, out *
 		*out = C.CString(string(text))
 	}
 	return fail(err, C.OAR_ERR_INTERNAL)
+}
+
+// member is one member as JSON shows it.
+type member struct {
+	ID      raft.ServerID
+	Role    string // voter, outgoing, learner, or joining: wanted and not there yet
+	Address string
+	Store   raft.StoreID
+}
+
+func memberList(m raft.Membership) []member {
+	list := []member{}
+	for _, part := range []struct {
+		role    string
+		members []raft.Member
+	}{{"voter", m.Voters}, {"outgoing", m.Outgoing}, {"learner", m.Learners}, {"joining", m.WantedVoters}, {"joining", m.WantedLearners}} {
+		for _, one := range part.members {
+			if !slices.ContainsFunc(list, func(o member) bool { return o.ID == one.ID && o.Store == one.Store }) {
+				list = append(list, member{ID: one.ID, Role: part.role, Address: one.Address, Store: one.Store})
+			}
+		}
+	}
+	return list
 }
 
 // close fails only while something is still running, and may be called again then. That a fault had ended the client before

@@ -213,7 +213,7 @@ func (c *Core) Cancel(now time.Duration, h Handle, cause error) {
 		return
 	}
 	switch {
-	case k.op == OpPropose && (k.maybe || k.state == callFlying):
+	case k.op.acts() && (k.maybe || k.state == callFlying):
 		c.finish(k, nil, unknown(cause))
 	case k.last != nil && wire.ClassOf(k.last) == wire.ClassRefused:
 		c.finish(k, nil, fmt.Errorf("%w: %w (%w)", ErrNotSent, cause, k.last))
@@ -251,7 +251,7 @@ func (c *Core) Close(now time.Duration) {
 // endAll completes every call with why.
 func (c *Core) endAll(why error) {
 	end := func(k *call) {
-		if k.op == OpPropose && (k.maybe || k.state == callFlying) {
+		if k.op.acts() && (k.maybe || k.state == callFlying) {
 			c.finish(k, nil, unknown(why))
 			return
 		}

@@ -73,13 +73,15 @@ func (c *Core) succeeded(k *call) {
 
 // readFailed deals with an error of a request that can be repeated without harm.
 func (c *Core) readFailed(l *link, k *call, err error) {
-	switch wire.ClassOf(err) {
-	case wire.ClassResult:
+	class := wire.ClassOf(err)
+	switch {
+	case class == wire.ClassResult || wire.CodeOf(err).Verdict():
 		c.succeeded(k)
 		c.finish(k, nil, err)
-	case wire.ClassUsage:
+	case class == wire.ClassUsage || class == wire.ClassUnknown && k.once():
 		c.finish(k, nil, err)
 	default:
+		k.maybe = k.maybe || class == wire.ClassUnknown
 		k.last = err
 		c.lift(k)
 		c.requeue(k)

@@ -23,23 +23,48 @@ const (
 	// OpMembers asks who belongs to the group; its result is an encoded array.
 	OpMembers Op = 6
 
+	// OpChangeMembership changes the membership; its body is of AppendChange, its result for ParseMembership.
+	OpChangeMembership Op = 7
+	// OpPlanMembership asks what OpChangeMembership would do with the same body; its result is for ParsePlan.
+	OpPlanMembership Op = 8
+	// OpTransferLeadership hands leadership over; its body is of AppendTransfer.
+	OpTransferLeadership Op = 9
+	// OpStepDown has the leader give leadership up.
+	OpStepDown Op = 10
+
 	// The core's own requests.
-	opHello        Op = 7
-	opSessionOpen  Op = 8
-	opSessionKeep  Op = 9
-	opSessionClose Op = 10
-	opPing         Op = 11
+	opHello        Op = 11
+	opSessionOpen  Op = 12
+	opSessionKeep  Op = 13
+	opSessionClose Op = 14
+	opPing         Op = 15
 )
 
 var opMethods = [...]wire.Method{
 	OpPropose: wire.MethodPropose, OpQuery: wire.MethodQuery, OpQueryLocal: wire.MethodQuery, OpBarrier: wire.MethodBarrier,
-	OpStatus: wire.MethodStatus, OpMembers: wire.MethodMembers, opHello: wire.MethodHello,
+	OpStatus: wire.MethodStatus, OpMembers: wire.MethodMembers, OpChangeMembership: wire.MethodChangeMembership,
+	OpPlanMembership: wire.MethodPlanMembership, OpTransferLeadership: wire.MethodTransferLeadership,
+	OpStepDown: wire.MethodStepDown, opHello: wire.MethodHello,
 	opSessionOpen: wire.MethodSessionOpen, opSessionKeep: wire.MethodSessionKeep, opSessionClose: wire.MethodSessionClose,
 	opPing: wire.MethodPing,
 }
 
 // own reports whether the core made the request for itself, so that nobody waits for its end.
 func (o Op) own() bool { return o >= opHello }
+
+// acts reports whether an attempt whose answer is lost may have done something, or may yet do it.
+func (o Op) acts() bool {
+	return o == OpPropose || o == OpChangeMembership || o == OpTransferLeadership || o == OpStepDown
+}
+
+// once reports whether a call must not be repeated when the fate of an attempt is unknown: a second attempt would take
+// leadership from the next leader, too.
+func (k *call) once() bool {
+	return k.op == OpStepDown || k.op == OpTransferLeadership && string(k.body) == toTheBest
+}
+
+// toTheBest is the body of a transfer that names nobody.
+var toTheBest = string(AppendTransfer(nil, 0))
 
 // callState says where a call is. A call is in exactly one of these places.
 type callState uint8

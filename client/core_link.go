@@ -112,7 +112,10 @@ func (c *Core) lost(l *link, why error) {
 		case k.op.own():
 			c.ownEnded(k)
 			c.finish(k, nil, nil)
+		case k.once():
+			c.finish(k, nil, unknown(why))
 		case k.op != OpPropose:
+			k.maybe = true
 			c.lift(k)
 			c.requeue(k)
 		case k.session == 0 || k.session != c.session:

@@ -150,6 +150,9 @@ func (c *Core) send(l *link, k *call) {
 	if k.op == OpPropose && k.session != 0 {
 		request.Floor = c.window.floor
 	}
+	if k.op == OpTransferLeadership {
+		request.To = transferTo(k.body)
+	}
 	if k.op == OpQueryLocal {
 		request.Consistency = wire.ConsistencyLocal
 	}

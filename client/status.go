@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
@@ -38,20 +40,39 @@ type GroupStatus struct {
 	Fenced string
 	// Refusal says why another server gives this one's messages no effect, and what helps; empty: none does.
 	Refusal string
+	// Membership is the one in force at this server, committed or not: it is committed if its index is not above Commit. Client.Members
+	// asks for the one that is.
+	Membership raft.MembershipAt
+	// Removed says that this server was a member and is none any more.
+	Removed bool
+	// StorageHung says that its disk has completed nothing for an election timeout.
+	StorageHung bool
+	// Transferring says that this leader is handing over, to Successor; 0: none is chosen yet.
+	Transferring bool
+	Successor    raft.ServerID
+	// Priority is the server's claim to leadership.
+	Priority uint8
+	// Progress is a leader's view of the others; empty elsewhere.
+	Progress []Progress
 	// NoSnapshot says why the server cannot restore its state machine from what is on its disk, and waits for the leader's
 	// snapshot; empty: it can.
 	NoSnapshot string
 }
 
-// Member is one member of a group.
-type Member struct {
-	ID raft.ServerID
-	// Role is voter, learner, or outgoing: a voter of the old half while a change of membership is under way.
-	Role string
-	// Address is where other servers reach it; clients may have to use another one.
-	Address string
-	// Store is the data directory that the id is bound to.
+// Progress is a leader's view of one other server.
+type Progress struct {
+	ID    raft.ServerID
 	Store raft.StoreID
+	// State is probe, stream or snapshot.
+	State string
+	// Match is the entry up to which its log is known to hold everything.
+	Match raft.Index
+	// Silent is how long ago it last answered; raft.Never if it did not.
+	Silent time.Duration
+	// CaughtUp says of a server that is to vote that it may.
+	CaughtUp bool
+	// Left says that it is no member any more, and is told so.
+	Left bool
 }
 
 // Status asks the server that the client is connected to, the leader's if there is one, for its state.
@@ -66,41 +87,49 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	}
 	s := Status{Server: raft.ServerID(answer.Server)}
 	for _, g := range answer.Groups {
-		s.Groups = append(s.Groups, groupStatus(g))
+		status, err := groupStatus(g)
+		if err != nil {
+			return Status{}, err
+		}
+		s.Groups = append(s.Groups, status)
 	}
 	return s, nil
 }
 
-func groupStatus(g wire.ClientGroup) GroupStatus {
-	s := GroupStatus{
+func groupStatus(g wire.ClientGroup) (s GroupStatus, err error) {
+	s = GroupStatus{
 		Group: raft.GroupID(g.Group), Role: g.Role, Term: raft.Term(g.Term), Leader: raft.ServerID(g.Leader),
 		LeaderAddress: g.LeaderAddress, First: raft.Index(g.First), Next: raft.Index(g.Next), Commit: raft.Index(g.Commit),
 		Applied: raft.Index(g.Applied), Born: g.Born, Fenced: g.Fenced, Refusal: g.Refusal,
-		NoSnapshot: g.NoSnapshot,
+		NoSnapshot: g.NoSnapshot, Removed: g.Removed, StorageHung: g.StorageHung, Transferring: g.Transferring,
+		Successor: raft.ServerID(g.Successor), Priority: uint8(min(g.Priority, math.MaxUint8)),
+	}
+	if s.Membership, err = g.Membership.MembershipAt(); err != nil {
+		return s, err
+	}
+	for _, p := range g.Progress {
+		one, err := progressOf(p)
+		if err != nil {
+			return s, err
+		}
+		s.Progress = append(s.Progress, one)
 	}
 	for _, id := range g.Missing {
 		s.Missing = append(s.Missing, raft.ServerID(id))
 	}
-	return s
+	return s, nil
 }
 
-// Members asks who belongs to the group.
-func (c *Client) Members(ctx context.Context) ([]Member, error) {
-	raw, err := c.call(ctx, OpMembers, nil)
-	if err != nil {
-		return nil, err
+func progressOf(p wire.ClientProgress) (Progress, error) {
+	m := Progress{
+		ID: raft.ServerID(p.ID), State: p.State, Match: raft.Index(p.Match), Silent: time.Duration(p.Silent), CaughtUp: p.CaughtUp, Left: p.Left,
 	}
-	var answer []wire.ClientMember
-	if err := (&wire.ClientResponse{Result: raw}).ClientValue(&answer); err != nil {
-		return nil, err
+	if p.Silent < 0 {
+		m.Silent = raft.Never
 	}
-	members := make([]Member, len(answer))
-	for i, m := range answer {
-		members[i] = Member{ID: raft.ServerID(m.ID), Role: m.Role, Address: m.Address}
-		if len(m.Store) != len(members[i].Store) {
-			return nil, fmt.Errorf("%w: member %d has a store id of %d bytes", wire.ErrMalformed, m.ID, len(m.Store))
-		}
-		copy(members[i].Store[:], m.Store)
+	if len(p.Store) != len(m.Store) {
+		return m, fmt.Errorf("%w: server %d has a store id of %d bytes", wire.ErrMalformed, p.ID, len(p.Store))
 	}
-	return members, nil
+	copy(m.Store[:], p.Store)
+	return m, nil
 }

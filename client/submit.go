@@ -9,14 +9,13 @@ type Completion interface {
 	Complete(result []byte, err error)
 }
 
-// Submit begins a call and returns at once: OpPropose, OpQuery, OpQueryLocal or OpBarrier, with the errors of the methods
-// of these names. body must stay as it is until done was called. The call goes on until it is answered, is given up by
+// Submit begins a call and returns at once: any Op, with the errors of the method of its name. body must stay as it is until done was called. The call goes on until it is answered, is given up by
 // Cancel, or the client is closed: it has no deadline of its own. With an error that matches ErrMalformed nothing was begun
 // and done is never called; any other error is a fault of this package that has ended the client, and done may have been
 // called too.
 func (c *Client) Submit(op Op, body []byte, done Completion) (Handle, error) {
 	switch {
-	case op < OpPropose || op > OpMembers:
+	case op < OpPropose || op > OpStepDown:
 		return Handle{}, fmt.Errorf("%w: nobody may submit a call of kind %d", ErrMalformed, op)
 	case done == nil:
 		return Handle{}, fmt.Errorf("%w: a call without a Completion", ErrMalformed)

@@ -12,7 +12,10 @@ import (
 func (r *Replica) carry(a *raft.Actions) {
 	for i := range a.Traces {
 		r.event(Event{Kind: EventTrace, Trace: a.Traces[i], Server: a.Traces[i].Server})
-		r.tellRefusal(&a.Traces[i])
+		if a.Traces[i].Kind == raft.TraceRefusedByPeer {
+			r.tellRefusal(&a.Traces[i])
+			r.tellRemoved()
+		}
 	}
 	if a.Fault != nil {
 		r.fail(a.Fault)
@@ -25,6 +28,13 @@ func (r *Replica) carry(a *raft.Actions) {
 		}
 	}
 	r.snapshotOffered(&a.Save)
+	if a.ChangeEnded != nil {
+		r.changeEnded(a.ChangeEnded)
+	}
+	if a.TransferEnded != nil {
+		r.resume = true
+		r.transferEnded(a.TransferEnded)
+	}
 	r.carryRole(a)
 	for i := range a.Sends {
 		r.carrySend(&a.Sends[i])
@@ -32,6 +42,7 @@ func (r *Replica) carry(a *raft.Actions) {
 	for i := range a.Fills {
 		r.carryFill(a.Fills[i])
 	}
+	moved := r.commit != a.Commit
 	r.commit = a.Commit
 	for i := range a.Reads {
 		r.carryRead(a.Reads[i])
@@ -43,6 +54,10 @@ func (r *Replica) carry(a *raft.Actions) {
 		r.membership = a.Membership.Membership
 		r.work.Members = r.members()
 		r.event(Event{Kind: EventMembership, Index: a.Membership.Index})
+	}
+	if a.Membership != nil || moved && len(r.orders.memberships) > 1 {
+		r.followMembership(a.Membership)
+		r.tellRemoved()
 	}
 }
 
@@ -155,7 +170,8 @@ func (r *Replica) finishSave(now time.Duration, j *SaveJob) {
 
 // carryRole answers those who wait for entries of a leadership that has ended. What is committed will still be executed.
 func (r *Replica) carryRole(a *raft.Actions) {
-	if a.Role != raft.RoleLeader || a.Term != r.term {
+	lost := a.Role != raft.RoleLeader || a.Term != r.term
+	if lost {
 		r.dropWaiters(a.Commit)
 	}
 	if a.Role != r.role || a.Leader != r.leader || a.Term != r.term {
@@ -166,6 +182,12 @@ func (r *Replica) carryRole(a *raft.Actions) {
 			r.event(Event{Kind: EventLeader, Term: a.Term, Role: a.Role, Server: a.Leader})
 		}
 		r.role, r.term, r.leader = a.Role, a.Term, a.Leader
+	}
+	if lost {
+		r.dropOrders()
+		if len(r.parked) > 0 {
+			r.dropParked(r.notLeader())
+		}
 	}
 	for i := range r.fresh {
 		r.fresh[i].term = a.Term

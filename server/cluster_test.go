@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +45,7 @@ type member struct {
 	machine statemachine.StateMachine
 	server  *server.Server
 	disk    vaultDisk
+	joins   bool // it is no founder
 }
 
 var clusterID = raft.ClusterID{1}
@@ -59,9 +61,7 @@ func newCluster(t *testing.T, n int, change ...func(*cluster)) *cluster {
 	}
 	for k := range n {
 		id := raft.ServerID(k + 1)
-		m := &member{c: c, id: id, dir: t.TempDir()}
-		m.log = memlog.New(persistentlog.Identity{Cluster: clusterID, Server: id, Store: raft.StoreID{byte(id)}})
-		c.members = append(c.members, m)
+		c.format(id, raft.StoreID{byte(id)})
 	}
 	t.Cleanup(func() {
 		for _, m := range c.members {
@@ -70,6 +70,22 @@ func newCluster(t *testing.T, n int, change ...func(*cluster)) *cluster {
 		require.NoError(t, c.net.Err())
 	})
 	return c
+}
+
+// format adds a member with an empty store.
+func (c *cluster) format(id raft.ServerID, store raft.StoreID) *member {
+	m := &member{c: c, id: id, dir: c.t.TempDir()}
+	m.log = memlog.New(persistentlog.Identity{Cluster: clusterID, Server: id, Store: store})
+	c.members = append(c.members, m)
+	return m
+}
+
+// join adds a member that is to join the group, and starts it.
+func (c *cluster) join(id raft.ServerID, store raft.StoreID) *member {
+	m := c.format(id, store)
+	m.joins = true
+	m.start()
+	return m
 }
 
 func (c *cluster) start() *cluster {
@@ -82,7 +98,9 @@ func (c *cluster) start() *cluster {
 func (c *cluster) founders() []raft.Member {
 	var all []raft.Member
 	for _, m := range c.members {
-		all = append(all, raft.Member{ID: m.id, Address: memnet.Address(m.id)})
+		if !m.joins {
+			all = append(all, raft.Member{ID: m.id, Address: memnet.Address(m.id)})
+		}
 	}
 	return all
 }
@@ -111,9 +129,39 @@ func (m *member) open() error {
 		}),
 		Group: server.GroupOptions{ID: group, StateMachine: m.machine, Founders: m.c.founders()},
 	}
+	if m.joins {
+		o.Group.Founders = nil
+		o.Transport = &addressBook{o.Transport, m.c.founders()}
+	}
 	m.c.options(&o)
 	m.server, err = server.Open(o)
 	return err
+}
+
+// addressBook is a transport that knows some servers beside those that its server names: a server that joins has to answer its
+// leader before it holds a membership.
+type addressBook struct {
+	transport.Transport
+	known []raft.Member
+}
+
+// Start implements transport.Transport.
+func (a *addressBook) Start(handler transport.Handler) error {
+	if err := a.Transport.Start(handler); err != nil {
+		return err
+	}
+	a.SetPeers(nil)
+	return nil
+}
+
+// SetPeers implements transport.Transport.
+func (a *addressBook) SetPeers(peers []raft.Member) {
+	for _, k := range a.known {
+		if !slices.ContainsFunc(peers, func(m raft.Member) bool { return m.ID == k.ID }) {
+			peers = append(slices.Clone(peers), k)
+		}
+	}
+	a.Transport.SetPeers(peers)
 }
 
 // stop closes the server in good order.

@@ -17,10 +17,20 @@ var (
 	ErrNotSent        = wire.ErrNotSent        // the context ended, or Close came, before anything was sent
 	ErrSessionExpired = wire.ErrSessionExpired // the session was not used for too long, or gave way to others
 	ErrSequence       = wire.ErrSequence       // the number is outside of the session's window, or its results fill their bound
+	ErrChangeOpen     = wire.ErrChangeOpen     // another change of the membership is under way
+	ErrChangeUnsafe   = wire.ErrChangeUnsafe   // the group could stand still after the change; forcing it passes this check
+	ErrChangeGivenUp  = wire.ErrChangeGivenUp  // a newcomer did not catch up, or the change was cancelled: all is as before
+	ErrTransferOpen   = wire.ErrTransferOpen   // leadership is being handed over to another server already
+	ErrTransferFailed = wire.ErrTransferFailed // the other server did not take over in time; the leader leads on
 	ErrTooLarge       = wire.ErrTooLarge       // the command or query is longer than the server takes
 	ErrMalformed      = wire.ErrMalformed      // bytes that break the protocol
 	ErrVersion        = wire.ErrVersion        // the other side speaks no version that this one does
 	ErrCluster        = wire.ErrCluster        // the server belongs to another cluster
+
+	ErrChangeImpossible = wire.ErrChangeImpossible // the change makes no sense for the membership that there is
+	ErrChangeMoved      = wire.ErrChangeMoved      // the membership is not the one that the caller started from
+	ErrTransferTarget   = wire.ErrTransferTarget   // the chosen server cannot lead, or no other one can
+
 	ErrResultTooLarge = wire.ErrResultTooLarge // applied, and the result is longer than the group keeps
 	ErrQuery          = wire.ErrQuery          // the state machine's own error, in the text
 )

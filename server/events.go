@@ -26,13 +26,18 @@ const (
 	EventFenced                             // Err: the replica has stopped for good
 	EventDroppedEvents                      // Dropped: the subscriber was too slow for so many
 	EventSlowApply                          // Elapsed: one step of applying took at least Options.SlowApplyMin; Index: its last entry
+	EventChangeEnded                        // Index: the entry of a membership that is committed, and in which no change is open; told by the leader
+	EventChangeGivenUp                      // Index: as EventChangeEnded; Server: the newcomer it failed on, zero if none; Err: why
+	EventTransferEnded                      // Server: who was to take over; Err: why it did not, nil if leadership was handed over
+	EventRemoved                            // Server: this one, which is no member any more; Index: the newest membership that it knows
 )
 
 var eventNames = [...]string{
 	EventTrace: "trace", EventRole: "role", EventLeader: "leader", EventMembership: "membership", EventSnapshot: "snapshot",
 	EventSnapshotFetch: "snapshot fetch", EventInstalled: "installed", EventCompacted: "compacted", EventDropped: "dropped message",
 	EventTrouble: "trouble", EventFenced: "fenced", EventDroppedEvents: "dropped events",
-	EventSlowApply: "slow apply",
+	EventSlowApply: "slow apply", EventChangeEnded: "membership change ended", EventChangeGivenUp: "membership change given up",
+	EventTransferEnded: "leadership transfer ended", EventRemoved: "removed",
 }
 
 // String returns the kind's name.

@@ -38,13 +38,15 @@ type Inputs struct {
 	proposals   []proposal
 	queries     []query
 	snapshots   []Completion // asked for by TakeSnapshot
-	stop        error        // the replica is to end with this reason
-	bytes       int64        // of proposals, queries and blocks
+	orders      []order
+	stop        error // the replica is to end with this reason
+	bytes       int64 // of proposals, queries and blocks
 
 	mayWait  bool // proposals may be left for a later turn, if the replica has a use for that
 	mayLeave bool // those that are too much for one turn may be left for the next
 	proposed int  // how many proposals the turn has taken care of
 	asked    bool // the turn has taken care of the queries
+	ordered  int  // how many orders the turn has taken care of
 }
 
 // giveUp answers what a turn that ended half way did not take care of.
@@ -58,6 +60,9 @@ func (in *Inputs) giveUp(why error) {
 			lastWord(in.queries[i].done, why)
 		}
 	}
+	for ; in.ordered < len(in.orders); in.ordered++ {
+		lastWord(in.orders[in.ordered].done, why)
+	}
 	for _, done := range in.snapshots {
 		lastWord(done, why)
 	}
@@ -66,7 +71,7 @@ func (in *Inputs) giveUp(why error) {
 
 func (in *Inputs) empty() bool {
 	return len(in.Messages) == 0 && len(in.Finished) == 0 && len(in.Unreachable) == 0 && len(in.proposals) == 0 &&
-		len(in.queries) == 0 && len(in.snapshots) == 0 && in.stop == nil
+		len(in.queries) == 0 && len(in.snapshots) == 0 && len(in.orders) == 0 && in.stop == nil
 }
 
 // Propose adds a proposal: for those who drive a Replica by themselves.
@@ -97,9 +102,10 @@ func (in *Inputs) Reset() {
 	clear(in.proposals)
 	clear(in.queries)
 	clear(in.snapshots)
+	clear(in.orders)
 	*in = Inputs{
 		Messages: in.Messages[:0], Finished: in.Finished[:0], Unreachable: in.Unreachable[:0],
-		proposals: in.proposals[:0], queries: in.queries[:0], snapshots: in.snapshots[:0],
+		proposals: in.proposals[:0], queries: in.queries[:0], snapshots: in.snapshots[:0], orders: in.orders[:0],
 	}
 }
 

@@ -71,8 +71,13 @@ const (
 )
 
 // propose groups what arrived into blocks: as many commands as go into one. What is too much for a turn is left for the
-// next.
+// next. While leadership is being handed over, proposals are parked.
 func (r *Replica) propose(now time.Duration, in *Inputs) {
+	if len(r.parked) > 0 && !r.resume {
+		r.park(in)
+		return
+	}
+	r.unpark(in)
 	blockBytesMax := min(r.shared.options.BlockBytesMax, blockBytesTarget)
 	for turn := 0; in.proposed < len(in.proposals) && (turn < turnBytesMax || !in.mayLeave); {
 		ps := in.proposals[in.proposed:]
@@ -90,6 +95,10 @@ func (r *Replica) propose(now time.Duration, in *Inputs) {
 			bytes += entrySize(len(wire.AppendSessionEntry(nil, sessionEntryOf(&ps[0]))))
 		}
 		first, err := r.offer(now, ps[0].Kind, n, bytes)
+		if errors.Is(err, raft.ErrTransferring) {
+			r.park(in)
+			return
+		}
 		in.proposed += n
 		if err != nil {
 			err = r.refusal(err)

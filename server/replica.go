@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
@@ -61,6 +62,8 @@ type Replica struct {
 	leader     raft.ServerID
 	commit     raft.Index
 	membership raft.Membership
+	committed  atomic.Pointer[raft.MembershipAt] // the newest that is committed
+	orders     orderState
 
 	// Saves.
 	saves saveProgress
@@ -74,6 +77,8 @@ type Replica struct {
 	own         []ownBlock // appended as leader and not committed
 	ownBytes    int64
 	ownNext     raft.Index // the end of the latest of them
+	parked      []proposal // until leadership was handed over, or was not
+	resume      bool       // they may be proposed
 
 	// Applies.
 	restored  bool              // the state machine stands at next-1
@@ -164,6 +169,8 @@ func NewReplica(s *Shared, g GroupOptions, now time.Duration) (*Replica, error) 
 	}
 	r.term, r.commit = state.Hard.Term, max(state.Commit, state.Snapshot.Index)
 	r.membership = node.Status().Membership
+	r.orders.memberships = knownMemberships(state)
+	r.followMembership(nil)
 	r.snapshot.pointer = state.Snapshot.Index
 	r.add(&RestoreJob{
 		a: r.apply, log: o.Log, snapshots: o.Snapshots, birth: r.birth, pointer: state.Snapshot, first: state.First,
@@ -189,6 +196,21 @@ func nodeState(l persistentlog.State) (raft.State, error) {
 		}
 	}
 	return s, nil
+}
+
+// knownMemberships are those that a log was loaded with: the one that it begins with, and those of its entries behind that.
+func knownMemberships(s raft.State) []raft.MembershipAt {
+	first := raft.MembershipAt{Membership: s.Birth.Membership}
+	if !s.Snapshot.IsZero() {
+		first = raft.MembershipAt{Index: s.Snapshot.MembershipIndex, Membership: s.Snapshot.Membership}
+	}
+	list := []raft.MembershipAt{first}
+	for _, at := range s.Memberships {
+		if at.Index > first.Index {
+			list = append(list, at)
+		}
+	}
+	return list
 }
 
 // members are those to be connected with: the membership in force or, before the birth, the founders.

@@ -73,7 +73,7 @@ func clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
 	g := wire.ClientGroup{
 		Group: uint64(id), Role: st.Role.String(), Term: uint64(st.Term), Leader: uint64(st.Leader), LeaderAddress: leader.Address,
 		First: uint64(st.First), Next: uint64(st.Next), Commit: uint64(st.Commit), Applied: uint64(st.Applied), Born: st.Born,
-		Missing: []uint64{},
+		Missing: []uint64{}, Progress: []wire.ClientProgress{},
 	}
 	for _, m := range st.BirthMissing {
 		g.Missing = append(g.Missing, uint64(m))
@@ -81,27 +81,25 @@ func clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
 	if st.Fenced != nil {
 		g.Fenced = st.Fenced.Error()
 	}
-	g.Refusal = st.Refusal
+	g.Refusal, g.Removed = st.Refusal, st.Removed
+	g.Membership = wire.ClientMembershipOf(raft.MembershipAt{Index: st.MembershipIndex, Membership: st.Membership})
+	g.StorageHung, g.Transferring, g.Successor, g.Priority = st.StorageHung, st.Transferring, uint64(st.Successor), uint64(st.Priority)
+	for _, p := range st.Progress {
+		g.Progress = append(g.Progress, clientProgress(p))
+	}
 	if st.NoSnapshot != nil {
 		g.NoSnapshot = st.NoSnapshot.Error()
 	}
 	return g
 }
 
-func (d clientDoor) members(id raft.GroupID) ([]wire.ClientMember, error) {
-	st, ok := d.GroupStatus(id)
-	if !ok {
-		return nil, fmt.Errorf("%w: %d", ErrNoGroup, id)
+func clientProgress(p raft.ProgressStatus) wire.ClientProgress {
+	silent := int64(p.Silent)
+	if p.Silent == raft.Never {
+		silent = -1
 	}
-	m := st.Membership
-	list := []wire.ClientMember{}
-	for _, part := range []struct {
-		role    string
-		members []raft.Member
-	}{{"voter", m.Voters}, {"outgoing", m.Outgoing}, {"learner", m.Learners}} {
-		for _, member := range part.members {
-			list = append(list, wire.ClientMember{ID: uint64(member.ID), Role: part.role, Address: member.Address, Store: member.Store[:]})
-		}
+	return wire.ClientProgress{
+		ID: uint64(p.ID), Store: p.Store[:], State: p.State.String(), Match: uint64(p.Match), Silent: silent, CaughtUp: p.CaughtUp,
+		Left: p.Left != 0,
 	}
-	return list, nil
 }

@@ -58,8 +58,8 @@ func (c *clientCall) answer(result []byte, err error) {
 func (c *clientCall) lay(o *outbox, result []byte, err error) {
 	if unread := c.k.unread(); err == nil && unread > 0 && unread+len(result) > c.k.c.options.UnreadBytesMax {
 		err = fmt.Errorf("%w: answers are not read fast enough, and this one was withheld", ErrBusy)
-		if c.method == wire.MethodPropose {
-			err = unknown(err) // it was applied; asked again in its session, it will be answered
+		if c.method == wire.MethodPropose || c.method == wire.MethodChangeMembership {
+			err = unknown(err) // it was done; asked again, in its session, it will be answered
 		}
 	}
 	if err != nil {
@@ -80,6 +80,8 @@ func (c *clientCall) append(out, result []byte, err error) []byte {
 	switch c.method {
 	case wire.MethodPropose, wire.MethodQuery:
 		return wire.AppendClientBytes(out, c.id, result)
+	case wire.MethodMembers, wire.MethodChangeMembership, wire.MethodPlanMembership:
+		return wire.AppendClientEncoded(out, c.id, result)
 	case wire.MethodSessionOpen:
 		session, err := wire.DecodeSessionID(result)
 		if err != nil {
@@ -129,6 +131,16 @@ func (k *clientConn) request(raw []byte) error {
 		b.Submit(Proposal{Group: r.Group, Kind: raft.KindSession}, call)
 	case wire.MethodSessionClose, wire.MethodSessionKeep:
 		k.session(&r)
+	case wire.MethodMembers:
+		b.SubmitMembers(r.Group, k.newCall(&r))
+	case wire.MethodChangeMembership:
+		b.SubmitChange(r.Group, *r.Change, k.newCall(&r))
+	case wire.MethodPlanMembership:
+		b.SubmitPlan(r.Group, *r.Change, k.newCall(&r))
+	case wire.MethodTransferLeadership:
+		b.SubmitTransfer(r.Group, r.To, k.newCall(&r))
+	case wire.MethodStepDown:
+		b.SubmitStepDown(r.Group, k.newCall(&r))
 	default:
 		return k.cold(&r)
 	}
@@ -163,8 +175,6 @@ func (k *clientConn) cold(r *wire.ClientRequest) error {
 		value = hello
 	case wire.MethodStatus:
 		value, refused = k.c.backend.status(r.Group)
-	case wire.MethodMembers:
-		value, refused = k.c.backend.members(r.Group)
 	case wire.MethodPing:
 		k.respond(r, func(out []byte) []byte { return wire.AppendClientTrue(out, r.ID) })
 		return nil

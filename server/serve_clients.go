@@ -25,7 +25,11 @@ type clientBackend interface {
 	hello() wire.ClientHello
 	limits(group raft.GroupID) raft.GroupLimits
 	status(group raft.GroupID) (wire.ClientStatus, error)
-	members(group raft.GroupID) ([]wire.ClientMember, error)
+	SubmitMembers(group raft.GroupID, done Completion)
+	SubmitChange(group raft.GroupID, change raft.MembershipChange, done Completion)
+	SubmitPlan(group raft.GroupID, change raft.MembershipChange, done Completion)
+	SubmitTransfer(group raft.GroupID, to raft.ServerID, done Completion)
+	SubmitStepDown(group raft.GroupID, done Completion)
 }
 
 // clients serves the connections of clients. Its zero value is ready once its backend is set.

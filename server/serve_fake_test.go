@@ -127,13 +127,63 @@ func (f *fakeDoor) status(group raft.GroupID) (wire.ClientStatus, error) {
 	}
 	return wire.ClientStatus{Server: 1, Groups: []wire.ClientGroup{{
 		Group: 1, Role: "leader", Term: 3, Leader: 1, LeaderAddress: "one.example:7400", First: 1, Next: 9, Commit: 8, Applied: 8,
-		Born: true, Missing: []uint64{},
+		Born: true, Missing: []uint64{}, Membership: wire.ClientMembershipOf(fakeMembers()), Progress: []wire.ClientProgress{},
 	}}}, nil
 }
 
-func (f *fakeDoor) members(raft.GroupID) ([]wire.ClientMember, error) {
-	return []wire.ClientMember{{ID: 1, Role: "voter", Address: "one.example:7400", Store: bytes.Repeat([]byte{0x51}, 16)}}, nil
+func fakeMembers() raft.MembershipAt {
+	return raft.MembershipAt{Index: 3, Membership: raft.Membership{Voters: []raft.Member{
+		{ID: 1, Store: raft.StoreID(bytes.Repeat([]byte{0x51}, 16)), Address: "one.example:7400"},
+	}}}
 }
+
+func (f *fakeDoor) tell(value any, done Completion) {
+	if !f.leader {
+		done.Complete(nil, &NotLeaderError{Leader: 2, Address: "two.example:7400"})
+		return
+	}
+	done.Complete(wire.EncodeClientValue(value))
+}
+
+func (f *fakeDoor) SubmitMembers(_ raft.GroupID, done Completion) {
+	f.tell(wire.ClientMembershipOf(fakeMembers()), done)
+}
+
+func (f *fakeDoor) changed(c raft.MembershipChange) (raft.MembershipAt, error) {
+	m, err := fakeMembers().Membership.After(c.Changes)
+	if err != nil {
+		return raft.MembershipAt{}, fmt.Errorf("%w: %w", ErrChangeImpossible, err)
+	}
+	return raft.MembershipAt{Index: 12, Membership: m}, nil
+}
+
+func (f *fakeDoor) SubmitChange(_ raft.GroupID, c raft.MembershipChange, done Completion) {
+	at, err := f.changed(c)
+	if err != nil {
+		done.Complete(nil, err)
+		return
+	}
+	f.tell(wire.ClientMembershipOf(at), done)
+}
+
+func (f *fakeDoor) SubmitPlan(_ raft.GroupID, c raft.MembershipChange, done Completion) {
+	at, err := f.changed(c)
+	plan := raft.MembershipPlan{From: fakeMembers(), Committed: true}
+	if err == nil {
+		plan.Stages = []raft.Membership{at.Membership}
+	}
+	f.tell(wire.ClientPlanOf(plan, err), done)
+}
+
+func (f *fakeDoor) SubmitTransfer(_ raft.GroupID, to raft.ServerID, done Completion) {
+	if to != 1 {
+		done.Complete(nil, fmt.Errorf("%w: server %d is no voter", ErrTransferTarget, to))
+		return
+	}
+	done.Complete(nil, nil)
+}
+
+func (f *fakeDoor) SubmitStepDown(_ raft.GroupID, done Completion) { done.Complete(nil, nil) }
 
 // visitor is the client's end of a connection that is being served.
 type visitor struct {

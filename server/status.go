@@ -40,6 +40,7 @@ type GroupStatus struct {
 	Unapplied   BoundStatus
 	Lost        uint64 // messages without blocks that found no room
 	Refusal     string // why a peer gives this server's messages no effect, in words; empty: none does
+	Removed     bool   // this server was a member and is none any more: it goes on running and disturbs nobody
 	NoSnapshot  error  // why the state machine cannot be restored from this server
 	Fenced      error  // why the replica has stopped for good
 }
@@ -85,6 +86,7 @@ func (r *Replica) Status() GroupStatus {
 		Commands: r.apply.applied.Load(), TailBytes: r.tail.bytes, Inbox: r.bounds.inbox.Status(),
 		Uncommitted: r.bounds.uncommitted.Status(), Unapplied: r.bounds.unapplied.Status(), NoSnapshot: r.lost, Fenced: r.fence,
 	}
+	st.Removed = st.Refused.Reason == raft.RefusalRemoved
 	if by := st.Refused.By; by != 0 {
 		st.Refusal = refusalText(r.shared.identity.Server, by, st.Refused.Reason)
 	}
@@ -106,7 +108,10 @@ func refusalText(self, by raft.ServerID, why raft.Refusal) string {
 	case raft.RefusalStranger:
 		return id(by) + " says: stranger: " + id(self) + " is bound to another store; an old copy must not be put back; replacement is a membership change"
 	case raft.RefusalRemoved:
-		return id(by) + " says: " + id(self) + " is not a member of the group"
+		if by == self {
+			return id(self) + " was removed from the group; stop it, and keep its directory until nobody misses it"
+		}
+		return id(by) + " says: " + id(self) + " was removed from the group; stop it, and keep its directory until nobody misses it"
 	}
 	return id(by) + " says: " + why.String()
 }
@@ -114,7 +119,7 @@ func refusalText(self, by raft.ServerID, why raft.Refusal) string {
 // tellRefusal makes trouble known that only an operator can end. A refused server goes on asking, so that each peer's word
 // is told once, and again when it changes.
 func (r *Replica) tellRefusal(t *raft.Trace) {
-	if t.Kind != raft.TraceRefusedByPeer || r.refusals[t.Server] == t.Refusal {
+	if r.refusals[t.Server] == t.Refusal {
 		return
 	}
 	if r.refusals == nil {
@@ -171,7 +176,7 @@ func logEvent(log *slog.Logger, e Event) {
 		attrs = append(attrs, slog.String("trace", e.Trace.Kind.String()), slog.String("reason", e.Trace.Reason), slog.Uint64("index", uint64(e.Trace.Index)))
 	case EventRole:
 		attrs = append(attrs, slog.String("role", e.Role.String()))
-	case EventTrouble, EventDropped:
+	case EventTrouble, EventDropped, EventChangeGivenUp, EventRemoved:
 		level = slog.LevelWarn
 	case EventSlowApply:
 		level = slog.LevelWarn

@@ -38,11 +38,13 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	if now >= r.node.Deadline() {
 		r.node.Tick(now)
 	}
-	if !in.mayWait || !r.Holds() {
+	r.retire(now)
+	if !in.mayWait || r.resume || !r.Holds() {
 		r.propose(now, in)
 	}
 	in.asked = true
 	r.read(now, in.queries)
+	r.order(now, in)
 	r.wantSnapshots(in)
 	r.node.CacheFrom(r.tail.first())
 	r.carry(r.node.Actions())
@@ -56,8 +58,14 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 		return r.stopped()
 	}
 	r.work.Deadline = r.node.Deadline()
+	if r.resumes() {
+		r.work.Deadline = now
+	}
 	return &r.work
 }
+
+// resumes reports whether something waits for the next turn and for nothing else.
+func (r *Replica) resumes() bool { return r.resume && len(r.parked) > 0 || len(r.orders.retiring) > 0 }
 
 // step gives the Node a message, after what it cannot do by itself: decoding memberships, and checking that received
 // blocks continue this very log where the tail knows what stands before them.
@@ -203,6 +211,8 @@ func (r *Replica) stopped() *Work {
 	}
 	r.reads, r.decided, r.held = nil, nil, nil
 	r.answerSnapshots(why)
+	r.stopOrders(why)
+	r.dropParked(why)
 	if r.fetch != nil {
 		r.fetch.Cancel()
 	}
@@ -221,6 +231,9 @@ func (r *Replica) refuseAll(in *Inputs) {
 	in.proposed, in.asked = len(in.proposals), true
 	for i := range in.queries {
 		r.answer(in.queries[i].done, nil, why)
+	}
+	for ; in.ordered < len(in.orders); in.ordered++ {
+		r.answer(in.orders[in.ordered].done, nil, why)
 	}
 	for _, done := range in.snapshots {
 		r.answer(done, nil, why)

@@ -183,11 +183,7 @@ func (c *conn) cold(r *wire.ClientRequest) {
 		Next: uint64(st.Next), Commit: uint64(st.Commit), Applied: uint64(st.Applied), Born: st.Born, Missing: []uint64{},
 	}}}
 	if r.Method == wire.MethodMembers {
-		list := []wire.ClientMember{}
-		for _, m := range st.Membership.Voters {
-			list = append(list, wire.ClientMember{ID: uint64(m.ID), Role: "voter", Address: m.Address, Store: m.Store[:]})
-		}
-		value = list
+		value = wire.ClientMembershipOf(rep.r.CommittedMembership())
 	}
 	raw, err := wire.AppendClientValue(nil, r.ID, value)
 	if err != nil {

@@ -194,10 +194,9 @@ func (k *op) asked(result []byte) {
 		}
 	case CallMembers:
 		w.saw(sawMembers)
-		var list []wire.ClientMember
-		err := (&wire.ClientResponse{Result: result}).ClientValue(&list)
-		if err != nil || len(list) != 0 && len(list) != w.plan.Servers {
-			w.fail(checkPhantom, "members %d is answered with %+v: %v", k.number, list, err)
+		at, err := client.ParseMembership(result)
+		if n := len(at.Membership.Voters); err != nil || n != 0 && n != w.plan.Servers {
+			w.fail(checkPhantom, "members %d is answered with %+v: %v", k.number, at, err)
 		}
 	}
 }

@@ -44,31 +44,59 @@ type ClientGroup struct {
 	Fenced        string   `msgpack:"fenced"`      // why the replica stopped; empty: it runs
 	Refusal       string   `msgpack:"refusal"`     // why a peer gives this server's messages no effect; empty: none does
 	NoSnapshot    string   `msgpack:"no_snapshot"` // why the state cannot be had from this server; empty: it can
+	// Membership is the one in force at this server, committed or not.
+	Membership   ClientMembership `msgpack:"membership"`
+	Removed      bool             `msgpack:"removed"`      // the server does not belong to the group any more
+	StorageHung  bool             `msgpack:"storage_hung"` // its disk has completed nothing for an election timeout
+	Transferring bool             `msgpack:"transferring"` // this leader is handing over
+	Successor    uint64           `msgpack:"successor"`    // to this server; 0: none is chosen yet
+	Priority     uint64           `msgpack:"priority"`
+	Progress     []ClientProgress `msgpack:"progress"` // a leader's view of the others
 }
 
-// ClientMember is one element of the result of members.
-type ClientMember struct {
-	ID      uint64 `msgpack:"id"`
-	Role    string `msgpack:"role"` // voter, outgoing or learner
-	Address string `msgpack:"address"`
-	Store   []byte `msgpack:"store"` // 16 bytes
+// ClientProgress is a leader's view of one other server.
+type ClientProgress struct {
+	ID       uint64 `msgpack:"id"`
+	Store    []byte `msgpack:"store"`
+	State    string `msgpack:"state"`  // probe, stream or snapshot
+	Match    uint64 `msgpack:"match"`  // its log is known to hold everything up to here
+	Silent   int64  `msgpack:"silent"` // nanoseconds since it last answered; negative: it never did
+	CaughtUp bool   `msgpack:"caught_up"`
+	Left     bool   `msgpack:"left"` // it is no member any more and is told so
 }
 
 // AppendClientValue appends a response whose result is one of the values above, or a slice of them.
 func AppendClientValue(buf []byte, id uint32, result any) ([]byte, error) {
+	b, err := EncodeClientValue(result)
+	if err != nil {
+		return buf, err
+	}
+	return AppendClientEncoded(buf, id, b), nil
+}
+
+// AppendClientEncoded appends a response whose result is what EncodeClientValue returned.
+func AppendClientEncoded(buf []byte, id uint32, result []byte) []byte {
+	return append(appendResponseHead(buf, id), result...)
+}
+
+// EncodeClientValue returns one of the values above as it stands in a response.
+func EncodeClientValue(value any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := msgpack.NewEncoder(&b)
 	enc.UseCompactInts(true)
-	if err := enc.Encode(result); err != nil {
-		return buf, fmt.Errorf("encoding %T: %w", result, err)
+	if err := enc.Encode(value); err != nil {
+		return nil, fmt.Errorf("encoding %T: %w", value, err)
 	}
-	return append(appendResponseHead(buf, id), b.Bytes()...), nil
+	return b.Bytes(), nil
 }
 
-// ClientValue reads a result into one of the values above.
-func (r *ClientResponse) ClientValue(into any) error {
-	if err := msgpack.Unmarshal(r.Result, into); err != nil {
+// DecodeClientValue reads what EncodeClientValue wrote. Errors match ErrMalformed.
+func DecodeClientValue(b []byte, into any) error {
+	if err := msgpack.Unmarshal(b, into); err != nil {
 		return fmt.Errorf("%w: reading %T: %w", ErrMalformed, into, err)
 	}
 	return nil
 }
+
+// ClientValue reads a result into one of the values above.
+func (r *ClientResponse) ClientValue(into any) error { return DecodeClientValue(r.Result, into) }

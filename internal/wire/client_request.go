@@ -24,18 +24,29 @@ const (
 	MethodStatus       Method = 8  // group, or nil for all
 	MethodMembers      Method = 9  // group
 	MethodPing         Method = 10 // none
+
+	MethodChangeMembership   Method = 11 // group, changes, from, forced, cancel
+	MethodPlanMembership     Method = 12 // as MethodChangeMembership
+	MethodTransferLeadership Method = 13 // group, server
+	MethodStepDown           Method = 14 // group
 )
+
+// methodLast is the highest method.
+const methodLast = MethodStepDown
 
 var methodNames = [...]string{
 	MethodHello: "hello", MethodPropose: "propose", MethodQuery: "query", MethodSessionOpen: "session_open",
 	MethodSessionClose: "session_close", MethodSessionKeep: "session_keep", MethodBarrier: "barrier",
 	MethodStatus: "status", MethodMembers: "members", MethodPing: "ping",
+	MethodChangeMembership: "change_membership", MethodPlanMembership: "plan_membership",
+	MethodTransferLeadership: "transfer_leadership", MethodStepDown: "step_down",
 }
 
 // methodParams is how many parameters each method takes.
 var methodParams = [...]int{
 	MethodHello: 2, MethodPropose: 5, MethodQuery: 3, MethodSessionOpen: 1, MethodSessionClose: 2, MethodSessionKeep: 2,
 	MethodBarrier: 1, MethodStatus: 1, MethodMembers: 1, MethodPing: 0,
+	MethodChangeMembership: 5, MethodPlanMembership: 5, MethodTransferLeadership: 2, MethodStepDown: 1,
 }
 
 // String returns the method's name as it stands on the wire.
@@ -47,7 +58,7 @@ func (m Method) String() string {
 }
 
 func methodOf(name []byte) (Method, bool) {
-	for m := MethodHello; m <= MethodPing; m++ {
+	for m := MethodHello; m <= methodLast; m++ {
 		if string(name) == methodNames[m] {
 			return m, true
 		}
@@ -76,8 +87,11 @@ type ClientRequest struct {
 	Session  uint64       // zero in propose: no session
 	Sequence uint64
 	Floor    uint64
-	// Body is the command or the query. A parsed one refers to the message.
+	// Body is the command or the query; of a change of membership it is what AppendClientChange wrote. A parsed one refers
+	// to the message.
 	Body        []byte
+	Change      *raft.MembershipChange // parsed from Body
+	To          raft.ServerID          // who is to lead; zero: the best
 	Consistency Consistency
 	Version     uint64
 	Cluster     raft.ClusterID // zero: the client does not care
@@ -116,7 +130,11 @@ func AppendClientRequest(buf []byte, r *ClientRequest) []byte {
 			return append(buf, rpcNil)
 		}
 		return appendUint(buf, uint64(r.Group))
-	case MethodSessionOpen, MethodBarrier, MethodMembers:
+	case MethodChangeMembership, MethodPlanMembership:
+		return append(appendUint(buf, uint64(r.Group)), r.Body...)
+	case MethodTransferLeadership:
+		return appendUint(appendUint(buf, uint64(r.Group)), uint64(r.To))
+	case MethodSessionOpen, MethodBarrier, MethodMembers, MethodStepDown:
 		return appendUint(buf, uint64(r.Group))
 	}
 	return buf
@@ -195,6 +213,15 @@ func (r *ClientRequest) parseParams(c *rpcCursor) error {
 		r.Consistency = Consistency(consistency)
 	case MethodSessionClose, MethodSessionKeep:
 		r.Session = c.uint()
+	case MethodTransferLeadership:
+		r.To = raft.ServerID(c.uint())
+	case MethodChangeMembership, MethodPlanMembership:
+		whole := c.b
+		change, err := c.change()
+		if err != nil {
+			return err
+		}
+		r.Body, r.Change = whole[:len(whole)-len(c.b):len(whole)-len(c.b)], &change
 	}
 	return nil
 }

@@ -32,8 +32,19 @@ func exampleRequests() []ClientRequest {
 		{ID: 11, Method: MethodStatus, Group: 200},
 		{ID: 12, Method: MethodMembers, Group: 1},
 		{ID: 13, Method: MethodPing},
+		{ID: 14, Method: MethodTransferLeadership, Group: 1, To: 2},
+		{ID: 15, Method: MethodStepDown, Group: 1},
+		exampleChange(16, MethodChangeMembership), exampleChange(17, MethodPlanMembership),
 		{Notification: true, Method: MethodPing},
 	}
+}
+
+func exampleChange(id uint32, method Method) ClientRequest {
+	change := raft.MembershipChange{From: 1 << 33, Forced: true, Changes: []raft.Change{
+		{Kind: raft.ChangeAddVoter, Member: raft.Member{ID: 4, Store: raft.StoreID{15: 4}, Address: "four.example:7400"}},
+		{Kind: raft.ChangeRemove, Member: raft.Member{ID: 1}},
+	}}
+	return ClientRequest{ID: id, Method: method, Group: 1, Body: AppendClientChange(nil, change), Change: &change}
 }
 
 func exampleErrors() []error {
@@ -62,7 +73,7 @@ func TestClientBytesStayAsTheyAre(t *testing.T) {
 		goldenCase{"response session", AppendClientSession(nil, 9, ClientSession{77, 3_600_000_000_000, 256})},
 		goldenCase{"response hello", value(ClientHello{Version: 1, Cluster: make([]byte, 16), Server: 2, RequestBytesMax: 1 << 22, CommandBytesMax: 1 << 21, OutstandingMax: 1024})},
 		goldenCase{"response status", value(ClientStatus{Server: 2, Groups: []ClientGroup{{Group: 1, Role: "leader", Term: 3, Leader: 2, LeaderAddress: "two.example:7400", First: 1, Next: 9, Commit: 8, Applied: 8, Born: true}}})},
-		goldenCase{"response members", value([]ClientMember{{ID: 2, Role: "voter", Address: "two.example:7401", Store: make([]byte, 16)}})},
+		goldenCase{"response members", value(ClientMembershipOf(raft.MembershipAt{Index: 7, Membership: exampleMembership()}))},
 		goldenCase{"notice", AppendClientNotice(nil, ErrMalformed)},
 	)
 	for _, err := range exampleErrors() {

@@ -44,6 +44,18 @@ var (
 	// refused. The context's error is matched too.
 	ErrNotSent = errors.New("oarlock: given up")
 
+	// ErrChangeOpen: another change of the membership is under way. Ask again when it has ended, or cancel it.
+	ErrChangeOpen = errors.New("oarlock: another membership change is open")
+	// ErrChangeUnsafe: after the change the group could stand still; the text says why. A change that is forced is not asked this.
+	ErrChangeUnsafe = errors.New("oarlock: the membership change could stop the group")
+	// ErrChangeGivenUp: the group gave the change up, because a newcomer did not catch up, or somebody cancelled it. The
+	// membership is what it was before.
+	ErrChangeGivenUp = errors.New("oarlock: the membership change was given up")
+	// ErrTransferOpen: leadership is being handed over already, to another server.
+	ErrTransferOpen = errors.New("oarlock: another leadership transfer is under way")
+	// ErrTransferFailed: the chosen server did not take over in time; the one that leads leads on.
+	ErrTransferFailed = errors.New("oarlock: the leadership transfer failed")
+
 	// ErrTooLarge: the command or query is longer than the server takes.
 	ErrTooLarge = errors.New("oarlock: command too large")
 	// ErrMalformed: a request, a frame or a record is not what its layout says.
@@ -52,6 +64,13 @@ var (
 	ErrVersion = errors.New("oarlock: protocol version not spoken here")
 	// ErrCluster: the server belongs to another cluster than the caller named.
 	ErrCluster = errors.New("oarlock: another cluster")
+
+	// ErrChangeImpossible: the change makes no sense for the membership that there is; the text says why.
+	ErrChangeImpossible = errors.New("oarlock: impossible membership change")
+	// ErrChangeMoved: the membership is not the one that the caller started from. Look at it again.
+	ErrChangeMoved = errors.New("oarlock: the membership is another one than expected")
+	// ErrTransferTarget: the chosen server cannot lead: it is no voter or is not heard of; or no other one can.
+	ErrTransferTarget = errors.New("oarlock: no such successor")
 
 	// ErrResultTooLarge: the command was applied, and its result is longer than the group keeps; every replica gives
 	// this same answer.
@@ -97,11 +116,19 @@ const (
 	CodeSessionExpired Code = 108
 	CodeSequence       Code = 109
 	CodeNotSent        Code = 110
+	CodeChangeOpen     Code = 111
+	CodeChangeUnsafe   Code = 112
+	CodeChangeGivenUp  Code = 113
+	CodeTransferOpen   Code = 114
+	CodeTransferFailed Code = 115
 	CodeUnknown        Code = 200
 	CodeTooLarge       Code = 300
 	CodeMalformed      Code = 301
 	CodeVersion        Code = 302
 	CodeCluster        Code = 303
+	CodeChange         Code = 304
+	CodeChangeMoved    Code = 305
+	CodeTransferTarget Code = 306
 	CodeResultTooLarge Code = 400
 	CodeQuery          Code = 401
 )
@@ -121,6 +148,14 @@ var sentinels = [...]struct {
 	{CodeNoGroup, ErrNoGroup},
 	{CodeSessionExpired, ErrSessionExpired},
 	{CodeSequence, ErrSequence},
+	{CodeChangeOpen, ErrChangeOpen},
+	{CodeChangeUnsafe, ErrChangeUnsafe},
+	{CodeChangeGivenUp, ErrChangeGivenUp},
+	{CodeTransferOpen, ErrTransferOpen},
+	{CodeTransferFailed, ErrTransferFailed},
+	{CodeChange, ErrChangeImpossible},
+	{CodeChangeMoved, ErrChangeMoved},
+	{CodeTransferTarget, ErrTransferTarget},
 	{CodeClosed, ErrClosed},
 	{CodeTooLarge, ErrTooLarge},
 	{CodeMalformed, ErrMalformed},
@@ -142,6 +177,10 @@ func (c Code) Class() Class {
 	}
 	return ClassUnknown
 }
+
+// Verdict reports whether a refusal is the answer to what was asked for about members and leaders: asking again, or another
+// server, gives the same until something else has changed.
+func (c Code) Verdict() bool { return c >= CodeChangeOpen && c <= CodeTransferFailed }
 
 // CodeOf returns the code of the first error above that err matches. An error that matches none is CodeUnknown: who does
 // not know what happened must not claim that nothing did. CodeOf(nil) is 0.
