@@ -191,25 +191,24 @@ func TestAReadThatFailsIsNotCalledDamage(t *testing.T) {
 	require.NoError(t, l.Close())
 	failed := 0
 	for at := 0; ; at++ {
-		reads, armed := 0, false
+		var reads atomic.Int64 // Pebble reads beside us, too
+		var armed atomic.Bool
 		disk := keptAll(mem)
-		options := testOptions(errorfs.Wrap(disk, oneAtATime(func(op errorfs.Op) error {
-			if armed && op.Kind.ReadOrWrite() == errorfs.OpIsRead {
-				if reads++; reads-1 == at {
-					return errDisk
-				}
+		options := testOptions(errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if armed.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsRead && reads.Add(1)-1 == int64(at) {
+				return errDisk
 			}
 			return nil
 		})))
 		l, err := Open(testDir, options)
 		require.NoError(t, err)
-		armed = true
+		armed.Store(true)
 		state, err := l.Load(1)
 		if err == nil {
 			_, err = l.Blocks(1, 1, state.Next, 1<<30)
 		}
-		tripped := reads > at
-		armed = false
+		armed.Store(false)
+		tripped := reads.Load() > int64(at)
 		if err != nil {
 			require.ErrorIs(t, err, errDisk, "read %d", at)
 			require.NotErrorIs(t, err, persistentlog.ErrDamaged, "read %d", at)
@@ -220,7 +219,11 @@ func TestAReadThatFailsIsNotCalledDamage(t *testing.T) {
 				failed--
 			}
 		}
-		require.NoError(t, l.Close())
+		if err := l.Close(); err != nil { // the same
+			require.True(t, tripped)
+			require.ErrorIs(t, err, persistentlog.ErrFenced)
+			require.ErrorIs(t, err, errDisk)
+		}
 		if !tripped {
 			break
 		}
