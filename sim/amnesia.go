@@ -106,7 +106,7 @@ func (h *host) rotSnapshots(f *Fault) bool {
 func (h *host) images() []image {
 	list := make([]image, len(h.w.oracle.groups))
 	for g, o := range h.w.oracle.groups {
-		list[g] = o.mirrors[h.id-1].disk.clone()
+		list[g] = o.mirrors[h.number-1].disk.clone()
 	}
 	return list
 }
@@ -128,7 +128,7 @@ func (h *host) mayForget(since []image) bool {
 func (o *groupOracle) mayForget(h *host, since *image) bool {
 	all := len(o.mirrors)
 	majority := all/2 + 1
-	m := &o.mirrors[h.id-1].disk
+	m := &o.mirrors[h.number-1].disk
 	last := m.next() - 1
 	_, chain, _ := m.at(last)
 	holders, open := 0, 0
@@ -157,7 +157,7 @@ func (h *host) putBack(since []image, copied *store) {
 	switch {
 	case h.w.calm || h.gone != nil:
 	case h.mayForget(since):
-		h.w.note("server %d gets an older copy of its store", h.id)
+		h.w.note("server %v gets an older copy of its store", h)
 		h.crash(upTo(h.w.jobs, time.Second))
 		h.store = copied
 		h.forget()
@@ -186,7 +186,7 @@ func (h *host) cutTail(old *node) {
 	}
 	before := h.store.disk
 	h.crash(upTo(h.w.jobs, time.Second))
-	h.w.note("server %d gets an older copy of its segments", h.id)
+	h.w.note("server %v gets an older copy of its segments", h)
 	h.store.disk.replace(logDir, segmentsDir, old)
 	h.store.keepWitness(before)
 	h.forget()
@@ -217,7 +217,7 @@ func (h *host) lost(before *disk) {
 		h.w.saw(sawWentAstray)
 		h.forget()
 	case before.astray > 0:
-		h.w.note("server %d is not started again: others could not do without what it may have forgotten", h.id)
+		h.w.note("server %v is not started again: others could not do without what it may have forgotten", h)
 		h.gone = errDecayed
 	}
 }
@@ -226,7 +226,7 @@ func (h *host) lost(before *disk) {
 func (h *host) forget() {
 	h.mayBreak = true
 	for _, o := range h.w.oracle.groups {
-		m := o.mirrors[h.id-1]
+		m := o.mirrors[h.number-1]
 		former := m.disk
 		m.former, m.relearn = &former, true
 	}
@@ -234,7 +234,7 @@ func (h *host) forget() {
 
 // relearn takes what a store holds for what it promises from now on. It must be a part of what it was once given.
 func (o *groupOracle) relearn(h *host) error {
-	m := o.mirrors[h.id-1]
+	m := o.mirrors[h.number-1]
 	found, err := o.read(h.store.log())
 	if err != nil {
 		return err
@@ -242,7 +242,7 @@ func (o *groupOracle) relearn(h *host) error {
 	for i := found.base + 1; i < found.next(); i++ {
 		term, chain, _ := found.at(i)
 		if was, ok := o.places[place{i, term}]; !ok || was.chain != chain {
-			o.w.fail(checkDurable, "server %d group %d: index %d, term %d stands in the store as nobody has written it", h.id, o.group, i, term)
+			o.w.fail(checkDurable, "server %v group %d: index %d, term %d stands in the store as nobody has written it", h, o.group, i, term)
 		}
 	}
 	for b := range o.votes {
@@ -252,7 +252,7 @@ func (o *groupOracle) relearn(h *host) error {
 	}
 	if found.hard.Lost && !m.disk.hard.Lost {
 		o.w.saw(sawTailLost)
-		o.w.note("server %d group %d starts with a log that has lost its end", h.id, o.group)
+		o.w.note("server %v group %d starts with a log that has lost its end", h, o.group)
 	}
 	m.disk, m.now, m.pending, m.relearn = found, found.clone(), nil, false
 	return nil
@@ -286,6 +286,6 @@ func (o *groupOracle) read(log persistentlog.PersistentLog) (image, error) {
 func (h *host) damaged(why error) {
 	w := h.w
 	w.saw(sawStoreDamaged)
-	w.note("server %d has a damaged store: %s", h.id, firstLine(why))
+	w.note("server %v has a damaged store: %s", h, firstLine(why))
 	h.gone = why
 }

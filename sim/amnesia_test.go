@@ -39,7 +39,7 @@ func TestAServerMayForgetOnlyWhatEveryMajorityHasElsewhere(t *testing.T) {
 		p.Servers, p.Groups = len(c.others)+1, 1
 		w := newWorld(p)
 		for k := range p.Servers {
-			w.hosts = append(w.hosts, newHost(w, raft.ServerID(k+1)))
+			w.addHost(raft.ServerID(k + 1))
 		}
 		o := w.oracle.groups[0]
 		o.mirrors[0].disk = logged(3, voted)

@@ -68,19 +68,19 @@ func (w *world) spared() {
 			if h.up && h.sound() {
 				taken = max(taken, h.replicas[g].taken)
 				if m := h.replicas[g].r.Status().Membership; m.Joint() || len(m.Members()) != w.plan.Servers {
-					w.fail(checkJoint, "group %d: server %d ends with the membership %+v", o.group, h.id, m)
+					w.fail(checkJoint, "group %d: server %v ends with the membership %+v", o.group, h, m)
 				}
 			}
 		}
 		for _, h := range w.hosts {
 			offers := 0
 			for k := range o.offers {
-				if k.to == h.id {
+				if k.to == (candidate{h.id, h.identity.Store}) {
 					offers++
 				}
 			}
 			if offers > 2+taken {
-				w.fail(checkOffers, "group %d: server %d was offered %d snapshots, and the leader took %d", o.group, h.id, offers, taken)
+				w.fail(checkOffers, "group %d: server %v was offered %d snapshots, and the leader took %d", o.group, h, offers, taken)
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func (w *world) standStill() {
 	for g, o := range w.oracle.groups {
 		sound = 0
 		for _, h := range w.hosts {
-			if h.gone == nil && h.formats == 1 && !o.mirrors[h.id-1].now.hard.Lost {
+			if h.gone == nil && h.formats == 1 && !o.mirrors[h.number-1].now.hard.Lost {
 				sound++
 			}
 		}
@@ -124,11 +124,11 @@ var errGivenUp = client.ErrNotSent
 func (h *host) explains(sound int) {
 	w := h.w
 	if h.gone != nil && (!errors.Is(h.gone, persistentlog.ErrDamaged) || h.up) {
-		w.fail(checkStops, "server %d has stopped with another reason than damage: %s", h.id, firstLine(h.gone))
+		w.fail(checkStops, "server %v has stopped with another reason than damage: %s", h, firstLine(h.gone))
 	}
 	for g, o := range w.oracle.groups {
-		if h.up && o.mirrors[h.id-1].disk.hard.Lost && h.replicas[g].r.Status().Refused.Reason != raft.RefusalLostLog {
-			w.fail(checkStops, "group %d: server %d has lost its log and does not say so", o.group, h.id)
+		if h.up && o.mirrors[h.number-1].disk.hard.Lost && h.replicas[g].r.Status().Refused.Reason != raft.RefusalLostLog {
+			w.fail(checkStops, "group %d: server %v has lost its log and does not say so", o.group, h)
 		}
 	}
 	if h.formats == 1 || !h.up || sound == 0 {

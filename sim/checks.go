@@ -89,10 +89,10 @@ func electionSafety(r *replica, st *look) error {
 	if st.role != raft.RoleLeader {
 		return nil
 	}
-	if other, ok := r.oracle.leaders[st.term]; ok && other != r.h.id {
-		return fmt.Errorf("term %d was led by server %d", st.term, other)
+	if other, ok := r.oracle.leaders[st.term]; ok && other != r.h.number {
+		return fmt.Errorf("term %d was led by server %v", st.term, r.h.w.hosts[other-1])
 	}
-	r.oracle.leaders[st.term] = r.h.id
+	r.oracle.leaders[st.term] = r.h.number
 	r.oracle.termMax = max(r.oracle.termMax, st.term)
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/internal/wire"
-	"github.com/oarlock/oarlock/raft"
 )
 
 // simClient is one client: the core that ships, and what carries its actions out.
@@ -23,14 +22,14 @@ type simClient struct {
 
 	asleepUntil, stalledUntil time.Duration
 
-	// site is the server beside which it stands: what does not reach that one does not reach it either. Zero: it is nowhere, and
+	// site is the host beside which it stands: what does not reach that one does not reach it either. Zero: it is nowhere, and
 	// nothing but faults of its own part it from any server. So it goes on asking a leader that the others have left.
-	site raft.ServerID
+	site int
 }
 
 // apart reports whether the network parts it from a server.
 func (c *simClient) apart(from *host) bool {
-	return c.site != 0 && c.site != from.id && (c.w.net.isCut(c.site, from.id) || c.w.net.isCut(from.id, c.site))
+	return c.site != 0 && c.site != from.number && (c.w.net.isCut(c.site, from.number) || c.w.net.isCut(from.number, c.site))
 }
 
 func (w *world) newClient(number int, p ClientPlan) *simClient {
@@ -43,7 +42,7 @@ func (w *world) newClient(number int, p ClientPlan) *simClient {
 		o.Addresses = append(o.Addresses, m.Address)
 	}
 	if number%2 == 1 {
-		c.site = raft.ServerID(number/2%w.plan.Servers + 1)
+		c.site = number/2%w.plan.Servers + 1
 	}
 	core, err := client.NewCore(o)
 	if err != nil {

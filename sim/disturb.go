@@ -1,7 +1,5 @@
 package sim
 
-import "github.com/oarlock/oarlock/raft"
-
 // How long the end of the second phase disturbs a group, in election timeouts.
 const (
 	deafTimeouts  = 5
@@ -35,15 +33,15 @@ func (w *world) disturb() {
 func (w *world) deafFollower() {
 	o, leader := w.oracle.groups[0], w.leaderOf(0)
 	term := leader.seen.term
-	deaf := leader.h.id%raft.ServerID(len(w.hosts)) + 1
+	deaf := leader.h.number%len(w.hosts) + 1
 	for w.hosts[deaf-1].gone != nil || !w.hosts[deaf-1].sound() {
-		deaf = deaf%raft.ServerID(len(w.hosts)) + 1
+		deaf = deaf%len(w.hosts) + 1
 	}
-	if deaf == leader.h.id {
+	if deaf == leader.h.number {
 		return
 	}
 	w.note("server %d does not hear server %d any more", deaf, leader.h.id)
-	end := w.net.addCut(func(from, to raft.ServerID) bool { return from == leader.h.id && to == deaf })
+	end := w.net.addCut(func(from, to int) bool { return from == leader.h.number && to == deaf })
 	w.run(w.now + deafTimeouts*w.plan.ElectionTimeoutMax)
 	end()
 	w.run(w.now + afterTimeouts*w.plan.ElectionTimeoutMax)
@@ -56,7 +54,7 @@ func (w *world) deafFollower() {
 func (w *world) deafLeader() {
 	o, leader := w.oracle.groups[0], w.leaderOf(0)
 	w.note("server %d hears nobody any more", leader.h.id)
-	end := w.net.addCut(func(_, to raft.ServerID) bool { return to == leader.h.id })
+	end := w.net.addCut(func(_, to int) bool { return to == leader.h.number })
 	w.wait(electionTimeouts*w.plan.ElectionTimeoutMax, checkReplaced, func() string {
 		if r := w.leaderOf(0); r == nil || r == leader {
 			return sprintf("group %d has no leader but server %d, which hears nobody", o.group, leader.h.id)

@@ -76,22 +76,21 @@ func (r *replica) ask(j *server.FetchJob) {
 		}
 	}
 	h.after(chunkTimeout, func() { take(transport.Chunk{}, context.DeadlineExceeded) })
-	from := j.From()
-	if w.net.lost(h.id, from) {
+	from := w.find(j.From(), raft.StoreID{})
+	if w.net.lost(h.number, from.number) {
 		h.after(w.net.delay(), func() { take(transport.Chunk{}, transport.ErrUnreachable) })
 		return
 	}
 	life := h.life
 	w.after(w.net.delay(), func() {
-		w.serveChunk(h.id, from, request, func(chunk transport.Chunk, err error) {
+		w.serveChunk(h, from, request, func(chunk transport.Chunk, err error) {
 			w.after(w.net.delay(), func() { h.do(life, func() { take(chunk, err) }) })
 		})
 	})
 }
 
 // serveChunk answers a request at the peer.
-func (w *world) serveChunk(to, from raft.ServerID, request transport.ChunkRequest, answer func(transport.Chunk, error)) {
-	peer := w.host(from)
+func (w *world) serveChunk(to, peer *host, request transport.ChunkRequest, answer func(transport.Chunk, error)) {
 	if !peer.up {
 		answer(transport.Chunk{}, transport.ErrUnreachable)
 		return
@@ -101,7 +100,7 @@ func (w *world) serveChunk(to, from raft.ServerID, request transport.ChunkReques
 		if err != nil {
 			err = fmt.Errorf("%w: %w", transport.ErrChunkRefused, err)
 		}
-		if !w.net.lost(from, to) {
+		if !w.net.lost(peer.number, to.number) {
 			answer(chunk, err)
 		}
 	})

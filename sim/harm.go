@@ -43,12 +43,12 @@ func (w *world) strike(f *Fault) {
 	}
 	w.faults++
 	w.byKind[f.Kind]++
-	w.note("FAULT %v (server %d)", f, h.id)
+	w.note("FAULT %v (server %v)", f, h)
 }
 
 // harm does what a fault does, and reports whether it applied.
 func (w *world) harm(f *Fault, h *host) bool {
-	if end := w.startNet(f, h.id); end != nil {
+	if end := w.startNet(f, h.number); end != nil {
 		w.after(f.For, func() {
 			if !w.calm {
 				end()

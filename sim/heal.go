@@ -68,7 +68,7 @@ func (h *host) heal() {
 // sound reports whether a server's store is the one that its group knows, and whole.
 func (h *host) sound() bool {
 	for _, o := range h.w.oracle.groups {
-		if o.mirrors[h.id-1].now.hard.Lost {
+		if o.mirrors[h.number-1].now.hard.Lost {
 			return false
 		}
 	}
@@ -199,21 +199,21 @@ func (w *world) together() string {
 				continue
 			}
 			if !h.up {
-				return sprintf("server %d is down", h.id)
+				return sprintf("server %v is down", h)
 			}
 			r := h.replicas[g]
 			got := r.look()
 			switch {
 			case got.next != want.next || got.commit != want.commit || got.commit+1 != got.next:
-				return sprintf("group %d: server %d has its log to %d, committed %d, and the leader to %d, committed %d", o.group, h.id, got.next, got.commit, want.next, want.commit)
+				return sprintf("group %d: server %v has its log to %d, committed %d, and the leader to %d, committed %d", o.group, h, got.next, got.commit, want.next, want.commit)
 			case got.applied != want.commit:
-				return sprintf("group %d: server %d has applied %d of %d", o.group, h.id, got.applied, want.commit)
+				return sprintf("group %d: server %v has applied %d of %d", o.group, h, got.applied, want.commit)
 			case r.machine.hash() != leader.machine.hash():
-				return sprintf("group %d: server %d is in state %016x, and the leader in %016x", o.group, h.id, r.machine.hash(), leader.machine.hash())
+				return sprintf("group %d: server %v is in state %016x, and the leader in %016x", o.group, h, r.machine.hash(), leader.machine.hash())
 			case leader.machine.due != 0 && want.time > leader.machine.due+dueLate:
 				return sprintf("group %d: something was due at %d, cluster time is %d, and it was not executed", o.group, leader.machine.due, want.time)
 			case got.needsBackup:
-				return sprintf("group %d: server %d still needs the leader's snapshot", o.group, h.id)
+				return sprintf("group %d: server %v still needs the leader's snapshot", o.group, h)
 			}
 		}
 	}
@@ -228,11 +228,11 @@ func (w *world) verify() {
 				continue
 			}
 			if n := h.replicas[g].overdue(); n > 0 {
-				w.fail(checkAnswered, "group %d: server %d owes %d answers that nobody will ever get", o.group, h.id, n)
+				w.fail(checkAnswered, "group %d: server %v owes %d answers that nobody will ever get", o.group, h, n)
 			}
 			m := h.replicas[g].machine
 			if m.count != uint64(len(o.changes)) {
-				w.fail(checkKept, "group %d: server %d has made %d changes, and there were %d", o.group, h.id, m.count, len(o.changes))
+				w.fail(checkKept, "group %d: server %v has made %d changes, and there were %d", o.group, h, m.count, len(o.changes))
 			}
 			o.standsAt(m, "ends")
 		}

@@ -16,6 +16,7 @@ import (
 type host struct {
 	w        *world
 	id       raft.ServerID
+	number   int // among the hosts, from 1; that of a founder is its id
 	identity persistentlog.Identity
 	formats  int // how often its store was formatted
 
@@ -52,17 +53,30 @@ type host struct {
 	rate                  float64
 }
 
-func newHost(w *world, id raft.ServerID) *host {
-	h := &host{w: w, id: id, rate: 1}
+// addHost adds a server with an empty store.
+func (w *world) addHost(id raft.ServerID) *host {
+	h := &host{w: w, id: id, number: len(w.hosts) + 1, rate: 1}
+	w.hosts = append(w.hosts, h)
+	for _, o := range w.oracle.groups {
+		o.mirrors = append(o.mirrors, &mirror{now: newImage(), disk: newImage()})
+	}
 	h.format()
 	return h
+}
+
+// String names a server, and the store that it began with where that is not the first one of its id.
+func (h *host) String() string {
+	if h.number == int(h.id) {
+		return fmt.Sprint(h.id)
+	}
+	return fmt.Sprintf("%d (host %d)", h.id, h.number)
 }
 
 // format makes a new, empty store.
 func (h *host) format() {
 	h.formats++
 	h.identity = persistentlog.Identity{
-		Cluster: raft.ClusterID{0xc1}, Server: h.id, Store: raft.StoreID{byte(h.id), byte(h.formats)},
+		Cluster: raft.ClusterID{0xc1}, Server: h.id, Store: raft.StoreID{byte(h.number), byte(h.formats)},
 	}
 	h.store = h.w.format(h.identity)
 	h.w.oracle.formatted(h)
@@ -116,13 +130,13 @@ func (h *host) start() {
 	}
 	w := h.w
 	h.life++
-	h.run = raft.RunID(uint64(h.id)<<32 + uint64(h.life))
+	h.run = raft.RunID(uint64(h.number)<<32 + uint64(h.life))
 	h.up, h.repairing, h.pausedUntil, h.fuse = true, false, 0, 0
 	h.mayFail = h.store.armed(h.startError)
 	h.clockBase, h.clockSince = startTime+upTo(w.jobs, 1000*time.Hour), w.now
 	h.writer = writer{h: h}
 	h.replicas = nil
-	w.note("server %d starts, run %d", h.id, h.life)
+	w.note("server %v starts, run %d", h, h.life)
 	if !w.calm && chance(w.disks, 0.06) {
 		h.store.disk.fuse, h.store.disk.cut, h.downFor = 1+w.disks.IntN(25), w.disks, time.Second
 	}
@@ -142,7 +156,7 @@ func (h *host) start() {
 		h.damaged(err)
 		h.crash(0)
 	case err != nil:
-		w.fail(checkStart, "server %d does not start: %v", h.id, firstLine(err))
+		w.fail(checkStart, "server %v does not start: %v", h, firstLine(err))
 	}
 }
 
@@ -153,7 +167,7 @@ func (h *host) open() error {
 		return err
 	}
 	h.shared, err = server.NewShared(server.Options{
-		Log: h.store.log(), Snapshots: h.store.files, Transport: noTransport{}, Seed: p.Seed<<8 ^ uint64(h.id)<<4 ^ uint64(h.life)<<20,
+		Log: h.store.log(), Snapshots: h.store.files, Transport: noTransport{}, Seed: p.Seed<<8 ^ uint64(h.number)<<4 ^ uint64(h.life)<<20,
 		CommandBytesMax: p.CommandBytesMax, BlockBytesMax: p.BlockBytesMax, FrameBytesMax: p.frameBytesMax(),
 		InflightBytesMax: p.InflightBytesMax, InflightMessagesMax: p.InflightMessagesMax, TailBytesMax: p.TailBytesMax,
 		UncommittedBytesMax: p.UncommittedBytesMax, UnappliedBytesMax: p.UnappliedBytesMax,
@@ -168,7 +182,7 @@ func (h *host) open() error {
 			return err
 		}
 		r := &replica{h: h, group: group, oracle: h.w.oracle.groups[g], owed: map[*doorCall]bool{}}
-		r.mirror = r.oracle.mirrors[h.id-1]
+		r.mirror = r.oracle.mirrors[h.number-1]
 		r.machine = newMachine(r.oracle, h.id)
 		o := server.GroupOptions{
 			ID: group, StateMachine: r.machine, Founders: h.w.founders(), Limits: p.Limits, ElectionTimeoutMin: p.ElectionTimeoutMin,
@@ -193,12 +207,13 @@ func (h *host) open() error {
 
 func (w *world) founders() (list []raft.Member) {
 	for k := range w.plan.Servers {
-		list = append(list, raft.Member{ID: raft.ServerID(k + 1), Address: address(raft.ServerID(k + 1))})
+		list = append(list, raft.Member{ID: raft.ServerID(k + 1), Address: address(k + 1)})
 	}
 	return list
 }
 
-func address(id raft.ServerID) string { return fmt.Sprintf("s%d", id) }
+// address is where clients find a host.
+func address(number int) string { return fmt.Sprintf("s%d", number) }
 
 // crash loses power: what was not synced is gone in part, and the process with everything it knew. It is started again
 // later, unless never is asked for.
@@ -208,7 +223,7 @@ func (h *host) crash(downFor time.Duration) {
 	}
 	w := h.w
 	w.saw(sawCrash)
-	w.note("server %d crashes", h.id)
+	w.note("server %v crashes", h)
 	h.noteCrash()
 	h.up, h.fuse = false, 0
 	before := h.store.disk
@@ -242,7 +257,7 @@ func (h *host) noteCrash() {
 // fenced deals with a replica that has stopped for good.
 func (h *host) fenced(r *replica, why error, store bool) {
 	w := h.w
-	w.note("server %d group %d has stopped: %s", h.id, r.group, firstLine(why))
+	w.note("server %v group %d has stopped: %s", h, r.group, firstLine(why))
 	damaged := isDamage(why)
 	switch {
 	case damaged && h.mayBreak:
@@ -256,7 +271,7 @@ func (h *host) fenced(r *replica, why error, store bool) {
 	case h.flipped && w.plan.Servers == 1 && damaged:
 	case h.flipped && damaged && strings.Contains(firstLine(why), "snapshot is unusable"): // it decayed between its fetch and its restore
 	default:
-		w.fail(checkFence, "server %d group %d stopped, and no fault explains it: %s", h.id, r.group, firstLine(why))
+		w.fail(checkFence, "server %v group %d stopped, and no fault explains it: %s", h, r.group, firstLine(why))
 		return
 	}
 	if store {

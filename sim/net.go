@@ -19,15 +19,15 @@ type network struct {
 	plot     plot  // that watches what is sent; nil: none
 }
 
-// cut says whether nothing gets from one server to another.
-type cut func(from, to raft.ServerID) bool
+// cut says whether nothing gets from one host to another, by their numbers.
+type cut func(from, to int) bool
 
 // lost says whether something that leaves now is lost on the way.
-func (n *network) lost(from, to raft.ServerID) bool {
+func (n *network) lost(from, to int) bool {
 	return n.isCut(from, to) || chance(n.w.nets, n.loss)
 }
 
-func (n *network) isCut(from, to raft.ServerID) bool {
+func (n *network) isCut(from, to int) bool {
 	for _, c := range n.cuts {
 		if c != nil && c(from, to) {
 			return true
@@ -50,12 +50,13 @@ func (n *network) delay() time.Duration {
 func (n *network) send(from *host, m *raft.Message) {
 	w := n.w
 	w.mix(uint64(m.Type)<<56 ^ uint64(m.From)<<48 ^ uint64(m.To)<<40 ^ uint64(m.Term)<<20 ^ uint64(m.Next+m.Match))
-	lost := n.lost(m.From, m.To)
+	to := w.find(m.To, m.ToStore)
+	lost := to != nil && n.lost(from.number, to.number)
 	if w.story != nil {
 		w.note("%d to %d: group %d %s", m.From, m.To, m.Group, describe(m, lost))
 	}
 	m.FromStore, m.FromRun = from.identity.Store, from.run
-	if w.host(m.To) == nil {
+	if to == nil {
 		return
 	}
 	if lost {
@@ -65,17 +66,17 @@ func (n *network) send(from *host, m *raft.Message) {
 	if n.plot != nil && n.plot.takes(from, m) {
 		return
 	}
-	n.deliver(*m, w.host(m.To), from)
+	n.deliver(*m, to, from)
 	if chance(w.nets, n.repeat) {
-		n.deliver(*m, w.host(m.To), from)
+		n.deliver(*m, to, from)
 	}
 	if chance(w.nets, n.misroute) {
 		w.saw(sawMisrouted)
-		n.misrouted(*m)
+		n.misrouted(*m, to)
 	}
 	if chance(w.nets, n.garbage) {
 		w.saw(sawGarbage)
-		n.deliver(n.spoil(*m), w.host(m.To), from)
+		n.deliver(n.spoil(*m), to, from)
 	}
 }
 
@@ -84,7 +85,7 @@ func (n *network) deliver(m raft.Message, to, from *host) {
 	w := n.w
 	w.after(n.delay(), func() {
 		// A transport drops what is for another store than the one that its connection leads to.
-		if !to.up || !m.ToStore.IsZero() && m.ToStore != to.identity.Store || n.isCut(m.From, to.id) {
+		if !to.up || !m.ToStore.IsZero() && m.ToStore != to.identity.Store || n.isCut(from.number, to.number) {
 			n.unreachable(from, &m)
 			return
 		}
@@ -120,11 +121,11 @@ func (h *host) receive(m raft.Message) {
 
 // misrouted has a message reach a server, or a group, that it is not for. A transport that keeps its promises drops the
 // former (it compares the message's ends with the connection's), and the replica has to as well.
-func (n *network) misrouted(m raft.Message) {
+func (n *network) misrouted(m raft.Message, meant *host) {
 	w := n.w
 	to := w.hosts[w.nets.IntN(len(w.hosts))]
 	if chance(w.nets, 0.5) {
-		to = w.host(m.To) // another group of the right one
+		to = meant // another group of the right one
 	}
 	group := raft.GroupID(1 + w.nets.IntN(w.plan.Groups))
 	if to.id == m.To && group == m.Group {
@@ -132,7 +133,7 @@ func (n *network) misrouted(m raft.Message) {
 	}
 	w.after(n.delay(), func() {
 		to.after(0, func() {
-			if int(group) <= len(to.replicas) && (to.id != m.To || group != m.Group) {
+			if int(group) <= len(to.replicas) && (to != meant || group != m.Group) {
 				r := to.replicas[group-1]
 				r.in.Messages = append(r.in.Messages, m)
 				r.poke()
@@ -171,15 +172,15 @@ func (n *network) spoil(m raft.Message) raft.Message {
 }
 
 // startNet begins a fault of the network and returns what ends it; nil means that it does not apply.
-func (w *world) startNet(f *Fault, who raft.ServerID) (end func()) {
+func (w *world) startNet(f *Fault, who int) (end func()) {
 	n := w.net
 	add := func(field *float64) func() {
 		*field += f.X
 		return func() { *field = max(0, *field-f.X) }
 	}
-	side := func(id raft.ServerID) bool { return f.N>>(id-1)&1 == 1 }
-	apart := func(a, b raft.ServerID, most int) bool { return max(a, b)-min(a, b) > raft.ServerID(most) }
-	last := raft.ServerID(w.plan.Servers)
+	side := func(number int) bool { return f.N>>(number-1)&1 == 1 }
+	apart := func(a, b, most int) bool { return max(a, b)-min(a, b) > most }
+	last := len(w.hosts)
 	switch f.Kind {
 	case FaultLoss:
 		return add(&n.loss)
@@ -192,36 +193,36 @@ func (w *world) startNet(f *Fault, who raft.ServerID) (end func()) {
 	case FaultGarbage:
 		return add(&n.garbage)
 	case FaultPartition:
-		return n.addCut(func(from, to raft.ServerID) bool { return side(from) != side(to) })
+		return n.addCut(func(from, to int) bool { return side(from) != side(to) })
 	case FaultOneWay:
-		other := raft.ServerID(f.N%w.plan.Servers + 1)
-		return n.addCut(func(from, to raft.ServerID) bool { return from == other && to == who })
+		other := f.N%w.plan.Servers + 1
+		return n.addCut(func(from, to int) bool { return from == other && to == who })
 	case FaultBridge:
-		return n.addCut(func(from, to raft.ServerID) bool { return side(from) != side(to) && from != who && to != who })
+		return n.addCut(func(from, to int) bool { return side(from) != side(to) && from != who && to != who })
 	case FaultChain:
-		return n.addCut(func(from, to raft.ServerID) bool { return apart(from, to, 1) })
+		return n.addCut(func(from, to int) bool { return apart(from, to, 1) })
 	case FaultRing:
-		return n.addCut(func(from, to raft.ServerID) bool { return apart(from, to, 1) && !apart(from, to, int(last)-2) })
+		return n.addCut(func(from, to int) bool { return apart(from, to, 1) && !apart(from, to, last-2) })
 	case FaultIsolate:
 		if h := w.target(&Fault{Server: leaderServer, N: f.N}); f.N%3 == 0 && h != nil {
-			return n.usurp(h.id)
+			return n.usurp(h)
 		}
-		return n.addCut(func(from, to raft.ServerID) bool { return from == who || to == who })
+		return n.addCut(func(from, to int) bool { return from == who || to == who })
 	case FaultRejoin:
-		end := n.addCut(func(from, to raft.ServerID) bool { return from == who || to == who })
+		end := n.addCut(func(from, to int) bool { return from == who || to == who })
 		return func() {
 			end()
-			w.host(who).hangsAtCut = 3 * f.For
+			w.hosts[who-1].hangsAtCut = 3 * f.For
 		}
 	case FaultDiverge:
-		other := raft.ServerID(f.N%w.plan.Servers + 1)
-		if h := w.host(other); h.up && other != who {
+		other := f.N%w.plan.Servers + 1
+		if h := w.hosts[other-1]; h.up && other != who {
 			h.hungUntil = max(h.hungUntil, min(w.now+f.For+2*w.plan.ElectionTimeoutMax, startTime+w.plan.Trouble))
 		}
-		few := func(id raft.ServerID) bool { return id == who || id == other }
-		return n.addCut(func(from, to raft.ServerID) bool { return few(from) != few(to) })
+		few := func(number int) bool { return number == who || number == other }
+		return n.addCut(func(from, to int) bool { return few(from) != few(to) })
 	case FaultMute:
-		return n.addCut(func(from, _ raft.ServerID) bool { return from == who })
+		return n.addCut(func(from, _ int) bool { return from == who })
 	}
 	return nil
 }

@@ -21,12 +21,12 @@ type groupOracle struct {
 	w         *world
 	group     raft.GroupID
 	resultMax int
-	mirrors   []*mirror // by server, from 1
+	mirrors   []*mirror // by host, from 1
 	blocks    map[*byte][]uint64
 
-	leaders     map[raft.Term]raft.ServerID
+	leaders     map[raft.Term]int // by term, the host that led it
 	termMax     raft.Term
-	votes       map[ballot]raft.ServerID
+	votes       map[ballot]candidate
 	places      map[place]stood
 	committed   []uint64 // chain hash behind each index that anyone called committed; 0: not known
 	commitMax   raft.Index
@@ -46,9 +46,15 @@ type ballot struct {
 	term  raft.Term
 }
 
+// candidate is whom a vote is for.
+type candidate struct {
+	id    raft.ServerID
+	store raft.StoreID
+}
+
 // offer is one snapshot that was offered to one follower after the last fault.
 type offer struct {
-	to    raft.ServerID
+	to    candidate
 	index raft.Index
 }
 
@@ -106,12 +112,9 @@ func newOracle(w *world) *oracle {
 	for g := range w.plan.Groups {
 		og := &groupOracle{
 			w: w, group: raft.GroupID(g + 1), resultMax: int(w.plan.Limits.ResultBytesMax), blocks: map[*byte][]uint64{},
-			leaders: map[raft.Term]raft.ServerID{}, votes: map[ballot]raft.ServerID{}, places: map[place]stood{},
+			leaders: map[raft.Term]int{}, votes: map[ballot]candidate{}, places: map[place]stood{},
 			committed: make([]uint64, 1, 512), committedBy: map[raft.Term]raft.Index{}, numbers: map[uint32]raft.Index{},
 			offers: map[offer]bool{},
-		}
-		for range w.plan.Servers {
-			og.mirrors = append(og.mirrors, &mirror{now: newImage(), disk: newImage()})
 		}
 		o.groups = append(o.groups, og)
 	}
@@ -121,7 +124,7 @@ func newOracle(w *world) *oracle {
 // formatted forgets what a store held. Its promises of old stay: what it has acknowledged counts as having been there.
 func (o *oracle) formatted(h *host) {
 	for _, g := range o.groups {
-		m := g.mirrors[h.id-1]
+		m := g.mirrors[h.number-1]
 		if m.disk.next() > 1 {
 			former := m.disk
 			m.former = &former
@@ -134,7 +137,7 @@ func (o *oracle) formatted(h *host) {
 // what was being saved the first updates, each of them whole.
 func (o *oracle) restarted(h *host, group raft.GroupID) error {
 	g := o.groups[group-1]
-	m := g.mirrors[h.id-1]
+	m := g.mirrors[h.number-1]
 	if m.relearn {
 		return g.relearn(h)
 	}
@@ -203,7 +206,7 @@ func (o *groupOracle) turned(r *replica, work *server.Work) {
 	w := o.w
 	if r.r.Err() != nil {
 		if len(work.Sends) > 0 || len(work.Jobs) > 0 {
-			w.fail(checkSilent, "server %d group %d sends %d messages", r.h.id, o.group, len(work.Sends))
+			w.fail(checkSilent, "server %v group %d sends %d messages", r.h, o.group, len(work.Sends))
 		}
 		r.seen.ended = true
 		return
@@ -216,7 +219,7 @@ func (o *groupOracle) turned(r *replica, work *server.Work) {
 	}
 	for _, c := range turnChecks {
 		if err := c.turn(r, &st); err != nil {
-			w.fail(c, "server %d group %d: %v", r.h.id, o.group, err)
+			w.fail(c, "server %v group %d: %v", r.h, o.group, err)
 		}
 	}
 	o.witness(r, &st, work)
@@ -246,7 +249,7 @@ func (o *groupOracle) asked(r *replica, st *look, u persistentlog.Update) {
 		r.seen.cut = true
 		w.saw(sawTruncation)
 		if st.role == raft.RoleLeader && r.seen.role == raft.RoleLeader && st.term == r.seen.term {
-			w.fail(checkAppendOnly, "server %d group %d leads term %d and replaces index %d", r.h.id, o.group, st.term, u.Blocks[0].First())
+			w.fail(checkAppendOnly, "server %v group %d leads term %d and replaces index %d", r.h, o.group, st.term, u.Blocks[0].First())
 		}
 	}
 	m.apply(o, &u)
@@ -268,7 +271,7 @@ func (o *groupOracle) appended(r *replica, st *look, b *raft.Block) {
 	for _, chain := range o.chainsOf(b) {
 		was, known := o.places[at]
 		if known && was.chain != chain {
-			w.fail(checkMatching, "server %d group %d: index %d, term %d has two histories", r.h.id, o.group, at.index, at.term)
+			w.fail(checkMatching, "server %v group %d: index %d, term %d has two histories", r.h, o.group, at.index, at.term)
 		}
 		if !known {
 			if bodies == nil {
@@ -313,9 +316,9 @@ func (o *groupOracle) commit(i raft.Index, term raft.Term, chain uint64) {
 // pointer looks at a snapshot that a pointer is to name.
 func (o *groupOracle) pointer(r *replica, s *raft.SnapshotMeta) {
 	if s.Index < raft.Index(len(o.committed)) && o.committed[s.Index] != 0 && o.committed[s.Index] != s.Chain {
-		o.w.fail(checkSnapshot, "server %d group %d: the snapshot at %d has another history than what was committed", r.h.id, o.group, s.Index)
+		o.w.fail(checkSnapshot, "server %v group %d: the snapshot at %d has another history than what was committed", r.h, o.group, s.Index)
 	}
 	if s.Index > o.commitMax {
-		o.w.fail(checkSnapshot, "server %d group %d: a snapshot at %d, and %d is committed", r.h.id, o.group, s.Index, o.commitMax)
+		o.w.fail(checkSnapshot, "server %v group %d: a snapshot at %d, and %d is committed", r.h, o.group, s.Index, o.commitMax)
 	}
 }

@@ -18,12 +18,12 @@ type plot interface {
 // hear the leader again for a short while, and the requests for votes come late: to servers that have gone on meanwhile.
 type usurpation struct {
 	n         *network
-	leader    raft.ServerID
-	candidate raft.ServerID // zero: nobody has asked yet
+	leader    *host
+	candidate *host         // nil: nobody has asked yet
 	open      time.Duration // until then the leader is heard again
 }
 
-func (n *network) usurp(leader raft.ServerID) (end func()) {
+func (n *network) usurp(leader *host) (end func()) {
 	u := &usurpation{n: n, leader: leader}
 	n.plot = u
 	restore := n.addCut(u.cut)
@@ -35,30 +35,30 @@ func (n *network) usurp(leader raft.ServerID) (end func()) {
 	}
 }
 
-func (u *usurpation) cut(from, to raft.ServerID) bool {
+func (u *usurpation) cut(from, to int) bool {
 	switch {
-	case from != u.leader && to != u.leader:
+	case from != u.leader.number && to != u.leader.number:
 		return false
-	case u.candidate == 0 || from == u.candidate || to == u.candidate:
+	case u.candidate == nil || from == u.candidate.number || to == u.candidate.number:
 		return true
 	}
 	return u.n.w.now > u.open
 }
 
 func (u *usurpation) takes(from *host, m *raft.Message) bool {
-	if m.Type != raft.MessageVoteRequest || m.From == u.leader {
+	if m.Type != raft.MessageVoteRequest || from == u.leader {
 		return false
 	}
 	w := u.n.w
 	timeout := w.plan.ElectionTimeoutMin
-	if u.candidate == 0 {
-		u.candidate, u.open = m.From, w.now+timeout/2
+	if u.candidate == nil {
+		u.candidate, u.open = from, w.now+timeout/2
 	}
-	if m.From != u.candidate {
+	if from != u.candidate {
 		return false
 	}
 	late := *m // the slice that it stands in is used again
-	w.after(timeout+upTo(w.nets, timeout), func() { u.n.deliver(late, w.host(late.To), from) })
+	w.after(timeout+upTo(w.nets, timeout), func() { u.n.deliver(late, w.find(late.To, late.ToStore), from) })
 	return true
 }
 
@@ -84,7 +84,7 @@ func (w *world) hearsay(f *Fault) bool {
 }
 
 func (p *hearsay) takes(_ *host, m *raft.Message) bool {
-	if m.To != p.leader.id || m.Type != raft.MessageHeartbeatResponse && m.Type != raft.MessageAppendResponse {
+	if m.To != p.leader.id || !m.ToStore.IsZero() && m.ToStore != p.leader.identity.Store || m.Type != raft.MessageHeartbeatResponse && m.Type != raft.MessageAppendResponse {
 		return false
 	}
 	p.held = append(p.held, *m)
@@ -101,7 +101,7 @@ func (p *hearsay) part() {
 	pause := w.plan.ElectionTimeoutMax + upTo(w.nets, w.plan.ElectionTimeoutMax)
 	p.leader.pause(pause)
 	w.note("server %d is cut off and pauses for %v, and %d answers to it come later", p.leader.id, pause, len(p.held))
-	end := w.net.addCut(func(from, to raft.ServerID) bool { return from == p.leader.id || to == p.leader.id })
+	end := w.net.addCut(func(from, to int) bool { return from == p.leader.number || to == p.leader.number })
 	for _, m := range p.held {
 		w.after(pause+w.plan.StepMax/2+upTo(w.nets, w.plan.StepMax), func() {
 			p.leader.after(0, func() { p.leader.receive(m) })

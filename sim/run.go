@@ -63,7 +63,7 @@ func Run(p *Plan, o RunOptions) *Result {
 func (w *world) begin() {
 	p := w.plan
 	for k := range p.Servers {
-		w.hosts = append(w.hosts, newHost(w, raft.ServerID(k+1)))
+		w.addHost(raft.ServerID(k + 1))
 	}
 	for k, c := range p.Clients {
 		w.clients = append(w.clients, w.newClient(k, c))

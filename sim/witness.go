@@ -15,7 +15,7 @@ func (o *groupOracle) sent(r *replica, m *raft.Message) {
 	w, hard := o.w, r.mirror.disk.hard
 	o.messages++
 	if w.calm && m.Type == raft.MessageSnapshotOffer {
-		o.offers[offer{m.To, m.Snapshot.Index}] = true
+		o.offers[offer{candidate{m.To, m.ToStore}, m.Snapshot.Index}] = true
 	}
 	if hard.Lost {
 		o.mute(r, m)
@@ -30,22 +30,22 @@ func (o *groupOracle) sent(r *replica, m *raft.Message) {
 		}
 	}
 	if claims > hard.Term {
-		w.fail(checkVoteDurable, "server %d group %d sends %s of term %d with term %d on disk", r.h.id, o.group, m.Type, m.Term, hard.Term)
+		w.fail(checkVoteDurable, "server %v group %d sends %s of term %d with term %d on disk", r.h, o.group, m.Type, m.Term, hard.Term)
 	}
-	vote := raft.ServerID(0)
+	var vote candidate
 	switch {
 	case m.Type == raft.MessageVoteRequest:
-		vote = m.From
+		vote = candidate{r.h.id, r.h.identity.Store}
 	case m.Type == raft.MessageVoteResponse && !m.Reject:
-		vote = m.To
+		vote = candidate{m.To, m.ToStore}
 	}
-	if vote != 0 {
-		if m.Term == hard.Term && hard.Vote != vote {
-			w.fail(checkVoteDurable, "server %d group %d votes for %d in term %d with a vote for %d on disk", r.h.id, o.group, vote, m.Term, hard.Vote)
+	if vote.id != 0 {
+		if has := (candidate{hard.Vote, hard.VoteStore}); m.Term == hard.Term && has != vote {
+			w.fail(checkVoteDurable, "server %v group %d votes for %v in term %d with a vote for %v on disk", r.h, o.group, vote, m.Term, has)
 		}
 		b := ballot{r.h.identity.Store, m.Term}
 		if was, ok := o.votes[b]; ok && was != vote {
-			w.fail(checkVoteOnce, "server %d group %d votes for %d and for %d in term %d", r.h.id, o.group, was, vote, m.Term)
+			w.fail(checkVoteOnce, "server %v group %d votes for %v and for %v in term %d", r.h, o.group, was, vote, m.Term)
 		}
 		o.votes[b] = vote
 	}
@@ -70,17 +70,17 @@ func (o *groupOracle) mute(r *replica, m *raft.Message) {
 	default:
 		return
 	}
-	o.w.fail(checkMute, "server %d group %d has lost its log and sends %s of term %d to server %d", r.h.id, o.group, m.Type, m.Term, m.To)
+	o.w.fail(checkMute, "server %v group %d has lost its log and sends %s of term %d to server %d", r.h, o.group, m.Type, m.Term, m.To)
 }
 
 // acknowledged looks whether a match stands on the sender's disk and is the leader's.
 func (o *groupOracle) acknowledged(r *replica, m *raft.Message) {
 	disk := &r.mirror.disk
 	if m.Match >= disk.next() {
-		o.w.fail(checkAppend, "server %d group %d acknowledges index %d and its disk ends at %d", r.h.id, o.group, m.Match, disk.next()-1)
+		o.w.fail(checkAppend, "server %v group %d acknowledges index %d and its disk ends at %d", r.h, o.group, m.Match, disk.next()-1)
 		return
 	}
-	leader := o.w.host(m.To)
+	leader := o.w.find(m.To, m.ToStore)
 	_, chain, ok := disk.at(m.Match)
 	if !ok || leader == nil || int(o.group) > len(leader.replicas) {
 		return
@@ -90,7 +90,7 @@ func (o *groupOracle) acknowledged(r *replica, m *raft.Message) {
 		return
 	}
 	if _, want, held := l.mirror.now.at(m.Match); held && want != chain || m.Match >= l.mirror.now.next() {
-		o.w.fail(checkAppend, "server %d group %d acknowledges index %d, which is not server %d's", r.h.id, o.group, m.Match, m.To)
+		o.w.fail(checkAppend, "server %v group %d acknowledges index %d, which is not server %d's", r.h, o.group, m.Match, m.To)
 	}
 }
 
@@ -112,7 +112,7 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 	for i := range work.Events {
 		e := &work.Events[i]
 		if w.story != nil {
-			w.note("server %d group %d: %s", r.h.id, o.group, describeEvent(e))
+			w.note("server %v group %d: %s", r.h, o.group, describeEvent(e))
 		}
 		switch e.Kind {
 		case server.EventTrace:
@@ -125,7 +125,7 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 		case server.EventCompacted:
 			w.saw(sawCompaction)
 			if newest := r.mirror.disk.snapshot.Index; e.Index >= newest {
-				w.fail(checkCompact, "server %d group %d compacts through %d, and its newest snapshot is at %d", r.h.id, o.group, e.Index, newest)
+				w.fail(checkCompact, "server %v group %d compacts through %d, and its newest snapshot is at %d", r.h, o.group, e.Index, newest)
 			}
 		case server.EventDropped:
 			w.saw(sawRefusedMessage)
@@ -146,7 +146,7 @@ func (o *groupOracle) trouble(r *replica, err error) {
 	text := firstLine(err)
 	missed := strings.Contains(text, "serves instead") || strings.Contains(text, "cannot be read")
 	if missed && !r.h.flipped && r.h.mayFail == nil && !errors.Is(err, errPower) {
-		o.w.fail(checkDurable, "server %d group %d lacks a snapshot that no fault has touched: %s", r.h.id, o.group, text)
+		o.w.fail(checkDurable, "server %v group %d lacks a snapshot that no fault has touched: %s", r.h, o.group, text)
 	}
 }
 
@@ -186,7 +186,7 @@ func (o *groupOracle) finished(r *replica, j server.Job) {
 		}
 	}
 	if w.story != nil {
-		w.note("server %d group %d: %T done", r.h.id, o.group, j)
+		w.note("server %v group %d: %T done", r.h, o.group, j)
 	}
 }
 

@@ -17,7 +17,7 @@ type world struct {
 	count   uint64
 	digest  uint64 // of all that happened, in order
 	steps   uint64
-	hosts   []*host // by server id, from 1
+	hosts   []*host // by number, from 1; the founders come first
 	clients []*simClient
 	net     *network
 	oracle  *oracle
@@ -162,11 +162,21 @@ func (f *Failure) Error() string {
 	return fmt.Sprintf("after %v: breaks check %d, %s: %s", f.At, f.Check, f.Name, f.Text)
 }
 
-func (w *world) host(id raft.ServerID) *host {
-	if id < 1 || int(id) > len(w.hosts) {
-		return nil
+// find returns the server with an id and a store; where no server has that store (it was formatted anew, or the sender knows
+// none), the first one with the id; nil if there is none.
+func (w *world) find(id raft.ServerID, store raft.StoreID) (found *host) {
+	for _, h := range w.hosts {
+		if h.id != id {
+			continue
+		}
+		if h.identity.Store == store {
+			return h
+		}
+		if found == nil {
+			found = h
+		}
 	}
-	return w.hosts[id-1]
+	return found
 }
 
 // chance draws from a stream.
