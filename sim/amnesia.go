@@ -126,17 +126,23 @@ func (h *host) mayForget(since []image) bool {
 }
 
 func (o *groupOracle) mayForget(h *host, since *image) bool {
-	all := len(o.mirrors)
+	live := o.live()
+	if len(live) > 1 || len(o.wanted()) > 0 || live[0].Changing() || !h.in(live[0].Voters) {
+		return false // who is to vote may be counted by what it has acknowledged before
+	}
+	all := len(live[0].Voters)
 	majority := all/2 + 1
 	m := &o.mirrors[h.number-1].disk
 	last := m.next() - 1
 	_, chain, _ := m.at(last)
 	holders, open := 0, 0
-	for k, other := range o.mirrors {
-		if k == int(h.id-1) {
+	for _, v := range live[0].Voters {
+		voter := o.w.hostOf(v)
+		if voter == h {
 			continue
 		}
-		if o.w.hosts[k].sound() && !o.w.hosts[k].decayed && other.disk.holds(last, chain) {
+		other := o.mirrors[voter.number-1]
+		if voter.sound() && !voter.decayed && other.disk.holds(last, chain) {
 			holders++
 		}
 		if hard := &other.disk.hard; hard.Term < m.hard.Term || hard.Term == m.hard.Term && hard.Vote == 0 {
@@ -267,6 +273,12 @@ func (o *groupOracle) read(log persistentlog.PersistentLog) (image, error) {
 	if m.base == st.Snapshot.Index {
 		m.terms[0] = st.Snapshot.Term
 	}
+	switch {
+	case !st.Snapshot.IsZero():
+		m.members = []raft.MembershipAt{{Index: st.Snapshot.MembershipIndex, Membership: st.Snapshot.Membership}}
+	case m.birth:
+		m.members = []raft.MembershipAt{{Membership: st.Birth.Membership}}
+	}
 	for at := st.First; err == nil && at < st.Next; at = m.next() {
 		var blocks []raft.Block
 		blocks, err = log.Blocks(o.group, at, st.Next, 1<<20)
@@ -274,6 +286,9 @@ func (o *groupOracle) read(log persistentlog.PersistentLog) (image, error) {
 			m.chains[0] = blocks[0].Chain()
 		}
 		for i := range blocks {
+			if blocks[i].First() > m.latest().Index {
+				m.takeMembership(o, &blocks[i])
+			}
 			for _, chain := range o.chainsOf(&blocks[i]) {
 				m.terms, m.chains = append(m.terms, blocks[i].Term()), append(m.chains, chain)
 			}

@@ -44,11 +44,11 @@ func (w *world) rest(d time.Duration) {
 // countMessages bounds what a group's replicas send: a request and an answer for each heartbeat and peer, a few for each entry and
 // peer, and what a server that is refused, or was told that it has lost its log, goes on asking everybody.
 func (w *world) countMessages(o *groupOracle, sent, entries int, d time.Duration) {
-	peers := w.plan.Servers - 1
+	peers := len(w.hosts) - 1
 	beats := int(d/w.plan.HeartbeatInterval) + 2
 	most := peers * (2*beats + 6*(entries+1))
 	for _, h := range w.hosts {
-		if !h.sound() {
+		if !h.sound() || !w.isMember(int(o.group-1), h) {
 			most += 4 * peers * beats
 		}
 	}
@@ -67,7 +67,7 @@ func (w *world) spared() {
 		for _, h := range w.hosts {
 			if h.up && h.sound() {
 				taken = max(taken, h.replicas[g].taken)
-				if m := h.replicas[g].r.Status().Membership; m.Joint() || len(m.Members()) != w.plan.Servers {
+				if m := h.replicas[g].r.Status().Membership; w.isMember(g, h) && !m.Equal(o.inForce().Membership) {
 					w.fail(checkJoint, "group %d: server %v ends with the membership %+v", o.group, h, m)
 				}
 			}
@@ -94,13 +94,14 @@ func (w *world) standStill() {
 	sound := 0
 	for g, o := range w.oracle.groups {
 		sound = 0
+		left := func(h *host) bool { return h.gone == nil && h.formats == 1 && !o.mirrors[h.number-1].now.hard.Lost }
 		for _, h := range w.hosts {
-			if h.gone == nil && h.formats == 1 && !o.mirrors[h.number-1].now.hard.Lost {
+			if left(h) {
 				sound++
 			}
 		}
-		if r := w.leaderOf(g); r != nil && sound <= len(w.hosts)/2 {
-			w.fail(checkStops, "group %d is led by server %d, and %d of %d stores are left", o.group, r.h.id, sound, len(w.hosts))
+		if r := w.leaderOf(g); r != nil && !decides(r.seen.membership, func(v raft.Member) bool { return left(w.hostOf(v)) }) {
+			w.fail(checkStops, "group %d is led by server %v, and %d of %d stores are left", o.group, r.h, sound, len(w.hosts))
 		}
 	}
 	for _, h := range w.hosts {

@@ -33,6 +33,9 @@ var (
 	checkMachines     = &check{15, "the same state after the same entry on every server", nil}
 	checkApplyOrder   = &check{16, "every entry is applied once, in order, and only when it is committed", nil}
 	checkSnapshot     = &check{17, "a snapshot is the state at its index, which is committed", nil}
+	checkInForce      = &check{18, "the membership in force is the last one in the log", membershipInForce}
+	checkOneChange    = &check{19, "a leader appends a membership when it has committed in its term and the last one is committed", nil}
+	checkOverlap      = &check{20, "majorities of two memberships in a row overlap", nil}
 	checkLinear       = &check{24, "histories of clients are linearizable", nil}
 	checkRead         = &check{25, "a read sees all that was answered before it was asked", nil}
 	checkOnce         = &check{27, "a command is executed at most once, and every answer is that execution's", nil}
@@ -62,7 +65,8 @@ var (
 // checks is the table of all rules.
 var checks = []*check{
 	checkElection, checkVoteOnce, checkVoteDurable, checkAppend, checkAppendOnly, checkMatching, checkCommitted, checkCompleteness,
-	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot, checkLinear,
+	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot,
+	checkInForce, checkOneChange, checkOverlap, checkLinear,
 	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkJoint,
 	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
 	checkStops, checkMute,
@@ -112,6 +116,7 @@ func committedForever(r *replica, st *look) error {
 		}
 		o.commit(i, term, chain)
 	}
+	o.membershipsCommitted(r, st.commit)
 	if st.role == raft.RoleLeader {
 		o.committedBy[st.term] = st.commit
 	}
@@ -138,14 +143,16 @@ func commitOnQuorum(r *replica, st *look) error {
 	if !ok || term != st.term {
 		return fmt.Errorf("it leads term %d and commits index %d of term %d", st.term, st.commit, term)
 	}
-	count := 0
-	for _, m := range r.oracle.mirrors {
-		if m.disk.holds(st.commit, chain) || m.former != nil && m.former.holds(st.commit, chain) {
-			count++
+	holds := func(v raft.Member) bool {
+		h := r.h.w.hostOf(v)
+		if h == nil {
+			return false
 		}
+		m := r.oracle.mirrors[h.number-1]
+		return m.disk.holds(st.commit, chain) || m.former != nil && m.former.holds(st.commit, chain)
 	}
-	if count <= len(r.oracle.mirrors)/2 {
-		return fmt.Errorf("index %d is on %d disks of %d", st.commit, count, len(r.oracle.mirrors))
+	if in := r.mirror.now.membership(); !decides(in, holds) {
+		return fmt.Errorf("index %d is not on the disks of a majority of %s", st.commit, describeMembership(in))
 	}
 	return nil
 }

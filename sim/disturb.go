@@ -11,13 +11,13 @@ func (w *world) disturb() {
 	if w.failure != nil {
 		return
 	}
-	sound := 0
-	for _, h := range w.hosts {
-		if h.sound() {
+	voters, sound := w.oracle.groups[0].inForce().Membership.Voters, 0
+	for _, v := range voters {
+		if w.hostOf(v).sound() {
 			sound++
 		}
 	}
-	if sound <= len(w.hosts)/2+1 {
+	if sound <= len(voters)/2+1 {
 		return // without one of them there is no majority
 	}
 	switch w.plan.Seed % 3 {
@@ -34,7 +34,7 @@ func (w *world) deafFollower() {
 	o, leader := w.oracle.groups[0], w.leaderOf(0)
 	term := leader.seen.term
 	deaf := leader.h.number%len(w.hosts) + 1
-	for w.hosts[deaf-1].gone != nil || !w.hosts[deaf-1].sound() {
+	for w.hosts[deaf-1].gone != nil || !w.hosts[deaf-1].sound() || !w.isMember(0, w.hosts[deaf-1]) {
 		deaf = deaf%len(w.hosts) + 1
 	}
 	if deaf == leader.h.number {

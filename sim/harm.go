@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/oarlock/oarlock/raft"
@@ -182,13 +183,26 @@ func (h *host) mayHarm() bool {
 			return false
 		}
 	}
-	harmed := 0
-	for _, other := range w.hosts {
-		if other.budget && other != h {
-			harmed++
+	for _, o := range w.oracle.groups {
+		for _, m := range slices.Concat(o.live(), o.wanted()) {
+			for _, half := range halves(m) {
+				if h.in(half) && !w.plan.Lossy && w.harmed(half, h) > (len(half)-1)/2 {
+					return false
+				}
+			}
 		}
 	}
-	return w.plan.Lossy || harmed < (len(w.hosts)-1)/2
+	return true
+}
+
+// harmed counts those of a list whose store was harmed, one that is about to be among them.
+func (w *world) harmed(list []raft.Member, next *host) (count int) {
+	for _, v := range list {
+		if h := w.hostOf(v); h.budget || h == next {
+			count++
+		}
+	}
+	return count
 }
 
 // onlyMemory reports whether no other store is left that knows of the group: then a wiped server would found it anew.

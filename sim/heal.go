@@ -77,17 +77,17 @@ func (h *host) sound() bool {
 
 // mayServe reports whether a majority is left that has lost nothing.
 func (w *world) mayServe() bool {
-	sound, whole := 0, 0
-	for _, h := range w.hosts {
-		if h.sound() {
-			sound++
-			if !h.flipped {
-				whole++
+	for _, o := range w.oracle.groups {
+		for _, m := range o.live() {
+			if !decides(m, func(v raft.Member) bool {
+				h := w.hostOf(v)
+				return h.sound() && (!w.plan.Lossy || !h.flipped)
+			}) {
+				return false
 			}
 		}
 	}
-	need := len(w.hosts)/2 + 1
-	return sound >= need && (!w.plan.Lossy || whole >= need)
+	return true
 }
 
 // wait lets time pass until a condition holds; missing says what is missing, nothing if it holds.
@@ -126,13 +126,10 @@ func (w *world) leaderOf(g int) *replica {
 		if r.seen.role != raft.RoleLeader || r.seen.ended {
 			continue
 		}
-		followers := 0
-		for _, other := range w.hosts {
-			if other.up && other.replicas[g].seen.leader == h.id && other.replicas[g].seen.term == r.seen.term {
-				followers++
-			}
-		}
-		if followers > len(w.hosts)/2 {
+		if decides(r.seen.membership, func(v raft.Member) bool {
+			other := w.hostOf(v)
+			return other.up && other.replicas[g].seen.leader == h.id && other.replicas[g].seen.term == r.seen.term
+		}) {
 			return r
 		}
 	}
@@ -194,7 +191,11 @@ func (w *world) together() string {
 			return sprintf("group %d has no leader", o.group)
 		}
 		want := leader.look()
-		for _, h := range w.hosts {
+		if want.membership.Changing() {
+			return sprintf("group %d has an open change, %s", o.group, describeMembership(want.membership))
+		}
+		for _, m := range want.membership.Members() {
+			h := w.hostOf(m)
 			if !h.sound() {
 				continue
 			}
@@ -204,6 +205,8 @@ func (w *world) together() string {
 			r := h.replicas[g]
 			got := r.look()
 			switch {
+			case !got.membership.Equal(want.membership):
+				return sprintf("group %d: server %v goes by %s, and the leader by %s", o.group, h, describeMembership(got.membership), describeMembership(want.membership))
 			case got.next != want.next || got.commit != want.commit || got.commit+1 != got.next:
 				return sprintf("group %d: server %v has its log to %d, committed %d, and the leader to %d, committed %d", o.group, h, got.next, got.commit, want.next, want.commit)
 			case got.applied != want.commit:
@@ -224,7 +227,7 @@ func (w *world) together() string {
 func (w *world) verify() {
 	for g, o := range w.oracle.groups {
 		for _, h := range w.hosts {
-			if w.failure != nil || !h.sound() {
+			if w.failure != nil || !h.sound() || !w.isMember(g, h) {
 				continue
 			}
 			if n := h.replicas[g].overdue(); n > 0 {

@@ -76,7 +76,7 @@ func (h *host) String() string {
 func (h *host) format() {
 	h.formats++
 	h.identity = persistentlog.Identity{
-		Cluster: raft.ClusterID{0xc1}, Server: h.id, Store: raft.StoreID{byte(h.number), byte(h.formats)},
+		Cluster: raft.ClusterID{0xc1}, Server: h.id, Store: storeOf(h.number, h.formats),
 	}
 	h.store = h.w.format(h.identity)
 	h.w.oracle.formatted(h)

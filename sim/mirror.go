@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/raft"
 )
@@ -16,6 +18,7 @@ type image struct {
 	chains   []uint64 // terms[0], chains[0] are of base
 	snapshot raft.SnapshotMeta
 	commit   raft.Index
+	members  []raft.MembershipAt // in the log, behind the one that it began with
 }
 
 func newImage() image {
@@ -42,6 +45,7 @@ func (m *image) clone() image {
 	c := *m
 	c.terms = append([]raft.Term(nil), m.terms...)
 	c.chains = append([]uint64(nil), m.chains...)
+	c.members = slices.Clone(m.members)
 	return c
 }
 
@@ -52,6 +56,9 @@ func (m *image) apply(o *groupOracle, u *persistentlog.Update) {
 	}
 	if u.Birth != nil {
 		m.birth = true
+		if len(m.members) == 0 || m.latest().Index == 0 {
+			m.members = []raft.MembershipAt{{Membership: u.Birth.Membership}}
+		}
 	}
 	if u.Snapshot != nil {
 		m.snapshot = *u.Snapshot
@@ -59,6 +66,7 @@ func (m *image) apply(o *groupOracle, u *persistentlog.Update) {
 			m.base, m.first = u.Snapshot.Index, u.Snapshot.Index+1
 			m.terms, m.chains = []raft.Term{u.Snapshot.Term}, []uint64{u.Snapshot.Chain}
 			m.commit = min(m.commit, u.Snapshot.Index)
+			m.members = []raft.MembershipAt{{Index: u.Snapshot.MembershipIndex, Membership: u.Snapshot.Membership}}
 		}
 	}
 	m.commit = max(m.commit, u.Commit)
@@ -67,6 +75,7 @@ func (m *image) apply(o *groupOracle, u *persistentlog.Update) {
 		if keep := b.First() - m.base; b.First() > m.base && int(keep) < len(m.chains) {
 			m.terms, m.chains = m.terms[:keep], m.chains[:keep]
 		}
+		m.takeMembership(o, b)
 		for _, chain := range o.chainsOf(b) {
 			m.terms = append(m.terms, b.Term())
 			m.chains = append(m.chains, chain)

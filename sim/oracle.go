@@ -36,6 +36,8 @@ type groupOracle struct {
 	messages int // sent by its replicas
 	offers   map[offer]bool
 
+	memberships []raft.MembershipAt // that are committed, in order
+
 	changes []change // of the application, in order
 	keys    [keysMax]keyHistory
 	told    uint64 // the largest count of changes that any client has been told of
@@ -81,6 +83,7 @@ type look struct {
 	unapplied         int64
 	tail, inflight    int64
 	born, needsBackup bool
+	membership        raft.Membership
 }
 
 func (r *replica) look() look {
@@ -88,7 +91,7 @@ func (r *replica) look() look {
 	l := look{
 		role: st.Role, term: st.Term, leader: st.Leader, commit: st.Commit, applied: st.Status.Applied, first: st.First, next: st.Next,
 		snapshot: st.Snapshot, time: st.ClusterTime, uncommitted: st.Uncommitted.Bytes, unapplied: st.Unapplied.Bytes,
-		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes,
+		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership,
 	}
 	for k := range st.Progress {
 		l.inflight = max(l.inflight, int64(st.Progress[k].InflightBytes))
@@ -255,6 +258,7 @@ func (o *groupOracle) asked(r *replica, st *look, u persistentlog.Update) {
 	m.apply(o, &u)
 	for i := range u.Blocks {
 		o.appended(r, st, &u.Blocks[i])
+		o.membershipAppended(r, st, &u.Blocks[i])
 	}
 }
 
@@ -315,6 +319,7 @@ func (o *groupOracle) commit(i raft.Index, term raft.Term, chain uint64) {
 
 // pointer looks at a snapshot that a pointer is to name.
 func (o *groupOracle) pointer(r *replica, s *raft.SnapshotMeta) {
+	o.snapshotMembership(r, s)
 	if s.Index < raft.Index(len(o.committed)) && o.committed[s.Index] != 0 && o.committed[s.Index] != s.Chain {
 		o.w.fail(checkSnapshot, "server %v group %d: the snapshot at %d has another history than what was committed", r.h, o.group, s.Index)
 	}

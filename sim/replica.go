@@ -27,9 +27,10 @@ type replica struct {
 	alarmAt time.Duration // true time of the earliest alarm that is set; 0: none
 	lanes   [5][]server.Job
 	fetch   *server.FetchJob
-	next    *server.FetchJob // waits until the one before has let go of its file
-	taken   int              // snapshots, since the last fault
-	asking  int              // requests of fetch that are under way
+	next    *server.FetchJob  // waits until the one before has let go of its file
+	taken   int               // snapshots, since the last fault
+	asking  int               // requests of fetch that are under way
+	wants   []raft.Membership // that were asked for since its last turn
 }
 
 func (r *replica) begin() {
@@ -51,7 +52,7 @@ func (r *replica) turn() {
 	r.oracle.arriving(r)
 	work := r.r.Turn(h.local(), &r.in)
 	r.in.Reset()
-	r.waiting = 0
+	r.waiting, r.wants = 0, nil
 	if work.Fenced != nil {
 		h.fenced(r, work.Fenced, work.StoreFailed)
 	}
