@@ -515,6 +515,7 @@ func TestStrangersWordHasNoEffect(t *testing.T) {
 		p := playAlone(t, 3, nil, nil)
 		term := p.lead(3)
 		p.sentTo(2)
+		p.host(2).disk.store = storeOf(2, 2)
 		was := p.h.node.Status()
 		m := Message{
 			Type: mt, Group: DefaultGroup, From: 2, To: 1, FromStore: storeOf(2, 2), Term: term + 3, Forced: true, Match: 1, LastIndex: 9,
@@ -527,6 +528,7 @@ func TestStrangersWordHasNoEffect(t *testing.T) {
 		answers := p.sentTo(2)
 		require.Len(t, answers, 1, "%s", mt)
 		require.Equal(t, RefusalStranger, answers[0].Refusal)
+		require.Equal(t, storeOf(2, 2), answers[0].ToStore, "it is for the store that asked")
 	}
 }
 

@@ -95,11 +95,8 @@ func (n *Node) dispatch(now time.Duration, m *Message) {
 // refuse tells a sender why its message has no effect.
 func (n *Node) refuse(m *Message, reason Refusal) {
 	n.trace(Trace{Kind: TraceRefused, Server: m.From, Refusal: reason})
-	answer := Message{Type: MessageRefusal, To: m.From, Refusal: reason}
-	if reason == RefusalLostLog {
-		answer.ToStore = m.FromStore // it is for good, and must not hit another store that takes the sender's place
-	}
-	n.sendNow(answer, 0)
+	// For the store that asked, and for no other one with the same id: who takes its place, or was replaced, would not know what it is about.
+	n.sendNow(Message{Type: MessageRefusal, To: m.From, ToStore: m.FromStore, Refusal: reason}, 0)
 }
 
 // inspect finds what no honest peer sends. Peers are trusted not to lie (dissertation 3.1 assumes as much), but a bug or
