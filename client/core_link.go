@@ -128,7 +128,7 @@ func (c *Core) lost(l *link, why error) {
 	}
 	if !l.up {
 		// It may have moved; the next hint says where to.
-		maps.DeleteFunc(c.byID, func(_ raft.ServerID, address string) bool { return address == l.address })
+		c.unknow(l.address)
 	}
 	if wasActive && !idle {
 		c.rotate(l.address)
@@ -222,8 +222,10 @@ func (c *Core) detach(l *link) {
 	l.draining, l.drainBy = true, c.now+c.o.SilenceMax
 }
 
-// leave gives up a server that cannot help now, for the next one.
+// leave gives up a server that cannot help now, for the next one. Who is reached there is open again: it may be an old copy, whose id
+// another server has taken over at another address, and the next hint is followed to that one.
 func (c *Core) leave(l *link) {
+	c.unknow(l.address)
 	c.detach(l)
 	c.rotate(l.address)
 	c.retryAt = c.now + c.pause()
@@ -258,6 +260,10 @@ func (c *Core) know(id raft.ServerID, address string) {
 	if _, known := c.byID[id]; known || len(c.byID) < addressesMax {
 		c.byID[id] = address
 	}
+}
+
+func (c *Core) unknow(address string) {
+	maps.DeleteFunc(c.byID, func(_ raft.ServerID, known string) bool { return known == address })
 }
 
 // judge leaves a server that can never serve this client. When every server has said so, in a row, waiting is no use.

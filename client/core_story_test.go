@@ -114,13 +114,19 @@ func (s *story) succeed(id ConnID, r wire.ClientRequest) {
 // connect plays the making of the last connection that was asked for, up to hello's answer.
 func (s *story) connect(address string) ConnID {
 	s.t.Helper()
+	return s.connectTo(address, 1)
+}
+
+// connectTo is connect to a server with that id.
+func (s *story) connectTo(address string, server uint64) ConnID {
+	s.t.Helper()
 	d := s.dials[len(s.dials)-1]
 	require.Equal(s.t, address, d.Address)
 	s.core.Connected(s.now, d.Conn)
 	s.act()
 	hello := s.next(d.Conn, wire.MethodHello)
 	require.Empty(s.t, s.sent[d.Conn], "nothing is sent before the server has said who it is")
-	raw, err := wire.AppendClientValue(nil, hello.ID, wire.ClientHello{Version: 1, Cluster: bytes.Repeat([]byte{1}, 16), Server: 1, CommandBytesMax: 1000})
+	raw, err := wire.AppendClientValue(nil, hello.ID, wire.ClientHello{Version: 1, Cluster: bytes.Repeat([]byte{1}, 16), Server: server, CommandBytesMax: 1000})
 	require.NoError(s.t, err)
 	s.answer(d.Conn, raw)
 	return d.Conn
@@ -200,6 +206,23 @@ func TestAddressesOfTheCallerWinOverRedirects(t *testing.T) {
 	id := s.connect("one")
 	s.fail(id, s.next(id, wire.MethodPropose), &wire.NotLeaderError{Leader: 2, Address: "peers only"})
 	s.connect("front door")
+}
+
+// A server that was replaced may go on running: it has the id of the one that leads, and knows of no leader.
+func TestOldCopyOfTheLeaderIsNotAskedForEver(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: []string{"old", "other"}, Sessionless: true, Seed: 1})
+	for s.core.target != "old" {
+		s.core.rotate("")
+	}
+	s.start(OpPropose, "a")
+	old := s.connectTo("old", 1)
+	s.fail(old, s.next(old, wire.MethodPropose), wire.ErrNoLeader)
+	s.wake()
+	other := s.connectTo("other", 2)
+	s.fail(other, s.next(other, wire.MethodPropose), &wire.NotLeaderError{Leader: 1, Address: "new"})
+	leader := s.connect("new")
+	s.succeed(leader, s.next(leader, wire.MethodPropose))
+	require.Len(t, s.ended, 1)
 }
 
 func TestSilentServerIsPingedAndThenLeft(t *testing.T) {
