@@ -82,6 +82,20 @@ func anyMembership(t *rapid.T) raft.Membership {
 	for _, list := range [][]raft.Member{m.Voters, m.Outgoing, m.Learners} {
 		slices.SortFunc(list, func(a, b raft.Member) int { return cmp.Compare(a.ID, b.ID) })
 	}
+	switch {
+	case m.Joint():
+		m.WantedVoters = slices.Clone(m.Voters)
+	case rapid.Bool().Draw(t, "changing"): // all who learn are to vote, and half of those who vote are to learn
+		for k, v := range m.Voters {
+			if k%2 == 0 {
+				m.WantedVoters = append(m.WantedVoters, v)
+			} else {
+				m.WantedLearners = append(m.WantedLearners, v)
+			}
+		}
+		m.WantedVoters = append(m.WantedVoters, m.Learners...)
+		slices.SortFunc(m.WantedVoters, func(a, b raft.Member) int { return cmp.Compare(a.ID, b.ID) })
+	}
 	return m
 }
 
