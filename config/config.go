@@ -48,6 +48,8 @@ type Member struct {
 	Data string
 	// Founder is whether it takes part in the group's birth. A server that was added later does not.
 	Founder bool
+	// Priority is its claim to leadership: a leader hands over to one that has a higher one and has caught up. 0 is the lowest.
+	Priority uint8
 }
 
 // Timing is how patient servers are.
@@ -56,6 +58,10 @@ type Timing struct {
 	ElectionTimeoutMax time.Duration
 	HeartbeatInterval  time.Duration
 	CloseTimeout       time.Duration
+	// JoinTimeout is how long a server that is to become a voter may be silent before the change is given up.
+	JoinTimeout time.Duration
+	// ClockDriftPPM, if it is not 0, allows reads by lease: a bound on the difference in rate between any two servers' clocks.
+	ClockDriftPPM uint32
 }
 
 // Log says which PersistentLog a server has.
@@ -107,7 +113,7 @@ func Default() *Config {
 	return &Config{
 		Timing: Timing{
 			ElectionTimeoutMin: 300 * time.Millisecond, ElectionTimeoutMax: 600 * time.Millisecond,
-			HeartbeatInterval: 60 * time.Millisecond, CloseTimeout: 10 * time.Second,
+			HeartbeatInterval: 60 * time.Millisecond, CloseTimeout: 10 * time.Second, JoinTimeout: 30 * time.Second,
 		},
 		Log:       Log{Kind: LogPebble, MemtableBytes: 64 * mib, CacheBytes: 8 * mib, OpenFilesMax: 256, SegmentBytes: 64 * mib},
 		Snapshots: Snapshots{LogBytes: 256 * mib, KeepBytes: 1024 * mib},

@@ -187,7 +187,7 @@ func TestSetRefusesWhatAFileRefuses(t *testing.T) {
 	c := Default()
 	for key, value := range map[string]string{
 		"timing.heartbeat": "1s", "member.address": "x:1", "member.0.address": "x:1", "member.1.colour": "red",
-		"member.1.id": "2", "sizes.tail_bytes_max": "1 MB", "limits.sessions_max": "4294967296", "cluster.insecure": "yes",
+		"member.1.id": "2", "member.1.priority": "256", "timing.join_timeout": "0s", "sizes.tail_bytes_max": "1 MB", "limits.sessions_max": "4294967296", "cluster.insecure": "yes",
 	} {
 		var one *Error
 		require.ErrorAs(t, c.Set(key, value), &one, key)

@@ -35,6 +35,7 @@ type setting struct {
 	name     string
 	kind     Kind
 	doc      string
+	orZero   bool // a number that may be 0
 	at       func(*Config) any
 	memberAt func(*Member) any
 }
@@ -48,6 +49,8 @@ var settings = []setting{
 	{name: "timing.election_timeout_max", kind: Duration, doc: "The longest such time; each server draws one between the two. A leader that no quorum has answered for as long steps down.", at: func(c *Config) any { return &c.Timing.ElectionTimeoutMax }},
 	{name: "timing.heartbeat_interval", kind: Duration, doc: "How often an idle leader speaks. At most a third of the least election timeout.", at: func(c *Config) any { return &c.Timing.HeartbeatInterval }},
 	{name: "timing.close_timeout", kind: Duration, doc: "How long closing may take before it gives up and names what is stuck.", at: func(c *Config) any { return &c.Timing.CloseTimeout }},
+	{name: "timing.join_timeout", kind: Duration, doc: "How long a server that is to become a voter may be silent before the change of the membership is given up.", at: func(c *Config) any { return &c.Timing.JoinTimeout }},
+	{name: "timing.clock_drift_ppm", kind: Count, orZero: true, doc: "If it is not 0, reads by lease are allowed: a bound, in millionths, on how much the rates of any two servers' monotonic clocks differ. 200 is usual for machines that are never suspended. The same on all servers.", at: func(c *Config) any { return &c.Timing.ClockDriftPPM }},
 
 	{name: "log.kind", kind: Text, doc: "`pebble`; `segments`, files of a fixed size, one write and one sync a save; or `memory` for toys: it forgets everything when the process ends. What a directory was formatted with it keeps.", at: func(c *Config) any { return &c.Log.Kind }},
 	{name: "log.memtable_bytes", kind: Size, doc: "Of `pebble`: how much the log gathers in memory before it writes a table; two may exist at once.", at: func(c *Config) any { return &c.Log.MemtableBytes }},
@@ -87,6 +90,7 @@ var settings = []setting{
 	{name: "member.client_address", kind: Text, doc: "A listener of its own for clients. Without it they come to the address; with TLS they need this one.", memberAt: func(m *Member) any { return &m.ClientAddress }},
 	{name: "member.data", kind: Text, doc: "Its data directory. A relative one begins at the file's folder.", memberAt: func(m *Member) any { return &m.Data }},
 	{name: "member.founder", kind: Flag, doc: "Whether it takes part in the group's birth; `false` for a server that was added later.", memberAt: func(m *Member) any { return &m.Founder }},
+	{name: "member.priority", kind: Count, orZero: true, doc: "From 0 to 255: a leader hands over to a voter with a higher one that has caught up. It decides no election.", memberAt: func(m *Member) any { return &m.Priority }},
 }
 
 var settingsByName = func() map[string]setting {
@@ -135,11 +139,15 @@ func (c *Config) Set(key, value string) error {
 
 // set is Set, with what is wrong as text.
 func (c *Config) set(key, value string) (wrong string) {
+	members := len(c.Members)
 	s, target, wrong := c.target(key, true)
-	if wrong != "" {
-		return wrong
+	if wrong == "" {
+		wrong = s.assign(target, value)
 	}
-	return assign(s.kind, target, value)
+	if wrong != "" {
+		c.Members = c.Members[:members]
+	}
+	return wrong
 }
 
 // Value returns what a key is set to, as text that Set reads.
@@ -199,6 +207,8 @@ func format(kind Kind, at any) string {
 		n = *p
 	case *uint32:
 		n = int64(*p)
+	case *uint8:
+		n = int64(*p)
 	}
 	switch kind {
 	case Size:
@@ -210,10 +220,10 @@ func format(kind Kind, at any) string {
 }
 
 // assign reads value into the field that at points to, and returns what is wrong with it.
-func assign(kind Kind, at any, value string) (wrong string) {
+func (s *setting) assign(at any, value string) (wrong string) {
 	var n int64
 	var err error
-	switch kind {
+	switch s.kind {
 	case Text:
 		return assignText(at, value)
 	case Flag:
@@ -238,7 +248,7 @@ func assign(kind Kind, at any, value string) (wrong string) {
 	if err != nil {
 		return err.Error()
 	}
-	return assignNumber(kind, at, n)
+	return s.assignNumber(at, n)
 }
 
 func assignText(at any, value string) string {
@@ -255,16 +265,21 @@ func assignText(at any, value string) string {
 	return ""
 }
 
-func assignNumber(kind Kind, at any, n int64) string {
-	most := int64(math.MaxInt64)
+func (s *setting) assignNumber(at any, n int64) string {
+	least, most := int64(1), int64(math.MaxInt64)
 	switch at.(type) {
 	case *int:
 		most = math.MaxInt
 	case *uint32:
 		most = math.MaxUint32
+	case *uint8:
+		most = math.MaxUint8
 	}
-	if n < 1 || n > most {
-		return fmt.Sprintf("%s is out of range: from %s to %s", format(kind, &n), format(kind, ptr(int64(1))), format(kind, &most))
+	if s.orZero {
+		least = 0
+	}
+	if n < least || n > most {
+		return fmt.Sprintf("%s is out of range: from %s to %s", format(s.kind, &n), format(s.kind, &least), format(s.kind, &most))
 	}
 	switch p := at.(type) {
 	case *int:
@@ -273,6 +288,8 @@ func assignNumber(kind Kind, at any, n int64) string {
 		*p = n
 	case *uint32:
 		*p = uint32(n)
+	case *uint8:
+		*p = uint8(n)
 	case *time.Duration:
 		*p = time.Duration(n)
 	}

@@ -214,7 +214,7 @@ func TestPartsAcceptWhatTheFileAccepts(t *testing.T) {
 				continue
 			}
 			n := numberAt(s.at(c)) * rapid.Int64Range(1, 9).Draw(t, "up") / rapid.Int64Range(1, 9).Draw(t, "down")
-			if wrong := assignNumber(s.kind, s.at(c), n); wrong != "" {
+			if wrong := s.assignNumber(s.at(c), n); wrong != "" {
 				t.Fatal(wrong)
 			}
 		}

@@ -23,8 +23,9 @@ func (c *Config) ServerOptions(m Member, machine statemachine.StateMachine) serv
 		Group: server.GroupOptions{
 			ID: raft.DefaultGroup, StateMachine: machine, Founders: c.Founders(m), Limits: c.Limits,
 			ElectionTimeoutMin: c.Timing.ElectionTimeoutMin, ElectionTimeoutMax: c.Timing.ElectionTimeoutMax,
-			HeartbeatInterval: c.Timing.HeartbeatInterval,
-			SnapshotLogBytes:  c.Snapshots.LogBytes, SnapshotKeepBytes: c.Snapshots.KeepBytes,
+			HeartbeatInterval: c.Timing.HeartbeatInterval, Priority: m.Priority, ClockDriftPPM: c.Timing.ClockDriftPPM,
+			JoinTimeout:      c.Timing.JoinTimeout,
+			SnapshotLogBytes: c.Snapshots.LogBytes, SnapshotKeepBytes: c.Snapshots.KeepBytes,
 		},
 		CommandBytesMax: z.CommandBytesMax, BlockBytesMax: z.BlockBytesMax, FrameBytesMax: z.FrameBytesMax,
 		InflightBytesMax: z.InflightBytesMax, InflightMessagesMax: z.InflightMessagesMax, TailBytesMax: z.TailBytesMax,

@@ -84,6 +84,7 @@ func (c *Config) ranges() []error {
 		{"log.segment_bytes", c.Log.SegmentBytes, 64 << 10, 1 << 30},
 		{"sizes.frame_bytes_max", c.Sizes.FrameBytesMax, 64 << 10, 1 << 30},
 		{"limits.result_bytes_max", int(c.Limits.ResultBytesMax), 1, 1 << 30},
+		{"timing.clock_drift_ppm", int(c.Timing.ClockDriftPPM), 0, 100_000},
 	} {
 		if r.value < r.low || r.value > r.high {
 			kind := settingsByName[r.key].kind
