@@ -154,7 +154,7 @@ func (m *mute) ask(ctx context.Context, address string, cluster raft.ClusterID) 
 	if _, err := conn.Write(wire.AppendClientRequest(nil, &hello)); err != nil {
 		return err
 	}
-	query := wire.ClientRequest{Method: wire.MethodQuery, Group: raft.DefaultGroup, Consistency: wire.ConsistencyLocal}
+	query := wire.ClientRequest{Method: wire.MethodQuery, Group: raft.DefaultGroup, Consistency: raft.Consistency{Level: raft.Stale}}
 	var buf []byte
 	for i := uint32(1); ; i++ {
 		query.ID, query.Body = i, kv.Get(bigKey(int(i)))

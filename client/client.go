@@ -45,6 +45,9 @@ type Options struct {
 	// return an end of a net.Pipe. It returns a connection or an error, never neither.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
+	// ReadFrom says which servers answer queries: ReadLeader. With ReadAny name all servers in Servers: only the leader's address
+	// is learned from others.
+	ReadFrom ReadFrom
 	// Sessionless does without a session: more than 256 proposals can be outstanding, and each one whose connection is
 	// lost is ErrUnknown, because it could not be repeated safely.
 	Sessionless bool
@@ -69,7 +72,7 @@ type Options struct {
 
 func (o Options) core() CoreOptions {
 	return CoreOptions{
-		Group: o.Group, Cluster: o.Cluster, Addresses: o.Servers, ByID: o.Addresses, Sessionless: o.Sessionless, OutstandingMax: o.OutstandingMax,
+		Group: o.Group, Cluster: o.Cluster, Addresses: o.Servers, ByID: o.Addresses, ReadFrom: o.ReadFrom, Sessionless: o.Sessionless, OutstandingMax: o.OutstandingMax,
 		OutstandingBytesMax: o.OutstandingBytesMax, DialTimeout: o.DialTimeout, SilenceMax: o.SilenceMax,
 		BackoffMin: o.BackoffMin, BackoffMax: o.BackoffMax, Seed: o.Seed,
 	}
@@ -139,14 +142,24 @@ func (c *Client) Propose(ctx context.Context, command []byte) ([]byte, error) {
 	return c.call(ctx, OpPropose, command)
 }
 
-// Query asks the state machine, and sees everything that was answered to anyone before it began (dissertation 6.4). It
-// goes on trying until ctx ends. An error of the state machine matches ErrQuery.
-func (c *Client) Query(ctx context.Context, query []byte) ([]byte, error) {
-	return c.call(ctx, OpQuery, query)
+// Query asks the state machine. The answer reflects what consistency, one at most, asks for; without it, everything that was
+// answered to anyone before Query was called (dissertation 6.4). No query with Bounded goes behind what an earlier answer to
+// this client has reflected, whichever server gave it: it sees the client's own commands, and no state that is older than one that the
+// client has seen. It goes on trying until ctx ends. An error of the state machine matches ErrQuery.
+func (c *Client) Query(ctx context.Context, query []byte, consistency ...Consistency) ([]byte, error) {
+	return c.call(ctx, OpQuery, query, consistency...)
 }
 
-// QueryLocal asks the state machine of the server that the client is connected to, whatever that has applied so far. It
-// works without a leader, and may see an old state.
+// Seen returns the highest index of the log that an answer to this client has reflected; 0: none yet. A Bounded query of another
+// client with that MinIndex sees at least as much. It is not raised by a command that ended with an error.
+func (c *Client) Seen() raft.Index {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Seen()
+}
+
+// QueryLocal is the short form of Query with Stale: it asks the state machine of the server that the client is connected to,
+// whatever that has applied so far. It works without a leader, and may see an old state.
 func (c *Client) QueryLocal(ctx context.Context, query []byte) ([]byte, error) {
 	return c.call(ctx, OpQueryLocal, query)
 }
@@ -164,12 +177,12 @@ type waiter struct {
 	err    error
 }
 
-func (c *Client) call(ctx context.Context, op Op, body []byte) (result []byte, err error) {
+func (c *Client) call(ctx context.Context, op Op, body []byte, consistency ...Consistency) (result []byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, context.Cause(ctx))
 	}
 	w := c.waiters.Get().(*waiter)
-	h, err := c.begin(op, body, w)
+	h, err := c.begin(op, body, w, consistency)
 	if err != nil {
 		return nil, err // w may be known to the core, so it is not used again
 	}
@@ -191,9 +204,9 @@ func (c *Client) call(ctx context.Context, op Op, body []byte) (result []byte, e
 	return result, err
 }
 
-func (c *Client) begin(op Op, body []byte, w *waiter) (h Handle, err error) {
+func (c *Client) begin(op Op, body []byte, w *waiter, consistency []Consistency) (h Handle, err error) {
 	err = c.guarded(func() {
-		h = c.core.Start(c.now(), op, body, w)
+		h = c.core.Start(c.now(), op, body, w, consistency...)
 	})
 	return h, err
 }

@@ -27,7 +27,6 @@ type Core struct {
 	numbers   uint64
 	free      callList
 	proposals callList // not yet in the window
-	reads     callList // everything that is not a proposal, not in flight
 	window    window
 	bytes     int // of the bodies of proposals that have been sent and not completed
 	stray     int // proposals in flight that are not in the window: outside a session, or of one that has ended
@@ -41,19 +40,13 @@ type Core struct {
 	addresses []string // where servers may be, in order of learning
 	byID      map[raft.ServerID]string
 	cluster   raft.ClusterID
-	limit     int // bytes of a command or query, as the last server said
-	target    string
-	rotation  int
+	limit     int        // bytes of a command or query, as the last server said
+	seen      raft.Index // the highest that an answer has reflected
 
-	conns     ConnID
-	links     []*link // open ones; order of opening
-	active    *link   // where requests go; nil while there is none
-	retryAt   time.Duration
-	holdUntil time.Duration
-	stumbles  int   // failures since the last success, which space out the attempts
-	redirects int   // redirects since the last success
-	verdicts  int   // servers in a row that can never serve this client
-	trouble   error // what kept the last attempt from success; nil after one. For its words alone: its class is another request's
+	conns ConnID
+	links []*link // open ones; order of opening
+	lead  route   // to the leader
+	near  route   // to any server, for queries, with ReadAny
 
 	actions Actions
 	done    bool // actions were taken: the next event clears them
@@ -67,6 +60,8 @@ type CoreOptions struct {
 	// ByID says where clients reach a server, where that is not the address in the group's membership, by which servers
 	// reach each other and which redirects name.
 	ByID map[raft.ServerID]string
+	// ReadFrom says which servers answer queries: ReadLeader.
+	ReadFrom ReadFrom
 	// Sessionless does without a session: no retry after an outcome that is not known, which is then the caller's answer.
 	Sessionless bool
 	// OutstandingMax bounds the proposals that have been sent and not answered outside of a session (a session has its
@@ -116,6 +111,9 @@ func (o CoreOptions) Validate() error {
 		if id == 0 || a == "" {
 			return fmt.Errorf("client: Addresses says that server %d is at %q", id, a)
 		}
+	}
+	if o.ReadFrom > ReadAny {
+		return fmt.Errorf("client: ReadFrom is %d, and must be ReadLeader or ReadAny", o.ReadFrom)
 	}
 	o = o.withDefaults()
 	if o.OutstandingMax < 1 || o.OutstandingBytesMax < 1 || o.DialTimeout < 1 || o.SilenceMax < 1 || o.BackoffMin < 1 {
@@ -179,26 +177,34 @@ func NewCore(o CoreOptions) (*Core, error) {
 		c.learn(o.ByID[id])
 	}
 	// Many clients with one list should not all begin with the same server.
-	c.rotation = c.random.IntN(len(c.addresses))
-	c.target = c.addresses[c.rotation]
+	c.lead.rotation = c.random.IntN(len(c.addresses))
+	c.lead.target = c.addresses[c.lead.rotation]
+	if o.ReadFrom == ReadAny {
+		c.startNear()
+	}
 	return c, nil
 }
 
 // Start begins a call. body must stay as it is until the call's Done, which carries tag and may be among the actions at once.
-func (c *Core) Start(now time.Duration, op Op, body []byte, tag any) Handle {
+// consistency, one at most, is for OpQuery.
+func (c *Core) Start(now time.Duration, op Op, body []byte, tag any, consistency ...Consistency) Handle {
 	c.turn(now)
 	k := c.newCall(op)
 	k.body, k.tag = body, tag
 	h := Handle{call: k, life: k.life}
+	var err error
+	k.consistency, err = oneConsistency(op, consistency)
 	switch {
 	case c.closed:
 		c.finish(k, nil, ErrClosed)
+	case err != nil:
+		c.finish(k, nil, err)
 	case op == OpPropose:
 		k.state = callQueued
 		c.proposals.push(k)
 	default:
 		k.state = callQueued
-		c.reads.push(k)
+		c.listOf(k).push(k)
 	}
 	c.pump()
 	return h
@@ -212,14 +218,15 @@ func (c *Core) Cancel(now time.Duration, h Handle, cause error) {
 	if k == nil || k.life != h.life || k.state == callFree {
 		return
 	}
+	r := c.routeOf(k)
 	switch {
 	case k.op.acts() && (k.maybe || k.state == callFlying):
 		c.finish(k, nil, unknown(cause))
 	case k.last != nil && wire.ClassOf(k.last) == wire.ClassRefused:
 		c.finish(k, nil, fmt.Errorf("%w: %w (%w)", ErrNotSent, cause, k.last))
-	case c.trouble != nil:
-		c.finish(k, nil, fmt.Errorf("%w: %w (%s)", ErrNotSent, cause, c.trouble.Error()))
-	case c.active == nil || !c.active.up:
+	case r.trouble != nil:
+		c.finish(k, nil, fmt.Errorf("%w: %w (%s)", ErrNotSent, cause, r.trouble.Error()))
+	case r.active == nil || !r.active.up:
 		c.finish(k, nil, fmt.Errorf("%w: %w (no server has answered)", ErrNotSent, cause))
 	default:
 		c.finish(k, nil, fmt.Errorf("%w: %w", ErrNotSent, cause))
@@ -242,8 +249,8 @@ func (c *Core) Close(now time.Duration) {
 		return
 	}
 	c.endAll(ErrClosed)
-	if c.session != 0 && c.active != nil && c.active.up {
-		c.sendOwn(c.active, opSessionClose)
+	if c.session != 0 && c.lead.active != nil && c.lead.active.up {
+		c.sendOwn(c.lead.active, opSessionClose)
 	}
 	c.closed = true
 }
@@ -274,8 +281,10 @@ func (c *Core) endAll(why error) {
 	for c.proposals.first != nil {
 		end(c.proposals.first)
 	}
-	for c.reads.first != nil {
-		end(c.reads.first)
+	for _, r := range c.routes() {
+		for r.reads.first != nil {
+			end(r.reads.first)
+		}
 	}
 }
 
@@ -366,7 +375,7 @@ func (c *Core) listOf(k *call) *callList {
 	if k.op == OpPropose {
 		return &c.proposals
 	}
-	return &c.reads
+	return &c.routeOf(k).reads
 }
 
 // requeue puts a call that is in no list back to be sent anew.

@@ -52,20 +52,27 @@ func (c *Core) answer(l *link, k *call, r *wire.ClientResponse) {
 		return
 	}
 	result := r.Result
-	if k.op == OpPropose || k.op == OpQuery || k.op == OpQueryLocal {
+	if k.op == OpPropose || k.op.queries() {
+		var index raft.Index
 		var err error
-		if result, err = r.ClientBytes(); err != nil {
+		if k.indexed {
+			index, result, err = r.ClientIndexed()
+		} else {
+			result, err = r.ClientBytes()
+		}
+		if err != nil {
 			c.broken(l, err)
 			return
 		}
+		c.seen = max(c.seen, index)
 	}
 	c.succeeded(k)
 	c.finish(k, result, nil)
 }
 
-// succeeded forgets the failures before it.
+// succeeded takes an answer to a call in flight.
 func (c *Core) succeeded(k *call) {
-	c.stumbles, c.redirects, c.verdicts, c.trouble = 0, 0, 0, nil
+	k.link.route.succeeded()
 	if k.session != 0 && k.session == c.session {
 		c.sessionUsed = max(c.sessionUsed, k.sent)
 	}
@@ -173,11 +180,12 @@ func (c *Core) sessionLost(session uint64) {
 // react draws from an error what it says about the server. The first of a burst decides: the others come from a server
 // that was left already, or during the pause.
 func (c *Core) react(l *link, err error) {
-	if l != c.active {
+	r := l.route
+	if l != r.active {
 		return
 	}
 	if wire.CodeOf(err) != wire.CodeNotLeader {
-		c.trouble = err
+		r.trouble = err
 	}
 	switch wire.CodeOf(err) {
 	case wire.CodeNotLeader:
@@ -187,8 +195,8 @@ func (c *Core) react(l *link, err error) {
 		}
 		c.redirect(l, hint)
 	case wire.CodeBusy, wire.CodeUnknown, wire.CodeSequence:
-		if c.now >= c.holdUntil {
-			c.holdUntil = c.now + c.pause()
+		if c.now >= r.holdUntil {
+			r.holdUntil = c.now + c.pause(r)
 		}
 	case wire.CodeNoGroup, wire.CodeCluster, wire.CodeVersion:
 		c.judge(l, err)
@@ -256,7 +264,7 @@ func (c *Core) greeted(l *link, r *wire.ClientResponse) {
 		c.judge(l, wire.ErrCluster)
 		return
 	}
-	l.up = true
+	l.up, l.indexes = true, hello.Indexes
 	c.know(raft.ServerID(hello.Server), l.address)
 	if hello.CommandBytesMax > 0 {
 		c.limit = hello.CommandBytesMax
@@ -277,7 +285,7 @@ func (c *Core) sessionOpened(l *link, r *wire.ClientResponse, sent time.Duration
 		c.broken(l, err)
 		return
 	}
-	c.stumbles, c.redirects, c.verdicts, c.trouble = 0, 0, 0, nil
+	l.route.succeeded()
 	if c.session == 0 {
 		c.session, c.sessionExpiry, c.sessionUsed = session.Session, time.Duration(session.ExpiryNanos), sent
 		if session.Window > 0 {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
@@ -12,9 +13,9 @@ type Op uint8
 const (
 	// OpPropose has a command applied, once.
 	OpPropose Op = 1
-	// OpQuery reads through the leader, linearizably.
+	// OpQuery reads; how, its consistency says, and without one it is linearizable.
 	OpQuery Op = 2
-	// OpQueryLocal reads whatever the connected server has.
+	// OpQueryLocal is OpQuery with Stale: it reads whatever the connected server has.
 	OpQueryLocal Op = 3
 	// OpBarrier waits until the leader has applied everything that was answered before.
 	OpBarrier Op = 4
@@ -66,12 +67,31 @@ func (k *call) once() bool {
 // toTheBest is the body of a transfer that names nobody.
 var toTheBest = string(AppendTransfer(nil, 0))
 
+// queries reports whether the call asks the state machine.
+func (o Op) queries() bool { return o == OpQuery || o == OpQueryLocal }
+
+// oneConsistency is what a caller has asked for: nothing, which is linearizable, or one thing.
+func oneConsistency(op Op, given []Consistency) (c Consistency, err error) {
+	switch {
+	case op == OpQueryLocal && len(given) == 0:
+		return Consistency{Level: Stale}, nil
+	case len(given) == 0:
+		return c, nil
+	case len(given) > 1 || op != OpQuery:
+		return c, fmt.Errorf("%w: one consistency may go with a query, and %d were given to a call of kind %d", ErrMalformed, len(given), op)
+	}
+	if err := given[0].Validate(); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return given[0], nil
+}
+
 // callState says where a call is. A call is in exactly one of these places.
 type callState uint8
 
 const (
 	callFree    callState = iota // in Core.free
-	callQueued                   // in Core.proposals or Core.reads
+	callQueued                   // in Core.proposals or its route's reads
 	callWaiting                  // a proposal with its sequence number, in the window, to be sent or sent again
 	callFlying                   // in the flight of its link
 )
@@ -84,6 +104,9 @@ type call struct {
 	life   uint32 // tells a Handle of an earlier use of this memory
 	body   []byte
 	tag    any
+
+	consistency Consistency
+	indexed     bool // the answer will say what it reflects
 
 	session  uint64 // the session in which sequence stands; 0 outside of any
 	sequence uint64

@@ -17,10 +17,12 @@ const addressesMax = 64
 // link is one connection, from the wish for it to its end.
 type link struct {
 	id       ConnID
+	route    *route
 	address  string
 	opened   time.Duration
 	made     bool // the connection stands
-	up       bool // and the server has answered hello
+	up       bool // and the server has answered hello,
+	indexes  bool // in which it says that it can tell the index that an answer reflects
 	draining bool // nothing more is sent; answers are awaited until drainBy
 	drainBy  time.Duration
 
@@ -46,14 +48,6 @@ func (c *Core) find(conn ConnID) *link {
 		}
 	}
 	return nil
-}
-
-func (c *Core) dial() {
-	c.conns++
-	l := &link{id: c.conns, address: c.target, opened: c.now, byID: make(map[uint32]*call)}
-	c.links = append(c.links, l)
-	c.active = l
-	c.actions.Dials = append(c.actions.Dials, Dial{Conn: l.id, Address: l.address})
 }
 
 // Connected tells that a Dial succeeded. Nothing but hello is sent before the server has named its cluster.
@@ -86,8 +80,8 @@ func (c *Core) Heard(now time.Duration, conn ConnID) {
 
 func (c *Core) forget(l *link) {
 	c.links = slices.DeleteFunc(c.links, func(o *link) bool { return o == l })
-	if c.active == l {
-		c.active = nil
+	if l.route.active == l {
+		l.route.active = nil
 	}
 }
 
@@ -98,14 +92,15 @@ func (c *Core) hangUp(l *link) {
 
 // lost deals with the end of a connection.
 func (c *Core) lost(l *link, why error) {
-	wasActive, idle := c.active == l, l.up && l.flight.n == 0
+	r := l.route
+	wasActive, idle := r.active == l, l.up && l.flight.n == 0
 	c.forget(l)
 	if c.closed {
 		return
 	}
 	why = fmt.Errorf("connection to %s: %w", l.address, why)
-	if wasActive && c.trouble == nil { // what a server has said says more
-		c.trouble = why
+	if wasActive && r.trouble == nil { // what a server has said says more
+		r.trouble = why
 	}
 	for k := l.flight.first; k != nil; k = l.flight.first {
 		switch {
@@ -131,8 +126,8 @@ func (c *Core) lost(l *link, why error) {
 		c.unknow(l.address)
 	}
 	if wasActive && !idle {
-		c.rotate(l.address)
-		c.retryAt = c.now + c.pause()
+		c.rotate(r, l.address)
+		r.retryAt = c.now + c.pause(r)
 	}
 }
 
@@ -187,38 +182,15 @@ func (c *Core) checkLinks() {
 	}
 }
 
-// pause counts a failure and returns how long to wait after it: doubling with every round through the servers, and
-// random, so that many clients that lost one leader do not come back together.
-func (c *Core) pause() time.Duration {
-	rounds := min(c.stumbles/len(c.addresses), 30)
-	c.stumbles++
-	d := c.o.BackoffMax
-	if c.o.BackoffMin < c.o.BackoffMax>>rounds {
-		d = c.o.BackoffMin << rounds
-	}
-	return d/2 + time.Duration(c.random.Int64N(int64(d/2)+1))
-}
-
 func (c *Core) learn(address string) {
 	if !slices.Contains(c.addresses, address) && len(c.addresses) < addressesMax {
 		c.addresses = append(c.addresses, address)
 	}
 }
 
-// rotate aims at the next server, another one than the given if there is one.
-func (c *Core) rotate(not string) {
-	for range 2 {
-		c.rotation = (c.rotation + 1) % len(c.addresses)
-		c.target = c.addresses[c.rotation]
-		if c.target != not {
-			return
-		}
-	}
-}
-
 // detach stops sending by l. What it still owes may come.
 func (c *Core) detach(l *link) {
-	c.active, c.holdUntil = nil, 0
+	l.route.active, l.route.holdUntil = nil, 0
 	l.draining, l.drainBy = true, c.now+c.o.SilenceMax
 }
 
@@ -227,11 +199,12 @@ func (c *Core) detach(l *link) {
 func (c *Core) leave(l *link) {
 	c.unknow(l.address)
 	c.detach(l)
-	c.rotate(l.address)
-	c.retryAt = c.now + c.pause()
+	c.rotate(l.route, l.address)
+	l.route.retryAt = c.now + c.pause(l.route)
 }
 
-// redirect follows a hint. Servers that point at each other, each believing in the other's leadership, are asked no
+// redirect follows a hint, on the way to the leader; who would be content with any server goes to another one, so that not all meet at
+// the leader in bad times. Servers that point at each other, each believing in the other's leadership, are asked no
 // faster than others that fail.
 func (c *Core) redirect(l *link, hint *wire.NotLeaderError) {
 	// Where the server was reached before is better than where other servers reach it.
@@ -242,17 +215,20 @@ func (c *Core) redirect(l *link, hint *wire.NotLeaderError) {
 	if address == "" {
 		address = hint.Address
 	}
-	if address == "" || address == l.address {
+	if address != "" {
+		c.learn(address)
+	}
+	r := l.route
+	if r.any || address == "" || address == l.address {
 		c.leave(l)
 		return
 	}
-	c.learn(address)
 	c.detach(l)
-	c.target = address
-	c.retryAt = c.now
-	c.redirects++
-	if c.redirects > 2 {
-		c.retryAt += c.pause()
+	r.target = address
+	r.retryAt = c.now
+	r.redirects++
+	if r.redirects > 2 {
+		r.retryAt += c.pause(r)
 	}
 }
 
@@ -269,20 +245,23 @@ func (c *Core) unknow(address string) {
 // judge leaves a server that can never serve this client. When every server has said so, in a row, waiting is no use.
 func (c *Core) judge(l *link, why error) {
 	c.leave(l)
-	c.trouble = why
-	c.verdicts++
-	if c.verdicts < len(c.addresses) {
+	r := l.route
+	r.trouble = why
+	r.verdicts++
+	if r.verdicts < len(c.addresses) {
 		return
 	}
-	c.verdicts = 0
-	c.endQueued(why)
+	r.verdicts = 0
+	c.endQueued(r, why)
 }
 
-// endQueued ends every call that is not in flight.
-func (c *Core) endQueued(why error) {
-	c.endProposals(why)
-	for c.reads.first != nil {
-		c.finish(c.reads.first, nil, why)
+// endQueued ends every call that would go this way and is not in flight.
+func (c *Core) endQueued(r *route, why error) {
+	if !r.any {
+		c.endProposals(why)
+	}
+	for r.reads.first != nil {
+		c.finish(r.reads.first, nil, why)
 	}
 }
 

@@ -51,7 +51,7 @@ func (m *model) check(t require.TestingT) {
 		}
 	}
 	require.Less(t, m.spread, wire.SequenceWindow)
-	require.Zero(t, m.core.proposals.n+m.core.reads.n+m.core.window.waiting+m.core.bytes+m.core.stray)
+	require.Zero(t, m.core.proposals.n+m.core.lead.reads.n+m.core.window.waiting+m.core.bytes+m.core.stray)
 	require.Equal(t, m.core.window.floor, m.core.window.next)
 }
 

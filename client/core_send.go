@@ -22,19 +22,31 @@ func (c *Core) pump() {
 			i--
 		}
 	}
-	l := c.active
+	c.pumpRoute(&c.lead)
+	if c.near.any {
+		c.pumpRoute(&c.near)
+	}
+}
+
+func (c *Core) pumpRoute(r *route) {
+	if r.reads.n > 0 {
+		c.moveOn(r)
+	}
+	l := r.active
 	switch {
 	case l == nil:
-		if c.now >= c.retryAt && c.wanted() {
-			c.dial()
+		if c.now >= r.retryAt && c.wanted(r) {
+			c.dial(r)
 		}
-	case l.up && c.now >= c.holdUntil:
-		if c.o.Sessionless {
+	case l.up && c.now >= r.holdUntil:
+		switch {
+		case r.any:
+		case c.o.Sessionless:
 			c.sendSessionless(l)
-		} else {
+		default:
 			c.sendInSession(l)
 		}
-		for k := c.reads.first; k != nil && l.reads < c.o.OutstandingMax; k = c.reads.first {
+		for k := r.reads.first; k != nil && l.reads < c.o.OutstandingMax; k = r.reads.first {
 			if c.fits(k) {
 				c.lift(k)
 				l.reads++
@@ -44,9 +56,12 @@ func (c *Core) pump() {
 	}
 }
 
-// wanted reports whether there is something to send.
-func (c *Core) wanted() bool {
-	return c.proposals.n+c.reads.n+c.window.waiting > 0 || c.now >= c.keepAt()
+// wanted reports whether there is something to send by a route.
+func (c *Core) wanted(r *route) bool {
+	if r.any {
+		return r.reads.n > 0
+	}
+	return c.proposals.n+r.reads.n+c.window.waiting > 0 || c.now >= c.keepAt()
 }
 
 // keepAt is when the session should be used again so that it does not expire. Cluster time never runs ahead of ours by
@@ -153,13 +168,32 @@ func (c *Core) send(l *link, k *call) {
 	if k.op == OpTransferLeadership {
 		request.To = transferTo(k.body)
 	}
-	if k.op == OpQueryLocal {
-		request.Consistency = wire.ConsistencyLocal
-	}
+	c.consistencyOf(k, l, &request)
 	if len(l.out) == 0 {
 		c.actions.Writable = append(c.actions.Writable, l.id)
 	}
 	l.out = wire.AppendClientRequest(l.out, &request)
+}
+
+// consistencyOf says what the answer has to reflect. A server that does not know all that can be said is asked for more than is wanted,
+// which any answer of the leader's is. No bounded query goes behind what this client has seen.
+func (c *Core) consistencyOf(k *call, l *link, request *wire.ClientRequest) {
+	if k.op != OpPropose && !k.op.queries() {
+		return
+	}
+	k.indexed = l.indexes
+	request.Indexed = l.indexes
+	if !k.op.queries() {
+		return
+	}
+	request.Any = l.route.any
+	request.Consistency = k.consistency
+	switch {
+	case !l.indexes && k.consistency.Level != Stale:
+		request.Consistency = Consistency{}
+	case k.consistency.Level == Bounded:
+		request.Consistency.MinIndex = max(request.Consistency.MinIndex, c.seen)
+	}
 }
 
 // Deadline returns when Tick is wanted: Never if no time has to pass for anything to happen.
@@ -172,9 +206,14 @@ func (c *Core) Deadline() time.Duration {
 		d = min(d, c.linkDeadline(l))
 	}
 	// What is past waits for an event: a connection that is being made, an answer.
-	for _, at := range [...]time.Duration{c.retryAt, c.holdUntil, c.keepAt()} {
-		if at > c.now && at < d && (at == c.keepAt() || c.wanted()) {
-			d = at
+	if at := c.keepAt(); at > c.now {
+		d = min(d, at)
+	}
+	for _, r := range c.routes() {
+		for _, at := range [...]time.Duration{r.retryAt, r.holdUntil} {
+			if at > c.now && at < d && c.wanted(r) {
+				d = at
+			}
 		}
 	}
 	return d

@@ -199,8 +199,8 @@ func TestRedirectIsFollowedAtOnceAndALoopOfThemIsNot(t *testing.T) {
 
 func TestAddressesOfTheCallerWinOverRedirects(t *testing.T) {
 	s := newStory(t, CoreOptions{Addresses: []string{"one"}, ByID: map[raft.ServerID]string{2: "front door"}, Sessionless: true, Seed: 1})
-	for s.core.target != "one" {
-		s.core.rotate("")
+	for s.core.lead.target != "one" {
+		s.core.rotate(&s.core.lead, "")
 	}
 	s.start(OpPropose, "a")
 	id := s.connect("one")

@@ -9,19 +9,23 @@ type Completion interface {
 	Complete(result []byte, err error)
 }
 
-// Submit begins a call and returns at once: any Op, with the errors of the method of its name. body must stay as it is until done was called. The call goes on until it is answered, is given up by
+// Submit begins a call and returns at once: any Op, with the errors of the method of its name; consistency, one at most, is for OpQuery.
+// body must stay as it is until done was called. The call goes on until it is answered, is given up by
 // Cancel, or the client is closed: it has no deadline of its own. With an error that matches ErrMalformed nothing was begun
 // and done is never called; any other error is a fault of this package that has ended the client, and done may have been
 // called too.
-func (c *Client) Submit(op Op, body []byte, done Completion) (Handle, error) {
+func (c *Client) Submit(op Op, body []byte, done Completion, consistency ...Consistency) (Handle, error) {
+	_, err := oneConsistency(op, consistency)
 	switch {
 	case op < OpPropose || op > OpStepDown:
 		return Handle{}, fmt.Errorf("%w: nobody may submit a call of kind %d", ErrMalformed, op)
+	case err != nil:
+		return Handle{}, err
 	case done == nil:
 		return Handle{}, fmt.Errorf("%w: a call without a Completion", ErrMalformed)
 	}
 	var h Handle
-	err := c.guarded(func() { h = c.core.Start(c.now(), op, body, done) })
+	err = c.guarded(func() { h = c.core.Start(c.now(), op, body, done, consistency...) })
 	return h, err
 }
 

@@ -68,13 +68,35 @@ func (s *Server) take(p Proposal, done Completion) *group {
 	return g
 }
 
-// SubmitQuery asks for a linearizable read at the leader and returns at once. query must not change until done was called.
-func (s *Server) SubmitQuery(group raft.GroupID, q []byte, done Completion) {
-	if len(q) > s.options.CommandBytesMax {
+// SubmitQuery is Query for a caller that does not wait. query must not change until done was called.
+func (s *Server) SubmitQuery(group raft.GroupID, q []byte, done Completion, consistency ...Consistency) {
+	c, err := oneConsistency(consistency)
+	switch {
+	case err != nil:
+		done.Complete(nil, err)
+	case c.Level == raft.Stale:
+		s.SubmitLocal(group, q, done)
+	case len(q) > s.options.CommandBytesMax:
 		done.Complete(nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), s.options.CommandBytesMax))
-		return
+	default:
+		s.submitQuery(group, query{query: q, consistency: c, done: done})
 	}
-	s.submitQuery(group, query{query: q, done: done})
+}
+
+// oneConsistency is what a caller has asked for: nothing, which is linearizable, or one thing.
+func oneConsistency(given []Consistency) (c Consistency, err error) {
+	switch len(given) {
+	case 0:
+		return c, nil
+	case 1:
+		c = given[0]
+	default:
+		return c, fmt.Errorf("%w: a query has one consistency, and %d were given", ErrMalformed, len(given))
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return c, nil
 }
 
 func (s *Server) submitQuery(group raft.GroupID, q query) {
@@ -116,13 +138,20 @@ func (s *Server) ProposeIn(ctx context.Context, p Proposal) ([]byte, error) {
 	return w.wait(ctx, ErrUnknown)
 }
 
-// Query reads through the state machine at the leader, and sees everything that was answered before it was called. No
-// error of it leaves anything behind; if ctx ends first the error matches ErrNotSent and ctx's.
-func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte) ([]byte, error) {
+// Query reads through this server's state machine, whatever part the server has in the group. The answer reflects what
+// consistency, one at most, asks for; without it, everything that was answered before Query was called: a server that
+// does not lead then asks the leader up to where it has to have applied the log. With ErrNoLeader, ErrNotLeader and ErrBehind
+// another server may do better. No error leaves anything behind; if ctx ends first the error matches ErrNotSent and ctx's.
+func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte, consistency ...Consistency) ([]byte, error) {
+	c, err := oneConsistency(consistency)
 	g := s.group(group)
 	switch {
+	case err != nil:
+		return nil, err
 	case ctx.Err() != nil:
 		return nil, notSent(ctx)
+	case c.Level == raft.Stale:
+		return s.QueryLocal(ctx, group, q)
 	case g == nil:
 		return nil, fmt.Errorf("%w: %d", ErrNoGroup, group)
 	case len(q) > s.options.CommandBytesMax:
@@ -130,13 +159,13 @@ func (s *Server) Query(ctx context.Context, group raft.GroupID, q []byte) ([]byt
 	}
 	w := s.waiter()
 	if g.replica.apply.concurrent {
-		s.submitQuery(group, query{confirm: true, done: w})
+		s.submitQuery(group, query{consistency: c, confirm: true, done: w})
 		if _, err := w.wait(ctx, ErrNotSent); err != nil {
 			return nil, err
 		}
 		return g.queryHere(q)
 	}
-	s.submitQuery(group, query{query: w.keep(ctx, q), done: w})
+	s.submitQuery(group, query{query: w.keep(ctx, q), consistency: c, done: w})
 	return w.wait(ctx, ErrNotSent)
 }
 
@@ -149,6 +178,7 @@ func (s *Server) SubmitLocal(group raft.GroupID, q []byte, done Completion) {
 	if err == nil {
 		j := g.replica.localQuery(q, done)
 		if err = g.inbox.admitLocal(j.bytes); err == nil {
+			g.replica.counts.levels[raft.Stale].Add(1)
 			g.apply.push(j)
 			return
 		}
@@ -163,6 +193,7 @@ func (r *Replica) QueryLocal(q []byte, done Completion) (j Job, ok bool) {
 	if r.apply.progress.Load() == 0 {
 		return nil, false
 	}
+	r.counts.levels[raft.Stale].Add(1)
 	local := r.localQuery(q, done)
 	for _, b := range local.counted {
 		b.add(local.bytes)
@@ -178,7 +209,7 @@ func (r *Replica) localQuery(q []byte, done Completion) *QueryJob {
 	}
 }
 
-// QueryLocal is SubmitLocal for a caller that waits. Its answer may be stale: Query is the one that is not.
+// QueryLocal is SubmitLocal for a caller that waits, the short form of Query with raft.Stale. Its answer may be stale.
 func (s *Server) QueryLocal(ctx context.Context, group raft.GroupID, q []byte) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, notSent(ctx)
@@ -216,20 +247,26 @@ func (g *group) queryHere(q []byte) (result []byte, err error) {
 	return g.replica.apply.query(q)
 }
 
-// Barrier returns when this server, as the leader, has applied everything that was answered before Barrier was called.
-func (s *Server) Barrier(ctx context.Context, group raft.GroupID) error {
+// Barrier returns when this server has applied everything that a query of that consistency would have to reflect; without one,
+// everything that was answered before Barrier was called. The errors are those of Query.
+func (s *Server) Barrier(ctx context.Context, group raft.GroupID, consistency ...Consistency) error {
 	if ctx.Err() != nil {
 		return notSent(ctx)
 	}
 	w := s.waiter()
-	s.submitQuery(group, query{confirm: true, done: w})
+	s.SubmitBarrier(group, w, consistency...)
 	_, err := w.wait(ctx, ErrNotSent)
 	return err
 }
 
 // SubmitBarrier is Barrier for a caller that does not wait.
-func (s *Server) SubmitBarrier(group raft.GroupID, done Completion) {
-	s.submitQuery(group, query{confirm: true, done: done})
+func (s *Server) SubmitBarrier(group raft.GroupID, done Completion, consistency ...Consistency) {
+	c, err := oneConsistency(consistency)
+	if err != nil {
+		done.Complete(nil, err)
+		return
+	}
+	s.submitQuery(group, query{consistency: c, confirm: true, done: done})
 }
 
 // OpenSession opens a session and returns its id.

@@ -47,6 +47,7 @@ type applier struct {
 
 // call is a command of the batch under way: who asked, and which session keeps its result.
 type call struct {
+	index    raft.Index
 	session  *session
 	sequence uint64
 	done     Completion
@@ -194,7 +195,7 @@ func (a *applier) command(b raft.Block, i raft.Index, body []byte, done Completi
 				if kept != nil {
 					result, err = answerOf(kept)
 				}
-				done.Complete(result, err)
+				complete(done, i, result, err)
 			}
 			return nil
 		}
@@ -202,7 +203,7 @@ func (a *applier) command(b raft.Block, i raft.Index, body []byte, done Completi
 	a.took(b, i)
 	e := statemachine.Entry{Index: uint64(i), Term: uint64(b.Term()), Time: b.Time(), Command: c.Command}
 	if a.batcher == nil && a.durable == nil {
-		finish := call{session: s, sequence: c.Sequence, done: done}
+		finish := call{index: i, session: s, sequence: c.Sequence, done: done}
 		a.calls = append(a.calls, finish) // so that a panic leaves nobody waiting
 		result := a.machine.Apply(e)
 		a.calls = a.calls[:0]
@@ -210,7 +211,7 @@ func (a *applier) command(b raft.Block, i raft.Index, body []byte, done Completi
 		return nil
 	}
 	a.entries = append(a.entries, e)
-	a.calls = append(a.calls, call{session: s, sequence: c.Sequence, done: done})
+	a.calls = append(a.calls, call{index: i, session: s, sequence: c.Sequence, done: done})
 	if len(a.entries) >= batchMax {
 		return a.flush()
 	}
@@ -232,7 +233,7 @@ func (a *applier) finish(c call, result []byte) {
 	}
 	a.applied.Add(1)
 	if c.done != nil {
-		c.done.Complete(result, err)
+		complete(c.done, c.index, result, err)
 	}
 }
 

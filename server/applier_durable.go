@@ -41,7 +41,7 @@ func (a *applier) commit() error {
 		a.calls = calls[k+1:] // everybody is answered once, even if a waiter panics
 		a.applied.Add(1)
 		if done := calls[k].done; done != nil {
-			done.Complete(a.batch.answers[k].result, a.batch.answers[k].err)
+			complete(done, calls[k].index, a.batch.answers[k].result, a.batch.answers[k].err)
 		}
 	}
 	clear(a.batch.answers)

@@ -16,7 +16,10 @@ type proposal struct {
 
 // query is a read that waits in an inbox.
 type query struct {
-	query []byte
+	query       []byte
+	consistency Consistency
+	// leader asks for the leader's answer: another server refuses.
+	leader bool
 	// confirm asks for no query, only for the moment from which one is linearizable: a barrier, or a query that its
 	// caller will run itself.
 	confirm bool
@@ -79,14 +82,16 @@ func (in *Inputs) Propose(p Proposal, done Completion) {
 	in.proposals = append(in.proposals, proposal{Proposal: p, done: done})
 }
 
-// Query adds a linearizable read: for those who drive a Replica by themselves.
-func (in *Inputs) Query(q []byte, done Completion) {
-	in.queries = append(in.queries, query{query: q, done: done})
+// Query adds a read: for those who drive a Replica by themselves. The consistency must be valid. With leader, a server that does
+// not lead refuses with ErrNotLeader.
+func (in *Inputs) Query(q []byte, c Consistency, leader bool, done Completion) {
+	in.queries = append(in.queries, query{query: q, consistency: c, leader: leader, done: done})
 }
 
-// Barrier adds a wait until everything that was answered before is applied: for those who drive a Replica by themselves.
+// Barrier adds a wait until everything that was answered before is applied by the leader: for those who drive a Replica by
+// themselves.
 func (in *Inputs) Barrier(done Completion) {
-	in.queries = append(in.queries, query{confirm: true, done: done})
+	in.queries = append(in.queries, query{leader: true, confirm: true, done: done})
 }
 
 // TakeSnapshot asks for a snapshot: for those who drive a Replica by themselves.

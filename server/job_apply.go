@@ -121,10 +121,11 @@ func (j *ApplyJob) giveUp(why error) {
 	j.waiters = nil
 }
 
-// QueryJob answers reads whose leadership is confirmed and whose index is applied when its turn comes in the apply lane.
+// QueryJob answers reads that need wait for nothing more than for their turn in the apply lane.
 type QueryJob struct {
 	outcome
 	a       *applier
+	index   raft.Index // what they have to see
 	queries []query
 	memory  []query   // to be used again
 	bytes   int64     // what the queries count as until they are answered,
@@ -152,12 +153,15 @@ func (j *QueryJob) Step() (done bool) {
 		q := &j.queries[0]
 		var result []byte
 		var err error
-		if !q.confirm {
+		switch {
+		case j.a.through < j.index:
+			err = behind(j.index, j.a.through) // a snapshot has taken the place of entries that were to be applied before, and is yet to be restored
+		case !q.confirm:
 			result, err = j.a.query(q.query)
 		}
 		done := q.done
 		j.queries = j.queries[1:]
-		done.Complete(result, err)
+		complete(done, j.a.through, result, err)
 	}
 	return done
 }

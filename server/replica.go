@@ -56,6 +56,7 @@ type Replica struct {
 	ended  bool  // and everybody was told
 
 	started bool
+	now     time.Duration // of the turn
 
 	role       raft.Role
 	term       raft.Term
@@ -92,10 +93,13 @@ type Replica struct {
 	spare     []*ApplyJob
 
 	// Reads.
-	readID   raft.ReadID
-	reads    []readBatch // asked and not decided
-	decided  []readBatch // decided; their index was not given to the apply lane yet
-	idle     [][]query   // memory of batches that were answered
+	readID  raft.ReadID
+	reads   []readBatch  // asked and not decided
+	decided []readBatch  // decided; their index was not given to the apply lane yet
+	idle    [][]query    // memory of batches that were answered
+	latest  confirmation // the newest that is known: for reads that may be of some age
+	counts  readCounters
+
 	snapshot snapshotState
 	fetch    *FetchJob
 
@@ -231,7 +235,7 @@ func (r *Replica) Deadline() time.Duration {
 	if r.fence != nil {
 		return raft.Never
 	}
-	return r.node.Deadline()
+	return min(r.node.Deadline(), r.readsDeadline())
 }
 
 // Err returns why the replica has stopped for good, nil while it works.

@@ -29,7 +29,7 @@ func (d clientDoor) hello() wire.ClientHello {
 	return wire.ClientHello{
 		Version: wire.ClientVersion, Cluster: id.Cluster[:], Server: uint64(id.Server),
 		RequestBytesMax: d.options.CommandBytesMax + clientRequestOverhead, CommandBytesMax: d.options.CommandBytesMax,
-		OutstandingMax: d.clients.options.OutstandingMax,
+		OutstandingMax: d.clients.options.OutstandingMax, Indexes: true,
 	}
 }
 
@@ -40,7 +40,22 @@ func (d clientDoor) refuses(group raft.GroupID, bytes int) error {
 	return nil // Submit has the words for it
 }
 
-func (d clientDoor) submitBarrier(group raft.GroupID, done Completion) { d.SubmitBarrier(group, done) }
+func (d clientDoor) query(group raft.GroupID, q []byte, c Consistency, leader bool, done Completion) {
+	switch {
+	case c.Level == raft.Stale:
+		d.SubmitLocal(group, q, done)
+	case !leader:
+		d.SubmitQuery(group, q, done, c)
+	case len(q) > d.options.CommandBytesMax:
+		done.Complete(nil, fmt.Errorf("%w: a query of %d bytes, and CommandBytesMax is %d", ErrTooLarge, len(q), d.options.CommandBytesMax))
+	default:
+		d.submitQuery(group, query{query: q, consistency: c, leader: true, done: done})
+	}
+}
+
+func (d clientDoor) barrier(group raft.GroupID, done Completion) {
+	d.submitQuery(group, query{leader: true, confirm: true, done: done})
+}
 
 func (d clientDoor) limits(id raft.GroupID) raft.GroupLimits {
 	g := d.group(id)

@@ -14,6 +14,8 @@ type clientCall struct {
 	id     uint32
 	method wire.Method
 	silent bool // a notification: nobody wants the answer
+	asked  bool // the answer is to carry its index
+	index  raft.Index
 	bytes  int
 	limits raft.GroupLimits // of the group, for session_open; zero: not known
 }
@@ -22,7 +24,7 @@ var clientCalls = sync.Pool{New: func() any { return new(clientCall) }}
 
 func (k *clientConn) newCall(r *wire.ClientRequest) *clientCall {
 	call := clientCalls.Get().(*clientCall)
-	*call = clientCall{k: k, id: r.ID, method: r.Method, silent: r.Notification, bytes: len(r.Body) + clientRequestOverhead}
+	*call = clientCall{k: k, id: r.ID, method: r.Method, silent: r.Notification, asked: r.Indexed, bytes: len(r.Body) + clientRequestOverhead}
 	k.mu.Lock()
 	k.outstanding++
 	k.bytes += call.bytes
@@ -37,6 +39,12 @@ func (c *clientCall) Complete(result []byte, err error) {
 	k.poke()
 	*c = clientCall{}
 	clientCalls.Put(c)
+}
+
+// CompleteAt implements IndexCompletion.
+func (c *clientCall) CompleteAt(index raft.Index, result []byte) {
+	c.index = index
+	c.Complete(result, nil)
 }
 
 func (c *clientCall) answer(result []byte, err error) {
@@ -66,7 +74,13 @@ func (c *clientCall) lay(o *outbox, result []byte, err error) {
 		result = nil
 	}
 	if len(result) >= outboxResultMin && (c.method == wire.MethodPropose || c.method == wire.MethodQuery) {
-		o.grown(wire.AppendClientBytesHead(o.room(clientRequestOverhead), c.id, len(result)))
+		head := o.room(clientRequestOverhead)
+		if c.asked {
+			head = wire.AppendClientIndexedHead(head, c.id, c.index, len(result))
+		} else {
+			head = wire.AppendClientBytesHead(head, c.id, len(result))
+		}
+		o.grown(head)
 		o.refer(result)
 		return
 	}
@@ -79,6 +93,9 @@ func (c *clientCall) append(out, result []byte, err error) []byte {
 	}
 	switch c.method {
 	case wire.MethodPropose, wire.MethodQuery:
+		if c.asked {
+			return wire.AppendClientIndexed(out, c.id, c.index, result)
+		}
 		return wire.AppendClientBytes(out, c.id, result)
 	case wire.MethodMembers, wire.MethodChangeMembership, wire.MethodPlanMembership:
 		return wire.AppendClientEncoded(out, c.id, result)
@@ -118,13 +135,9 @@ func (k *clientConn) request(raw []byte) error {
 	case wire.MethodPropose:
 		b.Submit(Proposal{Group: r.Group, Kind: raft.KindCommand, Session: r.Session, Sequence: r.Sequence, Floor: r.Floor, Command: r.Body}, k.newCall(&r))
 	case wire.MethodQuery:
-		if r.Consistency == wire.ConsistencyLocal {
-			b.SubmitLocal(r.Group, r.Body, k.newCall(&r))
-		} else {
-			b.SubmitQuery(r.Group, r.Body, k.newCall(&r))
-		}
+		b.query(r.Group, r.Body, r.Consistency, !r.Any, k.newCall(&r))
 	case wire.MethodBarrier:
-		b.submitBarrier(r.Group, k.newCall(&r))
+		b.barrier(r.Group, k.newCall(&r))
 	case wire.MethodSessionOpen:
 		call := k.newCall(&r)
 		call.limits = b.limits(r.Group)

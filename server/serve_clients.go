@@ -19,9 +19,10 @@ type clientBackend interface {
 	// refuses says why a command of so many bytes would be refused now. Another answer may come of Submit.
 	refuses(group raft.GroupID, bytes int) error
 	Submit(p Proposal, done Completion)
-	SubmitQuery(group raft.GroupID, query []byte, done Completion)
-	SubmitLocal(group raft.GroupID, query []byte, done Completion)
-	submitBarrier(group raft.GroupID, done Completion)
+	// query reads; with leader, only if this server leads, or from what it has where that will do.
+	query(group raft.GroupID, query []byte, c Consistency, leader bool, done Completion)
+	// barrier waits until the leader has applied what was answered before.
+	barrier(group raft.GroupID, done Completion)
 	hello() wire.ClientHello
 	limits(group raft.GroupID) raft.GroupLimits
 	status(group raft.GroupID) (wire.ClientStatus, error)

@@ -53,7 +53,7 @@ func (f *fakeDoor) Submit(p Proposal, done Completion) {
 	}
 	result, err := f.execute(p)
 	f.mu.Unlock()
-	done.Complete(result, err)
+	complete(done, 8, result, err)
 }
 
 func (f *fakeDoor) execute(p Proposal) ([]byte, error) {
@@ -86,7 +86,7 @@ func (f *fakeDoor) release(n int) {
 	f.mu.Unlock()
 	for _, h := range held {
 		result, err := f.execute(h.p)
-		h.done.Complete(result, err)
+		complete(h.done, 8, result, err)
 	}
 }
 
@@ -96,24 +96,27 @@ func (f *fakeDoor) count() int {
 	return len(f.held)
 }
 
-func (f *fakeDoor) SubmitQuery(_ raft.GroupID, q []byte, done Completion) {
-	if f.result != nil {
-		done.Complete(f.result, nil)
-		return
+func (f *fakeDoor) query(_ raft.GroupID, q []byte, c Consistency, leader bool, done Completion) {
+	switch {
+	case leader && !f.leader && c.Level != raft.Stale:
+		done.Complete(nil, &NotLeaderError{Leader: 2, Address: "two.example:7400"})
+	case c.MinIndex > 8:
+		done.Complete(nil, behind(c.MinIndex, 8))
+	case f.result != nil:
+		complete(done, 8, f.result, nil)
+	case c.Level == raft.Stale:
+		complete(done, 8, append([]byte("local "), q...), nil)
+	default:
+		complete(done, 8, append([]byte("read "), q...), nil)
 	}
-	done.Complete(append([]byte("read "), q...), nil)
 }
 
-func (f *fakeDoor) SubmitLocal(_ raft.GroupID, q []byte, done Completion) {
-	done.Complete(append([]byte("local "), q...), nil)
-}
-
-func (f *fakeDoor) submitBarrier(_ raft.GroupID, done Completion) { done.Complete(nil, nil) }
+func (f *fakeDoor) barrier(_ raft.GroupID, done Completion) { done.Complete(nil, nil) }
 
 func (f *fakeDoor) hello() wire.ClientHello {
 	return wire.ClientHello{
 		Version: 1, Cluster: bytes.Repeat([]byte{0xc1}, 16), Server: 1, RequestBytesMax: f.commands + clientRequestOverhead,
-		CommandBytesMax: f.commands, OutstandingMax: 2048,
+		CommandBytesMax: f.commands, OutstandingMax: 2048, Indexes: true,
 	}
 }
 

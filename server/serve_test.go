@@ -49,8 +49,8 @@ func TestEveryMethodIsAnswered(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "did x", string(b))
 
-		for consistency, want := range map[wire.Consistency]string{wire.ConsistencyLinearizable: "read q", wire.ConsistencyLocal: "local q"} {
-			r = v.ask(wire.ClientRequest{ID: 4, Method: wire.MethodQuery, Group: 1, Body: []byte("q"), Consistency: consistency})
+		for level, want := range map[raft.Level]string{Linearizable: "read q", Stale: "local q"} {
+			r = v.ask(wire.ClientRequest{ID: 4, Method: wire.MethodQuery, Group: 1, Body: []byte("q"), Consistency: Consistency{Level: level}})
 			b, err = r.ClientBytes()
 			require.NoError(t, err)
 			require.Equal(t, want, string(b))
@@ -59,6 +59,38 @@ func TestEveryMethodIsAnswered(t *testing.T) {
 			require.NoError(t, v.ask(wire.ClientRequest{ID: 5, Method: m, Group: 1, Session: 77}).Err, m)
 		}
 		require.Equal(t, []string{"x"}, f.applied, "nothing but the command was executed")
+	})
+}
+
+// TestAnswersCarryTheirIndexWhereItIsAskedFor: of commands and queries, small ones and those that are not copied.
+func TestAnswersCarryTheirIndexWhereItIsAskedFor(t *testing.T) {
+	served(t, ClientOptions{}, func(t *testing.T, f *fakeDoor, c *clients) {
+		v := visit(t, c)
+		for _, want := range []string{"short", string(make([]byte, 2*outboxResultMin))} {
+			f.result = []byte(want)
+			for _, request := range []wire.ClientRequest{
+				{ID: 1, Method: wire.MethodPropose, Group: 1, Body: []byte("x"), Indexed: true},
+				{ID: 2, Method: wire.MethodQuery, Group: 1, Body: []byte("q"), Indexed: true},
+				{ID: 3, Method: wire.MethodQuery, Group: 1, Body: []byte("q"), Indexed: true, Any: true, Consistency: Consistency{Level: Bounded, MinIndex: 8}},
+			} {
+				r := v.ask(request)
+				index, b, err := r.ClientIndexed()
+				require.NoError(t, err)
+				require.EqualValues(t, 8, index)
+				require.Equal(t, want, string(b))
+			}
+		}
+		ahead := wire.ClientRequest{ID: 4, Method: wire.MethodQuery, Group: 1, Indexed: true, Any: true, Consistency: Consistency{Level: Bounded, MinIndex: 9}}
+		require.ErrorIs(t, v.ask(ahead).Err, ErrBehind)
+
+		f.leader = false
+		for any, want := range map[bool]error{false: ErrNotLeader, true: nil} {
+			r := v.ask(wire.ClientRequest{ID: 5, Method: wire.MethodQuery, Group: 1, Indexed: true, Any: any})
+			require.ErrorIs(t, r.Err, want)
+		}
+		require.ErrorIs(t, v.ask(wire.ClientRequest{ID: 6, Method: wire.MethodQuery, Group: 1}).Err, ErrNotLeader, "the older form means the leader")
+		stale := v.ask(wire.ClientRequest{ID: 7, Method: wire.MethodQuery, Group: 1, Indexed: true, Consistency: Consistency{Level: Stale}})
+		require.NoError(t, stale.Err, "whoever is asked")
 	})
 }
 

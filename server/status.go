@@ -38,6 +38,7 @@ type GroupStatus struct {
 	Inbox       BoundStatus
 	Uncommitted BoundStatus
 	Unapplied   BoundStatus
+	Reads       ReadCounts
 	Lost        uint64 // messages without blocks that found no room
 	Refusal     string // why a peer gives this server's messages no effect, in words; empty: none does
 	Removed     bool   // this server was a member and is none any more: it goes on running and disturbs nobody
@@ -85,6 +86,7 @@ func (r *Replica) Status() GroupStatus {
 		Status: r.node.Status(), Applied: raft.Index(r.apply.progress.Load()), Sessions: r.apply.open.Load(),
 		Commands: r.apply.applied.Load(), TailBytes: r.tail.bytes, Inbox: r.bounds.inbox.Status(),
 		Uncommitted: r.bounds.uncommitted.Status(), Unapplied: r.bounds.unapplied.Status(), NoSnapshot: r.lost, Fenced: r.fence,
+		Reads: r.counts.read(),
 	}
 	st.Removed = st.Refused.Reason == raft.RefusalRemoved
 	if by := st.Refused.By; by != 0 {

@@ -17,7 +17,7 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	if r.started {
 		r.work.reset()
 	}
-	r.started = true
+	r.started, r.now = true, now
 	for i := range in.Messages {
 		r.step(now, &in.Messages[i])
 	}
@@ -52,12 +52,13 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 		return r.stopped()
 	}
 	r.dispatch()
+	r.expireReads(now)
 	r.startSnapshot()
 	r.tail.evict()
 	if r.fence != nil {
 		return r.stopped()
 	}
-	r.work.Deadline = r.node.Deadline()
+	r.work.Deadline = min(r.node.Deadline(), r.readsDeadline())
 	if r.resumes() {
 		r.work.Deadline = now
 	}
@@ -205,8 +206,8 @@ func (r *Replica) stopped() *Work {
 	}
 	r.waiters, r.waitersHead = nil, 0
 	for _, list := range [][]readBatch{r.reads, r.decided} {
-		for _, b := range list {
-			r.answerBatch(&b, why)
+		for i := range list {
+			r.answerBatch(&list[i], why)
 		}
 	}
 	r.reads, r.decided, r.held = nil, nil, nil

@@ -17,6 +17,25 @@ type Completion interface {
 	Complete(result []byte, err error)
 }
 
+// IndexCompletion is a Completion that is told which part of the log its answer reflects.
+type IndexCompletion interface {
+	Completion
+	// CompleteAt is called instead of Complete when a command was executed or a query answered, without an error, and keeps
+	// to the same rules. index is the command's entry, or of one that had been executed before, the entry of its
+	// repetition; of a query it is the last entry that the state machine had executed. Whoever reads from a server that has
+	// applied index sees what this answer reflects.
+	CompleteAt(index raft.Index, result []byte)
+}
+
+// complete gives an answer that reflects the log up to index.
+func complete(done Completion, index raft.Index, result []byte, err error) {
+	if at, ok := done.(IndexCompletion); ok && err == nil {
+		at.CompleteAt(index, result)
+		return
+	}
+	done.Complete(result, err)
+}
+
 // answer answers from within a turn. What a Completion throws stops the replica at the end of the turn; those behind it
 // are answered all the same.
 func (r *Replica) answer(done Completion, result []byte, err error) {

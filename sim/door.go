@@ -199,7 +199,7 @@ func (c *conn) submit(rep *replica, r *wire.ClientRequest, call *doorCall) {
 			Group: r.Group, Kind: raft.KindCommand, Session: r.Session, Sequence: r.Sequence, Floor: r.Floor, Command: r.Body,
 		}, call)
 	case wire.MethodQuery:
-		if r.Consistency == wire.ConsistencyLocal {
+		if r.Consistency.Level == raft.Stale {
 			j, ok := rep.r.QueryLocal(r.Body, call)
 			if !ok {
 				call.Complete(nil, server.ErrNotReady)
@@ -208,7 +208,7 @@ func (c *conn) submit(rep *replica, r *wire.ClientRequest, call *doorCall) {
 			rep.start(j)
 			return
 		}
-		rep.in.Query(r.Body, call)
+		rep.in.Query(r.Body, r.Consistency, !r.Any, call)
 	case wire.MethodBarrier:
 		rep.in.Barrier(call)
 	case wire.MethodSessionOpen:

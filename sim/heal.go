@@ -157,7 +157,7 @@ func (w *world) probeOne(g int, kind CallKind) *op {
 	r := w.leaderOf(g)
 	k := w.newOp(kind, uint8(g), w.oracle.groups[g])
 	if kind == CallRead {
-		r.in.Query(append([]byte{k.key}, w.plan.guest.probe(kind)...), probeDone{k})
+		r.in.Query(append([]byte{k.key}, w.plan.guest.probe(kind)...), raft.Consistency{}, true, probeDone{k})
 	} else {
 		r.in.Propose(server.Proposal{
 			Group: r.group, Kind: raft.KindCommand,

@@ -120,7 +120,7 @@ func (p *hearsay) ask() {
 	for _, r := range p.leader.replicas {
 		if o := r.oracle; r.seen.role == raft.RoleLeader && !r.seen.ended {
 			k := &op{kind: CallRead, group: o, invoked: p.w.now, floor: o.told}
-			r.in.Query([]byte{k.key}, probeDone{k})
+			r.in.Query([]byte{k.key}, raft.Consistency{}, true, probeDone{k})
 			r.poke()
 		}
 	}

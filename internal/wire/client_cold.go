@@ -20,6 +20,9 @@ type ClientHello struct {
 	CommandBytesMax int `msgpack:"command_bytes_max"`
 	// OutstandingMax is how many requests of a connection the server works on at a time; it reads on when some are answered.
 	OutstandingMax int `msgpack:"outstanding_max"`
+	// Indexes says that the server knows the forms of propose and query whose answers carry an index, and the consistencies
+	// that are arrays.
+	Indexes bool `msgpack:"indexes"`
 }
 
 // ClientStatus is the result of status: what one server knows of itself.

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/raft"
 )
 
 // proposals is a stream of n proposals of size bytes.
@@ -93,10 +95,10 @@ func TestLongMessageGetsABufferOfItsOwnAndIsNotCopied(t *testing.T) {
 }
 
 func TestQueryThatEndsBehindItsBodyFitsIntoItsBuffer(t *testing.T) {
-	r := ClientRequest{ID: 1, Method: MethodQuery, Group: 1, Body: make([]byte, 300_000), Consistency: ConsistencyLocal}
+	r := ClientRequest{ID: 1, Method: MethodQuery, Group: 1, Body: make([]byte, 300_000), Consistency: raft.Consistency{Level: raft.Stale}}
 	reader := NewClientReader(bytes.NewReader(AppendClientRequest(nil, &r)), 1<<20, true)
 	readAll(t, reader, func(raw []byte, request ClientRequest) {
 		require.Len(t, reader.buf, len(raw))
-		require.Equal(t, ConsistencyLocal, request.Consistency)
+		require.Equal(t, raft.Stale, request.Consistency.Level)
 	})
 }

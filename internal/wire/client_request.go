@@ -2,6 +2,8 @@ package wire
 
 import (
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/oarlock/oarlock/raft"
 )
@@ -15,8 +17,8 @@ type Method uint8
 // The methods, each with its parameters.
 const (
 	MethodHello        Method = 1  // version, cluster id or nil
-	MethodPropose      Method = 2  // group, session, sequence, floor, command
-	MethodQuery        Method = 3  // group, query, consistency
+	MethodPropose      Method = 2  // group, session, sequence, floor, command, and true or nothing
+	MethodQuery        Method = 3  // group, query, consistency: an integer or an array
 	MethodSessionOpen  Method = 4  // group
 	MethodSessionClose Method = 5  // group, session
 	MethodSessionKeep  Method = 6  // group, session
@@ -66,16 +68,8 @@ func methodOf(name []byte) (Method, bool) {
 	return 0, false
 }
 
-// Consistency says how fresh the answer of a query must be.
-type Consistency uint8
-
-const (
-	// ConsistencyLinearizable: the answer reflects everything that was answered to anyone before the query was asked
-	// (dissertation 6.4).
-	ConsistencyLinearizable Consistency = 0
-	// ConsistencyLocal: the answer is the asked server's own state, however old it is. It needs no leader.
-	ConsistencyLocal Consistency = 1
-)
+// consistencyParams is how many elements a consistency has as an array: level, age in nanoseconds, index, any.
+const consistencyParams = 4
 
 // ClientRequest is one request of a client: [0, id, method, params]. Which fields a method uses stands at its constant.
 type ClientRequest struct {
@@ -89,12 +83,18 @@ type ClientRequest struct {
 	Floor    uint64
 	// Body is the command or the query; of a change of membership it is what AppendClientChange wrote. A parsed one refers
 	// to the message.
-	Body        []byte
-	Change      *raft.MembershipChange // parsed from Body
-	To          raft.ServerID          // who is to lead; zero: the best
-	Consistency Consistency
-	Version     uint64
-	Cluster     raft.ClusterID // zero: the client does not care
+	Body   []byte
+	Change *raft.MembershipChange // parsed from Body
+	To     raft.ServerID          // who is to lead; zero: the best
+	// Consistency is what the answer of a query has to reflect.
+	Consistency raft.Consistency
+	// Any lets any server answer; without it, servers that do not lead refuse all but Stale.
+	Any bool
+	// Indexed asks for an answer of propose or query that carries the index that it reflects. Of a query it also stands for the form in
+	// which it is sent: without it, no other levels than Linearizable and Stale can be said, and Any not at all.
+	Indexed bool
+	Version uint64
+	Cluster raft.ClusterID // zero: the client does not care
 }
 
 // AppendClientRequest appends the request in its encoded form. A caller that reuses buf allocates nothing.
@@ -105,7 +105,11 @@ func AppendClientRequest(buf []byte, r *ClientRequest) []byte {
 		buf = appendUint(append(buf, 0x94, 0x00), uint64(r.ID))
 	}
 	buf = rpcAppendText(buf, methodNames[r.Method])
-	buf = append(buf, 0x90|byte(methodParams[r.Method]))
+	params := methodParams[r.Method]
+	if r.Method == MethodPropose && r.Indexed {
+		params++
+	}
+	buf = append(buf, 0x90|byte(params))
 	switch r.Method {
 	case MethodHello:
 		buf = appendUint(buf, r.Version)
@@ -117,12 +121,20 @@ func AppendClientRequest(buf []byte, r *ClientRequest) []byte {
 		buf = appendUint(buf, uint64(r.Group))
 		buf = appendUint(buf, r.Session)
 		buf = appendUint(buf, r.Sequence)
-		buf = appendUint(buf, r.Floor)
-		return rpcAppendBytes(buf, r.Body)
+		buf = rpcAppendBytes(appendUint(buf, r.Floor), r.Body)
+		if r.Indexed {
+			buf = appendBool(buf, true)
+		}
+		return buf
 	case MethodQuery:
 		buf = appendUint(buf, uint64(r.Group))
 		buf = rpcAppendBytes(buf, r.Body)
-		return appendUint(buf, uint64(r.Consistency))
+		if !r.Indexed {
+			return appendUint(buf, uint64(r.Consistency.Level))
+		}
+		buf = appendUint(appendArray(buf, consistencyParams), uint64(r.Consistency.Level))
+		buf = appendUint(appendUint(buf, uint64(r.Consistency.MaxAge)), uint64(r.Consistency.MinIndex))
+		return appendBool(buf, r.Any)
 	case MethodSessionClose, MethodSessionKeep:
 		return appendUint(appendUint(buf, uint64(r.Group)), r.Session)
 	case MethodStatus:
@@ -167,7 +179,12 @@ func ParseClientRequest(raw []byte) (r ClientRequest, answerable bool, err error
 	}
 	r.Method = method
 	// Parameters that we do not know are refused and never skipped: their sender meant something by them.
-	if n := c.array(); c.bad || n != methodParams[method] {
+	n = c.array()
+	if method == MethodPropose && n == methodParams[method]+1 {
+		r.Indexed = true
+		n--
+	}
+	if c.bad || n != methodParams[method] {
 		return r, true, fmt.Errorf("%w: %s takes an array of %d parameters", ErrMalformed, method, methodParams[method])
 	}
 	if err := r.parseParams(&c); err != nil {
@@ -204,13 +221,12 @@ func (r *ClientRequest) parseParams(c *rpcCursor) error {
 	case MethodPropose:
 		r.Session, r.Sequence, r.Floor = c.uint(), c.uint(), c.uint()
 		r.Body = c.bytes()
+		if r.Indexed && !c.bool() && !c.bad {
+			return fmt.Errorf("%w: the sixth parameter of propose is true, or is left out", ErrMalformed)
+		}
 	case MethodQuery:
 		r.Body = c.bytes()
-		consistency := c.uint()
-		if consistency > uint64(ConsistencyLocal) {
-			return fmt.Errorf("%w: consistency is 0 (linearizable) or 1 (local), not %d", ErrMalformed, consistency)
-		}
-		r.Consistency = Consistency(consistency)
+		return r.parseConsistency(c)
 	case MethodSessionClose, MethodSessionKeep:
 		r.Session = c.uint()
 	case MethodTransferLeadership:
@@ -222,6 +238,35 @@ func (r *ClientRequest) parseParams(c *rpcCursor) error {
 			return err
 		}
 		r.Body, r.Change = whole[:len(whole)-len(c.b):len(whole)-len(c.b)], &change
+	}
+	return nil
+}
+
+// parseConsistency reads the consistency of a query in either form.
+func (r *ClientRequest) parseConsistency(c *rpcCursor) error {
+	if c.token().kind != rpcArray {
+		level := c.uint()
+		if level > uint64(raft.Stale) {
+			return fmt.Errorf("%w: consistency is 0 (linearizable), 1 (stale) or an array, not %d", ErrMalformed, level)
+		}
+		r.Consistency.Level = raft.Level(level)
+		return nil
+	}
+	if n := c.array(); !c.bad && n != consistencyParams {
+		return fmt.Errorf("%w: a consistency has %d elements, not %d", ErrMalformed, consistencyParams, n)
+	}
+	level, age := c.uint(), c.uint()
+	r.Consistency.MinIndex = raft.Index(c.uint())
+	r.Any, r.Indexed = c.bool(), true
+	if c.bad {
+		return nil
+	}
+	if level > math.MaxUint8 || age > math.MaxInt64 {
+		return fmt.Errorf("%w: a consistency of level %d with an age of %d ns", ErrMalformed, level, age)
+	}
+	r.Consistency.Level, r.Consistency.MaxAge = raft.Level(level), time.Duration(age)
+	if err := r.Consistency.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return nil
 }

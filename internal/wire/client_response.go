@@ -33,6 +33,16 @@ func AppendClientBytesHead(buf []byte, id uint32, size int) []byte {
 	return raft.AppendEntryHeader(appendResponseHead(buf, id), size)
 }
 
+// AppendClientIndexed appends the response of a propose or query that asked for an index.
+func AppendClientIndexed(buf []byte, id uint32, index raft.Index, result []byte) []byte {
+	return append(AppendClientIndexedHead(buf, id, index, len(result)), result...)
+}
+
+// AppendClientIndexedHead appends what AppendClientIndexed puts in front of a result of size bytes, which is to follow.
+func AppendClientIndexedHead(buf []byte, id uint32, index raft.Index, size int) []byte {
+	return raft.AppendEntryHeader(appendUint(appendArray(appendResponseHead(buf, id), 2), uint64(index)), size)
+}
+
 // AppendClientTrue appends a response that says no more than done: barrier, ping, session_close, session_keep.
 func AppendClientTrue(buf []byte, id uint32) []byte {
 	return appendBool(appendResponseHead(buf, id), true)
@@ -148,6 +158,17 @@ func (r *ClientResponse) ClientBytes() ([]byte, error) {
 	c := rpcCursor{b: r.Result}
 	b := c.bytes()
 	return b, c.result("a byte string")
+}
+
+// ClientIndexed reads the result of a propose or query that asked for an index. The bytes refer to the message.
+func (r *ClientResponse) ClientIndexed() (index raft.Index, b []byte, err error) {
+	c := rpcCursor{b: r.Result}
+	n := c.array()
+	index, b = raft.Index(c.uint()), c.bytes()
+	for i := 2; i < n && !c.bad; i++ {
+		c.skip()
+	}
+	return index, b, c.result("an index and a byte string")
 }
 
 // ClientSession reads the result of session_open.

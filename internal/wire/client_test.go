@@ -24,7 +24,14 @@ func exampleRequests() []ClientRequest {
 		{ID: 4, Method: MethodPropose, Group: 1, Session: 77, Sequence: 5, Floor: 3, Body: []byte("set x 1")},
 		{ID: 1<<32 - 1, Method: MethodPropose, Group: 1 << 40, Session: 1<<64 - 1, Sequence: 1 << 20, Floor: 300, Body: make([]byte, 300)},
 		{ID: 5, Method: MethodQuery, Group: 1, Body: []byte("get x")},
-		{ID: 6, Method: MethodQuery, Group: 1, Body: []byte{}, Consistency: ConsistencyLocal},
+		{ID: 6, Method: MethodQuery, Group: 1, Body: []byte{}, Consistency: raft.Consistency{Level: raft.Stale}},
+		{ID: 14, Method: MethodPropose, Group: 1, Session: 77, Sequence: 6, Floor: 3, Body: []byte("set x 2"), Indexed: true},
+		{ID: 15, Method: MethodQuery, Group: 1, Body: []byte("get x"), Indexed: true},
+		{ID: 16, Method: MethodQuery, Group: 1, Body: []byte("get x"), Indexed: true, Any: true, Consistency: raft.Consistency{Level: raft.Lease}},
+		{
+			ID: 17, Method: MethodQuery, Group: 1, Body: []byte("get x"), Indexed: true, Any: true,
+			Consistency: raft.Consistency{Level: raft.Bounded, MaxAge: 1<<63 - 1, MinIndex: 1<<64 - 1},
+		},
 		{ID: 7, Method: MethodSessionKeep, Group: 1, Session: 77},
 		{ID: 8, Method: MethodSessionClose, Group: 1, Session: 77},
 		{ID: 9, Method: MethodBarrier, Group: 1},
@@ -67,6 +74,7 @@ func TestClientBytesStayAsTheyAre(t *testing.T) {
 		return b
 	}
 	cases = append(cases,
+		goldenCase{"response indexed", AppendClientIndexed(nil, 9, 300, []byte("one"))},
 		goldenCase{"response bytes", AppendClientBytes(nil, 9, []byte("one"))},
 		goldenCase{"response no bytes", AppendClientBytes(nil, 9, nil)},
 		goldenCase{"response true", AppendClientTrue(nil, 9)},
@@ -124,7 +132,9 @@ func TestMalformedRequestIsAnsweredWhereItsEnvelopeCanBeRead(t *testing.T) {
 		text       string
 	}{
 		{encode(0, 7, "propose", []any{1, 2, 3, 4}), true, "5 parameters"},
-		{encode(0, 7, "propose", []any{1, 2, 3, 4, []byte("x"), 6}), true, "5 parameters"},
+		{encode(0, 7, "propose", []any{1, 2, 3, 4, []byte("x"), 6}), true, "wrong type"},
+		{encode(0, 7, "propose", []any{1, 2, 3, 4, []byte("x"), false}), true, "sixth parameter"},
+		{encode(0, 7, "propose", []any{1, 2, 3, 4, []byte("x"), true, 7}), true, "5 parameters"},
 		{encode(0, 7, "propose", []any{1, 2, 3, 4, nil}), true, "wrong type"},
 		{encode(0, 7, "propose", []any{-1, 2, 3, 4, []byte("x")}), true, "wrong type"},
 		{encode(0, 7, "propose", 5), true, "5 parameters"},
@@ -132,6 +142,13 @@ func TestMalformedRequestIsAnsweredWhereItsEnvelopeCanBeRead(t *testing.T) {
 		{encode(0, 7, 8, []any{}), true, "named by a string"},
 		{encode(0, 7, "hello", []any{1, []byte("short")}), true, "16 bytes"},
 		{encode(0, 7, "query", []any{1, []byte("q"), 2}), true, "consistency"},
+		{encode(0, 7, "query", []any{1, []byte("q"), []any{0, 0, 0}}), true, "4 elements"},
+		{encode(0, 7, "query", []any{1, []byte("q"), []any{0, 0, 0, 1}}), true, "wrong type"},
+		{encode(0, 7, "query", []any{1, []byte("q"), []any{4, 0, 0, true}}), true, "level-4"},
+		{encode(0, 7, "query", []any{1, []byte("q"), []any{256, 0, 0, true}}), true, "level 256"},
+		{encode(0, 7, "query", []any{1, []byte("q"), []any{3, 0, 0, true}}), true, "neither"},
+		{encode(0, 7, "query", []any{1, []byte("q"), []any{0, 5, 0, true}}), true, "belong to bounded"},
+		{encode(0, 7, "query", []any{1, []byte("q"), []any{3, uint64(1) << 63, 0, true}}), true, "age"},
 		{encode(0, 1<<40, "ping", []any{}), false, "32 bits"},
 		{encode(0, -1, "ping", []any{}), false, "32 bits"},
 		{encode(1, 7, nil, true), false, "[0, id, method, params]"},
@@ -194,6 +211,12 @@ func TestResultsComeBackAsTheyWere(t *testing.T) {
 	b, err := parse(AppendClientBytes(nil, 1, []byte("abc"))).ClientBytes()
 	require.NoError(t, err)
 	require.Equal(t, "abc", string(b))
+	index, b, err := parse(AppendClientIndexed(nil, 1, 1<<40, []byte("abc"))).ClientIndexed()
+	require.NoError(t, err)
+	require.EqualValues(t, 1<<40, index)
+	require.Equal(t, "abc", string(b))
+	_, _, err = parse(AppendClientBytes(nil, 1, []byte("abc"))).ClientIndexed()
+	require.ErrorIs(t, err, ErrMalformed)
 	session, err := parse(AppendClientSession(nil, 1, ClientSession{77, 5, 16})).ClientSession()
 	require.NoError(t, err)
 	require.Equal(t, ClientSession{77, 5, 16}, session)

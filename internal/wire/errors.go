@@ -40,6 +40,10 @@ var (
 	// ErrSequence: the sequence number is below the session's floor or too far above it (SequenceWindow).
 	ErrSequence = errors.New("oarlock: sequence number outside the session's window")
 
+	// ErrBehind: the server has not applied yet what the answer of the query has to reflect, and did not come to it in time.
+	// Another server may have.
+	ErrBehind = errors.New("oarlock: this server is behind")
+
 	// ErrNotSent: the caller gave up, by its context, before anything was sent or after everything that was sent had been
 	// refused. The context's error is matched too.
 	ErrNotSent = errors.New("oarlock: given up")
@@ -121,6 +125,7 @@ const (
 	CodeChangeGivenUp  Code = 113
 	CodeTransferOpen   Code = 114
 	CodeTransferFailed Code = 115
+	CodeBehind         Code = 116
 	CodeUnknown        Code = 200
 	CodeTooLarge       Code = 300
 	CodeMalformed      Code = 301
@@ -143,6 +148,7 @@ var sentinels = [...]struct {
 	{CodeNotLeader, ErrNotLeader},
 	{CodeNoLeader, ErrNoLeader},
 	{CodeBusy, ErrBusy},
+	{CodeBehind, ErrBehind},
 	{CodeFenced, ErrFenced},
 	{CodeNotReady, ErrNotReady},
 	{CodeNoGroup, ErrNoGroup},

@@ -112,9 +112,9 @@ func (m *Member) Propose(p server.Proposal, done server.Completion) {
 	m.poke()
 }
 
-// Query hands in a linearizable read.
-func (m *Member) Query(q []byte, done server.Completion) {
-	m.in.Query(q, done)
+// Query hands in a read of this member, whether it leads or not.
+func (m *Member) Query(q []byte, c server.Consistency, done server.Completion) {
+	m.in.Query(q, c, false, done)
 	m.poke()
 }
 

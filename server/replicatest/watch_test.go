@@ -157,7 +157,7 @@ func (w *watch) tick() {
 func (w *watch) read(s *chaosServer) {
 	r := &read{after: w.told0}
 	_, once := w.try(s)
-	s.member.Query(nil, answer(func(result []byte, err error) {
+	s.member.Query(nil, server.Consistency{}, answer(func(result []byte, err error) {
 		once()
 		if err != nil {
 			return
