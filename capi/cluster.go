@@ -147,8 +147,8 @@ func (b *clusterBox) leads(ctx context.Context) (raft.ServerID, *running) {
 		short, cancel := context.WithTimeout(ctx, barrierWithin)
 		err := s.Barrier(short, raft.DefaultGroup)
 		cancel()
-		if err == nil {
-			return id, s
+		if st, _ = s.GroupStatus(raft.DefaultGroup); err == nil && st.Role == raft.RoleLeader {
+			return id, s // and not one that follows another since
 		}
 	}
 	return 0, nil

@@ -77,7 +77,7 @@ func benchServers(b *testing.B, machine func() statemachine.StateMachine) (leade
 	}
 	for {
 		for _, s := range all {
-			if s.Barrier(context.Background(), group) == nil {
+			if st, _ := s.GroupStatus(group); st.Role == raft.RoleLeader && s.Barrier(context.Background(), group) == nil {
 				return s, all
 			}
 		}

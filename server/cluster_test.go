@@ -206,7 +206,7 @@ func (c *cluster) leader() *member {
 				ctx, cancel := context.WithTimeout(c.t.Context(), 300*time.Millisecond)
 				err := m.server.Barrier(ctx, group)
 				cancel()
-				if err == nil {
+				if st, _ = m.server.GroupStatus(group); err == nil && st.Role == raft.RoleLeader { // and does not follow another one since
 					return m
 				}
 			}

@@ -61,11 +61,11 @@ func (c *Cluster) leading(ctx context.Context) raft.ServerID {
 		if st, ok := s.GroupStatus(raft.DefaultGroup); !ok || st.Role != raft.RoleLeader {
 			continue
 		}
-		// Only who can still reach a majority answers this.
+		// Only who can still reach a majority answers this; who has followed another one since answers, too.
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		err := s.Barrier(short, raft.DefaultGroup)
 		cancel()
-		if err == nil {
+		if st, _ := s.GroupStatus(raft.DefaultGroup); err == nil && st.Role == raft.RoleLeader {
 			return m.id
 		}
 	}
