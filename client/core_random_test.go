@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,18 +16,19 @@ import (
 func trouble(seed uint64, f modelFaults, calls int) *model {
 	m := newModel(seed, f)
 	for range calls {
-		op := OpPropose
-		if m.chance(0.1) {
-			op = OpQuery
+		if m.chance(0.2) {
+			m.start(OpQuery, m.random.IntN(60), m.drawConsistency())
+		} else {
+			m.start(OpPropose, m.random.IntN(60))
 		}
-		m.start(op, m.random.IntN(60))
 		m.disturb()
 		if m.chance(0.3) {
 			m.run(m.now + time.Duration(m.random.Int64N(int64(20*time.Millisecond))))
 		}
 	}
-	m.faults = modelFaults{}
+	m.faults = modelFaults{old: f.old}
 	m.leader = 1 + m.random.IntN(m.servers)
+	m.start(OpPropose, 1) // the entry that the last query may wait for
 	m.run(m.now + time.Minute)
 	return m
 }
@@ -39,7 +41,8 @@ func (m *model) check(t require.TestingT) {
 		require.LessOrEqual(t, n, 1, "%s was executed more than once", k.command)
 		switch {
 		case k.op != OpPropose && k.err == nil:
-			require.Equal(t, "answer to "+k.command, k.result)
+			require.Equal(t, fmt.Sprintf("answer to %s at %d", k.command, k.saw), k.result)
+			m.checkRead(t, k)
 		case k.op != OpPropose:
 			require.ErrorIs(t, k.err, ErrNotSent)
 		case k.err == nil:
@@ -51,7 +54,7 @@ func (m *model) check(t require.TestingT) {
 		}
 	}
 	require.Less(t, m.spread, wire.SequenceWindow)
-	require.Zero(t, m.core.proposals.n+m.core.lead.reads.n+m.core.window.waiting+m.core.bytes+m.core.stray)
+	require.Zero(t, m.core.near.reads.n+m.core.proposals.n+m.core.lead.reads.n+m.core.window.waiting+m.core.bytes+m.core.stray)
 	require.Equal(t, m.core.window.floor, m.core.window.next)
 }
 
@@ -67,6 +70,7 @@ func drawFaults(t *rapid.T) modelFaults {
 		swallow: p("swallow", 0.02), ghost: p("ghost", 0.05), cancel: p("cancel", 0.2),
 		sessionless: rapid.Bool().Draw(t, "sessionless"), outstandingBytesMax: int(p("few bytes", 400)),
 		window: uint64(p("small window", 10)), resultBytesMax: int(p("few results", 500)),
+		readAny: rapid.Bool().Draw(t, "read any"), old: p("old", 1) == 1, behind: p("behind", 0.3),
 	}
 }
 
@@ -99,11 +103,11 @@ func TestInASessionOnlyExpiryAndGivingUpLeaveAnOutcomeUnknown(t *testing.T) {
 }
 
 func TestSameSeedMakesTheSameRun(t *testing.T) {
-	f := modelFaults{cut: 0.02, move: 0.05, busy: 0.02, expire: 0.01, swallow: 0.02, ghost: 0.05, cancel: 0.1}
+	f := modelFaults{cut: 0.02, move: 0.05, busy: 0.02, expire: 0.01, swallow: 0.02, ghost: 0.05, cancel: 0.1, readAny: true, behind: 0.1}
 	for seed := range uint64(5) {
 		first, second := trouble(seed, f, 300), trouble(seed, f, 300)
-		require.Equal(t, first.log.String(), second.log.String())
-		require.NotEqual(t, first.log.String(), trouble(seed+100, f, 300).log.String())
+		require.Equal(t, first.story.String(), second.story.String())
+		require.NotEqual(t, first.story.String(), trouble(seed+100, f, 300).story.String())
 	}
 }
 

@@ -28,7 +28,7 @@ type model struct {
 	faults modelFaults
 	limit  int // faults.resultBytesMax, which healing does not lift
 	core   *Core
-	log    strings.Builder // everything that the core was told and asked for
+	story  strings.Builder // everything that the core was told and asked for
 
 	leader   int // 1 to servers; 0 while there is none
 	servers  int
@@ -40,6 +40,7 @@ type model struct {
 
 	conns map[ConnID]*modelConn
 	calls []*modelCall
+	log   modelLog
 }
 
 // modelFaults says what may go wrong, each with a probability per chance.
@@ -49,6 +50,10 @@ type modelFaults struct {
 	outstandingBytesMax                             int
 	window                                          uint64 // of a session; zero: not said
 	resultBytesMax                                  int    // kept in a session; zero: any
+
+	readAny bool    // queries go to any server
+	old     bool    // servers tell no index and know two levels
+	behind  float64 // a server that does not have what a query has to see stays behind
 }
 
 type modelSession struct {
@@ -78,6 +83,11 @@ type modelCall struct {
 	dones   int
 	result  string
 	err     error
+
+	consistency Consistency
+	began       time.Duration
+	seen        raft.Index // by the client, when it began
+	saw         int        // the entry that a query's answer reflects
 }
 
 type event struct {
@@ -105,7 +115,7 @@ func newModel(seed uint64, f modelFaults) *model {
 		random: rand.New(rand.NewPCG(seed, 1)), faults: f, limit: f.resultBytesMax, leader: 1, servers: 3, sessions: map[uint64]*modelSession{},
 		executed: map[string]int{}, results: map[string]string{}, conns: map[ConnID]*modelConn{},
 	}
-	core, err := NewCore(CoreOptions{Addresses: []string{"s1", "s2", "s3"}, Seed: seed, Sessionless: f.sessionless, OutstandingBytesMax: f.outstandingBytesMax})
+	core, err := NewCore(CoreOptions{Addresses: []string{"s1", "s2", "s3"}, Seed: seed, Sessionless: f.sessionless, OutstandingBytesMax: f.outstandingBytesMax, ReadFrom: f.readFrom()})
 	if err != nil {
 		panic(err)
 	}
@@ -155,17 +165,20 @@ func (m *model) run(until time.Duration) {
 }
 
 func (m *model) note(format string, args ...any) {
-	fmt.Fprintf(&m.log, "%v ", m.now)
-	fmt.Fprintf(&m.log, format, args...)
-	m.log.WriteByte('\n')
+	fmt.Fprintf(&m.story, "%v ", m.now)
+	fmt.Fprintf(&m.story, format, args...)
+	m.story.WriteByte('\n')
 }
 
 // start begins a call of the client.
-func (m *model) start(op Op, size int) *modelCall {
-	k := &modelCall{op: op, command: fmt.Sprintf("%d:%s", len(m.calls), strings.Repeat("x", size))}
+func (m *model) start(op Op, size int, consistency ...Consistency) *modelCall {
+	k := &modelCall{op: op, command: fmt.Sprintf("%d:%s", len(m.calls), strings.Repeat("x", size)), began: m.now, seen: m.core.Seen()}
+	for _, c := range consistency {
+		k.consistency = c
+	}
 	m.calls = append(m.calls, k)
-	m.note("start %d %s", op, k.command)
-	k.handle = m.core.Start(m.now, op, []byte(k.command), k)
+	m.note("start %d %s %v", op, k.command, k.consistency)
+	k.handle = m.core.Start(m.now, op, []byte(k.command), k, consistency...)
 	m.act()
 	if m.chance(m.faults.cancel) {
 		m.after(time.Duration(m.random.Int64N(int64(400*time.Millisecond))), func() {
@@ -196,6 +209,9 @@ func (m *model) act() {
 		k := d.Tag.(*modelCall)
 		k.dones++
 		k.result, k.err = string(d.Result), d.Err
+		if k.op == OpQuery && d.Err == nil {
+			m.answered(k)
+		}
 		m.note("done %s %q %v", k.command, d.Result, d.Err)
 	}
 }
@@ -288,7 +304,7 @@ func (m *model) refuse(conn *modelConn, id uint32, err error) {
 func (m *model) serve(conn *modelConn, r wire.ClientRequest) {
 	switch r.Method {
 	case wire.MethodHello:
-		raw, err := wire.AppendClientValue(nil, r.ID, wire.ClientHello{Version: 1, Cluster: bytes.Repeat([]byte{7}, 16), Server: uint64(conn.server), CommandBytesMax: 1000})
+		raw, err := wire.AppendClientValue(nil, r.ID, wire.ClientHello{Version: 1, Cluster: bytes.Repeat([]byte{7}, 16), Server: uint64(conn.server), CommandBytesMax: 1000, Indexes: !m.faults.old})
 		if err != nil {
 			panic(err)
 		}
@@ -301,13 +317,15 @@ func (m *model) serve(conn *modelConn, r wire.ClientRequest) {
 	switch {
 	case m.chance(m.faults.busy):
 		m.refuse(conn, r.ID, wire.ErrBusy)
+	case r.Method == wire.MethodQuery && (r.Any || r.Consistency.Level == raft.Stale):
+		m.after(m.delay(), func() { m.respond(conn, m.read(conn.server, r)) })
 	case m.leader == 0:
 		m.refuse(conn, r.ID, wire.ErrNoLeader)
 	case m.leader != conn.server && m.chance(0.5):
 		m.refuse(conn, r.ID, &wire.NotLeaderError{Leader: raft.ServerID(m.leader), Address: fmt.Sprintf("s%d", m.leader)})
 	case m.leader != conn.server:
 		m.refuse(conn, r.ID, &wire.NotLeaderError{Leader: raft.ServerID(m.leader)})
-	case m.chance(m.faults.ghost):
+	case r.Method != wire.MethodQuery && m.chance(m.faults.ghost):
 		// The leader loses its place with the entry in its log: told unknown, it may be applied much later, or never.
 		m.refuse(conn, r.ID, fmt.Errorf("%w: leadership was lost", wire.ErrUnknown))
 		if m.chance(0.5) {
@@ -315,7 +333,13 @@ func (m *model) serve(conn *modelConn, r wire.ClientRequest) {
 		}
 	default:
 		m.after(m.delay(), func() {
-			answer := m.apply(r)
+			var answer []byte
+			if r.Method == wire.MethodQuery {
+				m.log.applied[conn.server] = m.log.index
+				answer = m.read(conn.server, r)
+			} else {
+				answer = m.apply(r)
+			}
 			if !m.chance(m.faults.swallow) {
 				m.respond(conn, answer)
 			} else {
@@ -338,11 +362,10 @@ func (m *model) apply(r wire.ClientRequest) []byte {
 			return refused(wire.ErrSessionExpired)
 		}
 		return wire.AppendClientTrue(nil, r.ID)
-	case wire.MethodQuery:
-		return wire.AppendClientBytes(nil, r.ID, []byte("answer to "+string(r.Body)))
 	}
 	if r.Session == 0 {
-		return wire.AppendClientBytes(nil, r.ID, []byte(m.execute(string(r.Body))))
+		result := m.execute(string(r.Body))
+		return m.reply(r, m.log.add(m.now), result)
 	}
 	s := m.sessions[r.Session]
 	if s == nil {
@@ -366,7 +389,7 @@ func (m *model) apply(r wire.ClientRequest) []byte {
 		result = m.execute(string(r.Body))
 		s.results[r.Sequence] = result
 	}
-	return wire.AppendClientBytes(nil, r.ID, []byte(result))
+	return m.reply(r, m.log.add(m.now), result)
 }
 
 func (m *model) execute(command string) string {
@@ -391,6 +414,7 @@ func (m *model) disturb() {
 			}
 		}
 	}
+	m.log.follow(m.random)
 }
 
 func sortedKeys(s map[uint64]*modelSession) (keys []uint64) {

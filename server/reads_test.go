@@ -100,7 +100,9 @@ func TestBoundedReadNeedsNobodyAsLongAsItsAgeAllows(t *testing.T) {
 		c := newCluster(t, 3).start()
 		c.propose("a")
 		far := c.others(c.leader())[0]
-		of := func(age time.Duration) server.Consistency { return server.Consistency{Level: server.Bounded, MaxAge: age} }
+		of := func(age time.Duration) server.Consistency {
+			return server.Consistency{Level: server.Bounded, MaxAge: age}
+		}
 
 		_, err := far.query(of(time.Hour))
 		require.NoError(t, err)

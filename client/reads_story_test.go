@@ -1,0 +1,169 @@
+package client
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
+)
+
+// meet plays the making of the last connection that was asked for, with a server that knows indexes.
+func (s *story) meet() (ConnID, string) {
+	s.t.Helper()
+	d := s.dials[len(s.dials)-1]
+	s.core.Connected(s.now, d.Conn)
+	s.act()
+	hello := s.next(d.Conn, wire.MethodHello)
+	raw, err := wire.AppendClientValue(nil, hello.ID, wire.ClientHello{
+		Version: 1, Cluster: bytes.Repeat([]byte{1}, 16), Server: uint64(d.Conn), CommandBytesMax: 1000, Indexes: true,
+	})
+	require.NoError(s.t, err)
+	s.answer(d.Conn, raw)
+	return d.Conn, d.Address
+}
+
+// reflect answers a command or a query with an index.
+func (s *story) reflect(id ConnID, r wire.ClientRequest, index raft.Index) {
+	require.True(s.t, r.Indexed)
+	s.answer(id, wire.AppendClientIndexed(nil, r.ID, index, r.Body))
+}
+
+func (s *story) query(name string, c Consistency) {
+	s.core.Start(s.now, OpQuery, []byte(name), name, c)
+	s.act()
+}
+
+var three = []string{"one", "two", "three"}
+
+func TestQueriesGoToAnyServerAndCommandsToTheLeader(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: three, ReadFrom: ReadAny, Sessionless: true, Seed: 5})
+	s.query("q", Consistency{Level: Bounded, MaxAge: time.Second})
+	near, at := s.meet()
+	r := s.next(near, wire.MethodQuery)
+	require.True(t, r.Any)
+	require.Equal(t, Consistency{Level: Bounded, MaxAge: time.Second}, r.Consistency)
+	s.reflect(near, r, 7)
+	require.EqualValues(t, 7, s.core.Seen())
+	require.NoError(t, s.ended["q"].Err)
+
+	s.start(OpPropose, "a")
+	require.Len(t, s.dials, 2, "commands have a connection of their own")
+	lead, _ := s.meet()
+	s.fail(lead, s.next(lead, wire.MethodPropose), &wire.NotLeaderError{Leader: 9, Address: "four"})
+	lead, leader := s.meet()
+	require.Equal(t, "four", leader)
+	s.reflect(lead, s.next(lead, wire.MethodPropose), 30)
+
+	s.query("own", Consistency{Level: Bounded, MinIndex: 9})
+	r = s.next(near, wire.MethodQuery)
+	require.EqualValues(t, 30, r.Consistency.MinIndex, "it sees the command that was answered")
+	// A server that cannot is left for another one, and a hint to the leader is not followed.
+	s.fail(near, r, &wire.NotLeaderError{Leader: 9, Address: "four"})
+	s.wake()
+	near, next := s.meet()
+	require.NotEqual(t, at, next)
+	s.fail(near, s.next(near, wire.MethodQuery), wire.ErrBehind)
+	s.wake()
+	near, last := s.meet()
+	require.NotEqual(t, next, last)
+	s.reflect(near, s.next(near, wire.MethodQuery), 31)
+	require.NoError(t, s.ended["own"].Err)
+
+	s.query("stays", Consistency{})
+	r = s.next(near, wire.MethodQuery)
+	require.Zero(t, r.Consistency, "a linearizable query needs no minimum")
+	s.reflect(near, r, 29)
+	require.EqualValues(t, 31, s.core.Seen())
+}
+
+func TestQueriesForTheLeaderSaySo(t *testing.T) {
+	s := newStory(t, CoreOptions{Sessionless: true})
+	s.query("q", Consistency{Level: Lease})
+	id, _ := s.meet()
+	r := s.next(id, wire.MethodQuery)
+	require.False(t, r.Any)
+	require.Equal(t, Lease, r.Consistency.Level)
+	s.fail(id, r, &wire.NotLeaderError{Leader: 2, Address: "two"})
+	id, address := s.meet()
+	require.Equal(t, "two", address)
+	s.reflect(id, s.next(id, wire.MethodQuery), 1)
+}
+
+// A server that does not know what is wanted is asked for more than that.
+func TestServersThatTellNoIndexAreAskedForALinearizableAnswer(t *testing.T) {
+	s := newStory(t, CoreOptions{Sessionless: true})
+	s.query("bounded", Consistency{Level: Bounded, MaxAge: time.Hour})
+	id := s.connect("one")
+	r := s.next(id, wire.MethodQuery)
+	require.False(t, r.Indexed)
+	require.Zero(t, r.Consistency)
+	s.succeed(id, r)
+	s.start(OpQueryLocal, "stale")
+	r = s.next(id, wire.MethodQuery)
+	require.Equal(t, Stale, r.Consistency.Level)
+	s.succeed(id, r)
+	require.NoError(t, s.ended["bounded"].Err)
+	require.NoError(t, s.ended["stale"].Err)
+}
+
+func TestManyReadersSpreadAndSpreadAgainWhenTheirServerFails(t *testing.T) {
+	first, second := map[string]int{}, map[[2]string]int{}
+	for seed := range uint64(600) {
+		s := newStory(t, CoreOptions{Addresses: three, ReadFrom: ReadAny, Seed: seed})
+		s.query("q", Consistency{})
+		id, at := s.meet()
+		first[at]++
+		s.core.Disconnected(s.now, id, errSilent)
+		s.act()
+		s.wake()
+		_, next := s.meet()
+		require.NotEqual(t, at, next)
+		second[[2]string{at, next}]++
+	}
+	for _, a := range three {
+		require.Greater(t, first[a], 150)
+		for _, b := range three {
+			if a != b {
+				require.Greater(t, second[[2]string{a, b}], 60, "from %s to %s", a, b)
+			}
+		}
+	}
+}
+
+// A server that has come back gets its share of the readers, without an error for anybody.
+func TestReadersDrawAnewAfterSomeMinutes(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: three, ReadFrom: ReadAny, Seed: 1})
+	s.query("first", Consistency{})
+	id, at := s.meet()
+	s.reflect(id, s.next(id, wire.MethodQuery), 1)
+	s.now += moveMin - 1
+	s.query("under way", Consistency{})
+	require.Len(t, s.dials, 1)
+	s.now += moveMin + 1
+	s.query("second", Consistency{})
+	require.Len(t, s.dials, 2)
+	s.reflect(id, s.next(id, wire.MethodQuery), 2)
+	require.NoError(t, s.ended["under way"].Err)
+	require.Contains(t, s.hung, id, "when all that it owed has come")
+	next, address := s.meet()
+	require.NotEqual(t, at, address)
+	s.reflect(next, s.next(next, wire.MethodQuery), 3)
+	require.NoError(t, s.ended["second"].Err)
+}
+
+func TestConsistencyBelongsToQueries(t *testing.T) {
+	s := newStory(t, CoreOptions{})
+	for name, c := range map[string][]Consistency{"unknown": {{Level: 4}}, "two": {{}, {}}, "no bound": {{Level: Bounded}}} {
+		s.core.Start(s.now, OpQuery, nil, name, c...)
+		s.act()
+		require.ErrorIs(t, s.ended[name].Err, ErrMalformed)
+	}
+	s.core.Start(s.now, OpPropose, nil, "command", Consistency{})
+	s.act()
+	require.ErrorIs(t, s.ended["command"].Err, ErrMalformed)
+	require.ErrorContains(t, CoreOptions{Addresses: three, ReadFrom: 2}.Validate(), "ReadFrom")
+}
