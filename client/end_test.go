@@ -174,7 +174,7 @@ func (h *house) leader() *room {
 
 func (h *house) client(o client.Options) *client.Client {
 	o.Servers = []string{memnet.Address(1), memnet.Address(2), memnet.Address(3)}
-	o.Dial, o.Seed = h.net.DialAddress, 1
+	o.Dial, o.Seed = h.net.DialAddress, max(o.Seed, 1)
 	return open(h.t, o)
 }
 
