@@ -197,7 +197,9 @@ func (c *Core) detach(l *link) {
 // leave gives up a server that cannot help now, for the next one. Who is reached there is open again: it may be an old copy, whose id
 // another server has taken over at another address, and the next hint is followed to that one.
 func (c *Core) leave(l *link) {
-	c.unknow(l.address)
+	if !l.route.any { // where nobody asks for the leader, a refusal says nothing of who it is
+		c.unknow(l.address)
+	}
 	c.detach(l)
 	c.rotate(l.route, l.address)
 	l.route.retryAt = c.now + c.pause(l.route)

@@ -211,8 +211,8 @@ func TestAddressesOfTheCallerWinOverRedirects(t *testing.T) {
 // A server that was replaced may go on running: it has the id of the one that leads, and knows of no leader.
 func TestOldCopyOfTheLeaderIsNotAskedForEver(t *testing.T) {
 	s := newStory(t, CoreOptions{Addresses: []string{"old", "other"}, Sessionless: true, Seed: 1})
-	for s.core.target != "old" {
-		s.core.rotate("")
+	for s.core.lead.target != "old" {
+		s.core.rotate(&s.core.lead, "")
 	}
 	s.start(OpPropose, "a")
 	old := s.connectTo("old", 1)
