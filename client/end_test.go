@@ -140,11 +140,13 @@ func (h *house) start(r *room) {
 }
 
 // stop closes a server and keeps its disk.
-func (h *house) stop(r *room) {
+func (h *house) stop(r *room) { h.stopBy(r, (*server.Server).Close) }
+
+func (h *house) stopBy(r *room, end func(*server.Server) error) {
 	if r.server == nil {
 		return
 	}
-	require.NoError(h.t, r.server.Close())
+	require.NoError(h.t, end(r.server))
 	require.NoError(h.t, r.files.Close())
 	var err error
 	r.log, err = r.log.Reopen()
@@ -155,7 +157,7 @@ func (h *house) stop(r *room) {
 // crash stops a server and takes from its disk what was not synced.
 func (h *house) crash(r *room, seed uint64) {
 	kept := r.log.CrashCopy(seed)
-	h.stop(r)
+	h.stopBy(r, (*server.Server).CloseNow)
 	r.log = kept
 }
 

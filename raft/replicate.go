@@ -234,7 +234,7 @@ func (n *Node) respondent(now time.Duration, m *Message) *progress {
 	}
 	p := n.lead.of(m.From, m.FromStore)
 	if p != nil {
-		p.heardAt, p.heard = now, true
+		p.heardAt, p.heard, p.gone = now, true, false
 	}
 	return p
 }
@@ -339,7 +339,11 @@ func (n *Node) Unreachable(now time.Duration, peer ServerID, store StoreID) {
 	}
 	now = n.clock.now
 	for _, p := range n.lead.progress {
-		if p.member.ID == peer && (store.IsZero() || p.member.Store == store) && p.state == ProgressStream {
+		if p.member.ID != peer || !store.IsZero() && p.member.Store != store {
+			continue
+		}
+		p.gone = true
+		if p.state == ProgressStream {
 			n.probe(p, p.match+1)
 			p.probed, p.movedAt = true, now
 		}

@@ -114,12 +114,12 @@ func (n *Node) maySucceed(p *progress) bool {
 	return false
 }
 
-// best returns who should lead next, nil where nobody can: of the voters that are heard of and were not tried, the one
+// best returns who should lead next, nil where nobody can: of the voters that are reached and were not tried, the one
 // with the highest priority among those that are level, and else the one with the longest log.
 func (n *Node) best(tried []peer) *progress {
 	var best *progress
 	for _, p := range n.lead.progress {
-		if !n.maySucceed(p) || !n.hears(p.member) || contains(tried, p.member) {
+		if !n.maySucceed(p) || !n.reaches(p) || contains(tried, p.member) {
 			continue
 		}
 		if best == nil || n.better(p, best) {
@@ -128,6 +128,9 @@ func (n *Node) best(tried []peer) *progress {
 	}
 	return best
 }
+
+// reaches reports whether a member is heard of and no connection to it has failed since: one that has just ended is no successor.
+func (n *Node) reaches(p *progress) bool { return n.hears(p.member) && !p.gone }
 
 func (n *Node) better(a, b *progress) bool {
 	level := func(p *progress) bool { return p.match >= n.commit }
@@ -173,7 +176,7 @@ func (n *Node) transferTurn() {
 	case t.chosen && p == nil:
 		n.endTransfer()
 		return
-	case p == nil || !t.chosen && (now >= t.turnAt || !n.hears(p.member)):
+	case p == nil || !t.chosen && (now >= t.turnAt || !n.reaches(p)):
 		if p = n.best(t.tried); p == nil {
 			t.tried = t.tried[:0]
 			if p = n.best(nil); p == nil {

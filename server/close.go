@@ -9,14 +9,20 @@ import (
 // ErrStuck is matched by what Close returns when something does not come back in time. Close may then be called again.
 var ErrStuck = errors.New("server: close: still under way")
 
-// Close stops the server within Options.CloseTimeout and answers everybody who waits: what was proposed is unknown, what
-// was not looked at yet is refused. It closes the transport and the log. If something does not come back in time, a
+// Close stops the server within Options.CloseTimeout. Where it leads, leadership is handed over first, to the best successor
+// that there is, within two of the longest election timeouts: the others go on without an election timeout, and clients with
+// sessions notice nothing. Then everybody who waits is answered: what was proposed is unknown, what was not looked at yet is
+// refused. It closes the transport and the log. If something does not come back in time, a
 // system call or the application, the error names it and matches ErrStuck; the log is then left open, because a call
 // into it may be under way. Close may be called again, and waits once more for what was stuck; when all of it has ended
 // the log is closed. What was closed stays closed: Close then returns what it returned.
-func (s *Server) Close() error { return s.close(true) }
+func (s *Server) Close() error { return s.close(true, true) }
 
-func (s *Server) close(parts bool) error {
+// CloseNow is Close by a server that hands over nothing: what it leads is without a leader until an election timeout has passed,
+// as after a crash. It is for tests, and for a process that has no time left.
+func (s *Server) CloseNow() error { return s.close(true, false) }
+
+func (s *Server) close(parts, handOver bool) error {
 	s.closeMu.Lock()
 	defer s.closeMu.Unlock()
 	if s.closed {
@@ -30,6 +36,9 @@ func (s *Server) close(parts bool) error {
 			c.wait(p.done, p.why)
 		}
 	} else {
+		if handOver {
+			s.handOver(c)
+		}
 		s.closeErr = s.shutDown(c, parts)
 	}
 	if s.stuck = c.stuck; len(s.stuck) > 0 {

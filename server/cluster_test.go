@@ -165,13 +165,15 @@ func (a *addressBook) SetPeers(peers []raft.Member) {
 }
 
 // stop closes the server in good order.
-func (m *member) stop() {
+func (m *member) stop() { m.stopBy((*server.Server).Close) }
+
+func (m *member) stopBy(end func(*server.Server) error) {
 	if m.server == nil {
 		return
 	}
 	s := m.server
 	m.server = nil
-	if err := s.Close(); err != nil {
+	if err := end(s); err != nil {
 		m.c.t.Errorf("server %d: %v", m.id, err)
 	}
 	if err := m.files.Close(); err != nil {
@@ -189,7 +191,7 @@ func reopened(t *testing.T, l *memlog.Log) *memlog.Log {
 // crash stops the server and goes back to what its disk held at that moment.
 func (m *member) crash(seed uint64) {
 	kept := m.log.CrashCopy(seed)
-	m.stop()
+	m.stopBy((*server.Server).CloseNow)
 	m.log = kept
 }
 

@@ -71,8 +71,21 @@ func (r *Replica) transferEnded(e *raft.TransferEnded) {
 			r.orders.retiring = append(r.orders.retiring, o)
 			continue
 		}
+		if why == nil {
+			r.gone(o)
+			continue
+		}
 		r.answer(o.done, nil, why)
 	}
+}
+
+// gone answers an order by which leadership was to go: it went.
+func (r *Replica) gone(o order) {
+	if o.kind == orderLeave {
+		r.orders.leaving = append(r.orders.leaving, o)
+		return
+	}
+	r.answer(o.done, nil, nil)
 }
 
 // retire gives leadership up to nobody, for those who asked for it and for whom no successor was found.

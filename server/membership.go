@@ -26,6 +26,7 @@ const (
 	orderPlan     orderKind = 2
 	orderTransfer orderKind = 3
 	orderStepDown orderKind = 4
+	orderLeave    orderKind = 5 // a transfer to the best, by a server that is to close
 )
 
 // ordersMax is how many orders of a kind may be under way in a group. They are a person's, or a tool's.
@@ -73,6 +74,7 @@ type orderState struct {
 	transfers []order // begun; answered when the transfer has ended
 	retiring  []order // to give leadership up without a successor, in the next turn
 	to        raft.ServerID
+	leaving   []order // leadership is gone; answered when the next leader is known
 
 	memberships []raft.MembershipAt // the newest that is committed, and those behind it in the log
 	removed     bool                // told as an event already
@@ -90,6 +92,8 @@ func (r *Replica) order(now time.Duration, in *Inputs) {
 			r.answerOrder(o, wire.ClientPlanOf(plan, r.changeRefusal(plan.Refused)), r.changeRefusal(err))
 		case orderTransfer, orderStepDown:
 			r.orderTransfer(now, o)
+		case orderLeave:
+			r.orderLeave(now, o)
 		}
 	}
 }
@@ -180,7 +184,7 @@ func (r *Replica) dropOrders() {
 		r.answer(o.done, nil, errUnknownChange)
 	}
 	for _, o := range going {
-		r.answer(o.done, nil, nil) // leadership was to go, and it went
+		r.gone(o)
 	}
 }
 
@@ -188,12 +192,12 @@ var errUnknownChange = fmt.Errorf("%w: leadership was lost while the change was 
 
 // stopOrders answers every order that is under way in a replica that stops.
 func (r *Replica) stopOrders(why error) {
-	for _, list := range [][]order{r.orders.changes, r.orders.transfers, r.orders.retiring} {
+	for _, list := range [][]order{r.orders.changes, r.orders.transfers, r.orders.retiring, r.orders.leaving} {
 		for _, o := range list {
 			r.answer(o.done, nil, unknown(why))
 		}
 	}
-	r.orders.changes, r.orders.transfers, r.orders.retiring = nil, nil, nil
+	r.orders.changes, r.orders.transfers, r.orders.retiring, r.orders.leaving = nil, nil, nil, nil
 }
 
 // followMembership keeps the newest membership that is committed, and those behind it.

@@ -83,11 +83,11 @@ func Open(o Options) (*Server, error) {
 	}
 	s.startLogger()
 	if err := s.options.Transport.Start(s); err != nil {
-		return nil, errors.Join(fmt.Errorf("server: %w", err), s.close(false))
+		return nil, errors.Join(fmt.Errorf("server: %w", err), s.close(false, false))
 	}
 	if o.Group.ID != 0 {
 		if err := s.OpenGroup(o.Group); err != nil {
-			return nil, errors.Join(err, s.close(false))
+			return nil, errors.Join(err, s.close(false, false))
 		}
 	}
 	return s, nil

@@ -51,6 +51,7 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	if r.fence != nil {
 		return r.stopped()
 	}
+	r.answerLeaving()
 	r.dispatch()
 	r.expireReads(now)
 	r.startSnapshot()

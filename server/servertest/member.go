@@ -187,16 +187,16 @@ func (m *member) stop() error {
 	if m.running() == nil {
 		return nil
 	}
-	err := m.end()
+	err := m.end((*server.Server).Close)
 	if !errors.Is(err, server.ErrStuck) {
 		m.reopen()
 	}
 	return err
 }
 
-// end closes the server and what goes with it, but for the log.
-func (m *member) end() error {
-	err := m.running().Close()
+// end closes the server, well or at once, and what goes with it, but for the log.
+func (m *member) end(end func(*server.Server) error) error {
+	err := end(m.running())
 	if errors.Is(err, server.ErrStuck) {
 		return fmt.Errorf("servertest: server %d: %w", m.id, err)
 	}
@@ -229,7 +229,7 @@ func (m *member) crash() error {
 	seed := m.cluster.options.Seed<<16 + m.runs
 	log := m.log.CrashCopy(seed)
 	disk := m.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, uint64(m.id)))})
-	err := m.end()
+	err := m.end((*server.Server).CloseNow)
 	if errors.Is(err, server.ErrStuck) {
 		return err
 	}

@@ -419,8 +419,9 @@ OAR_API oar_status oar_server_wait_ready(oar_server *server, int64_t timeout);
 /* Waits until the server stops, by itself or closed, and returns why: OAR_ERR_CLOSED if it was closed. */
 OAR_API oar_status oar_server_wait_stopped(oar_server *server, int64_t timeout);
 
-/* Closes: refuses what comes, answers everybody who waits (OAR_ERR_CLOSED, or OAR_ERR_UNKNOWN for commands that were under
- * way), lets callbacks finish, and leaves nothing of its own running. When it returns OAR_OK no callback runs and none will
+/* Closes: hands leadership over first, where this server leads and another one can, within two of the longest election
+ * timeouts; then it refuses what comes, answers everybody who waits (OAR_ERR_CLOSED, or OAR_ERR_UNKNOWN for commands that were
+ * under way), lets callbacks finish, and leaves nothing of its own running. When it returns OAR_OK no callback runs and none will
  * but the destructors. Work that a pulled machine's threads have not fetched is dropped, work that they have is waited
  * for. Bounded by the configuration's timing.close_timeout: a failure names what is stuck, and closing may be tried again.
  * Closing what is closed is fine. */

@@ -86,7 +86,10 @@ class _Core:
         _abi.check(_abi.library().server_start(number))
 
     def close(self, patience: Optional[float] = None) -> None:
-        """Closes and releases. After a failure it may be called again. Patience is for threads whose work was abandoned."""
+        """Hands leadership over, closes and releases. After a failure it may be called again.
+
+        Patience is for threads whose work was abandoned.
+        """
         _lifecycle.refuse_forked()
         if in_machine():
             raise WouldDeadlock("closing a server inside of a state machine would wait for the state machine itself")
