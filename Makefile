@@ -18,7 +18,7 @@ ONLY ?=
 PAGE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-c test-python check race fuzz sim torture mutants bench bench-bindings bench-micro build lib install clean
+.PHONY: help tools demo demo-restart test test-c test-python check race fuzz sim torture mutants bench bench-bindings bench-micro build lib install clean
 
 help: ## this list
 	@echo "oarlock: a replicated log that applications plug into"
@@ -32,6 +32,9 @@ demo: tools ## three servers on real disks and sockets: kill the leader, lose no
 	@echo "building oarlock (the first time this fetches and compiles what it needs: a minute or two)"
 	@$(GO) build -trimpath -o bin/oarlock ./cmd/oarlock
 	@bin/oarlock demo
+
+demo-restart: build ## three servers, restarted one after the other under load: no call fails
+	@bin/oarlock demo restart
 
 test: tools ## all that CI runs: Go, C and Python, race detector, sanitizers, cross builds
 	@GO="$(GO)" sh scripts/test.sh

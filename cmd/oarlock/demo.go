@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,23 +30,32 @@ func newDemo() *cobra.Command {
 			"Then it reads every acknowledged key back and compares the state of all three. Exit status 4 means that\n" +
 			"something was lost.",
 		Args: args(),
-		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signalContext(c.Context())
-			defer stop()
-			return runDemo(ctx, o)
-		},
+		RunE: o.run((*demo).loseServers),
 	}
-	c.Flags().IntVar(&o.keys, "keys", 12_000, "write at least this many keys")
-	c.Flags().IntVar(&o.writers, "writers", 16, "goroutines that write")
-	c.Flags().StringVar(&o.dir, "dir", "", "where the servers' data goes (default: a new temporary folder)")
-	c.Flags().BoolVar(&o.keep, "keep", false, "keep the data and the servers' logs")
+	c.PersistentFlags().IntVar(&o.keys, "keys", 12_000, "write at least this many keys")
+	c.PersistentFlags().IntVar(&o.writers, "writers", 16, "goroutines that write")
+	c.PersistentFlags().StringVar(&o.dir, "dir", "", "where the servers' data goes (default: a new temporary folder)")
+	c.PersistentFlags().BoolVar(&o.keep, "keep", false, "keep the data and the servers' logs")
+	c.AddCommand(newDemoRestart(&o))
 	return c
 }
+
+// run makes a command of a demo's acts.
+func (o *demoOptions) run(acts func(*demo, context.Context) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, _ []string) error {
+		ctx, stop := signalContext(c.Context())
+		defer stop()
+		return runDemo(ctx, *o, acts)
+	}
+}
+
+// demoPorts is how many servers a demo has in all.
+const demoPorts = 5
 
 // demoTimeout ends a demo that hangs; a whole one takes about half a minute.
 const demoTimeout = 110 * time.Second
 
-func runDemo(ctx context.Context, o demoOptions) (err error) {
+func runDemo(ctx context.Context, o demoOptions, acts func(*demo, context.Context) error) (err error) {
 	if o.keys < 1 || o.writers < 1 {
 		return withCode(exitUsage, fmt.Errorf("--keys (%d) and --writers (%d) must be positive", o.keys, o.writers))
 	}
@@ -69,7 +77,7 @@ func runDemo(ctx context.Context, o demoOptions) (err error) {
 			err = os.RemoveAll(dir)
 		}
 	}()
-	return d.run(ctx)
+	return acts(d, ctx)
 }
 
 func demoDir(dir string) (path string, made bool, err error) {
@@ -92,15 +100,19 @@ type demo struct {
 	cluster demoCluster
 	load    *demoLoad
 
+	measured
+
 	failovers []time.Duration
 	catchUps  []time.Duration
 }
 
-func (d *demo) run(ctx context.Context) error {
+// loseServers kills leaders and a follower, under load.
+func (d *demo) loseServers(ctx context.Context) error {
 	d.view.title("oarlock demo: a replicated key-value store outlives its leader")
-	if err := d.open(ctx); err != nil {
+	if err := d.open(ctx, 3, "three servers: a process each, Pebble on disk, TCP between them"); err != nil {
 		return err
 	}
+	d.view.section(fmt.Sprintf("%d writers put unique keys, and the machine is not kind to them", d.options.writers))
 	d.load = startLoad(ctx, d.cluster.client, d.options.writers, d.view)
 	defer d.load.stop()
 	for act := range 4 {
@@ -123,17 +135,17 @@ func (d *demo) run(ctx context.Context) error {
 	return d.verify(ctx)
 }
 
-// open makes the cluster and waits for its first leader.
-func (d *demo) open(ctx context.Context) error {
+// open makes a cluster and waits for its first leader.
+func (d *demo) open(ctx context.Context, servers int, what string) error {
 	v := d.view
-	c, err := demoConfig(d.dir)
+	c, err := demoConfig(d.dir, servers)
 	if err != nil {
 		return err
 	}
 	if err := formatMembers(c, c.Members, "name another folder with --dir"); err != nil {
 		return err
 	}
-	v.section("three servers: a process each, Pebble on disk, TCP between them")
+	v.section(what)
 	began := time.Now()
 	if err := d.cluster.start(c, d.dir); err != nil {
 		return err
@@ -146,16 +158,15 @@ func (d *demo) open(ctx context.Context) error {
 		return fmt.Errorf("no leader was elected: %w", err)
 	}
 	v.event(began, "server %d leads, in term %d", leader.server, leader.term)
-	v.section(fmt.Sprintf("%d writers put unique keys, and the machine is not kind to them", d.options.writers))
 	return nil
 }
 
-func demoConfig(dir string) (*config.Config, error) {
-	port, err := freePorts(3)
+func demoConfig(dir string, servers int) (*config.Config, error) {
+	port, err := freePorts(demoPorts)
 	if err != nil {
 		return nil, err
 	}
-	c, err := config.Generate(3, filepath.Join(dir, "data"), port)
+	c, err := config.Generate(servers, filepath.Join(dir, "data"), port)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +234,7 @@ func (d *demo) revive(ctx context.Context, p *demoProcess) error {
 	return nil
 }
 
-// verify reads everything back and compares the three states.
+// verify reads everything back and compares the states of all servers.
 func (d *demo) verify(ctx context.Context) error {
 	v := d.view
 	v.section("was anything lost?")
@@ -244,12 +255,15 @@ func (d *demo) verify(ctx context.Context) error {
 		same = same && s.hash == states[0].hash && s.applied == states[0].applied
 		v.event(began, "server %d   applied %-8s %s keys   state %016x", s.server, thousands(int(s.applied)), thousands(s.keys), s.hash)
 	}
-	v.summary(acked, unknown, lost, same, d.failovers, d.catchUps)
+	if d.pauses != nil {
+		v.printPauses(d.pauses, d.aim)
+	}
+	v.summary(d, unknown, lost, same)
 	switch {
 	case lost > 0:
 		return withCode(exitLost, fmt.Errorf("%d acknowledged keys are lost", lost))
 	case !same:
-		return withCode(exitLost, errors.New("the three states differ"))
+		return withCode(exitLost, fmt.Errorf("the %s states differ", inWords(len(states))))
 	case acked < d.options.keys:
 		return fmt.Errorf("only %d of %d keys were written", acked, d.options.keys)
 	}

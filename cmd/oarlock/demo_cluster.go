@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/oarlock/oarlock/client"
@@ -18,8 +19,9 @@ import (
 	"github.com/oarlock/oarlock/statemachine/kv"
 )
 
-// demoCluster is three server processes, a client of all of them, and one of each alone to look at it.
+// demoCluster is some server processes, a client of all of them, and one of each alone to look at it.
 type demoCluster struct {
+	conf      *config.Config
 	processes []*demoProcess
 	client    *client.Client
 }
@@ -35,6 +37,7 @@ type demoProcess struct {
 }
 
 func (c *demoCluster) start(conf *config.Config, dir string) error {
+	c.conf = conf
 	var addresses []string
 	for i, m := range conf.Members {
 		look, err := client.New(client.Options{Servers: []string{m.Address}, Cluster: conf.Cluster, Sessionless: true})
@@ -102,6 +105,22 @@ func (p *demoProcess) kill() error {
 		return err
 	}
 	<-p.exited
+	return nil
+}
+
+// terminate asks the process to end, as a supervisor does, and waits until it has.
+func (p *demoProcess) terminate(ctx context.Context) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("SIGTERM to server %d: %w", p.member.ID, err)
+	}
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+		return fmt.Errorf("server %d does not end: %w", p.member.ID, context.Cause(ctx))
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("server %d ended with exit status %d; see %s", p.member.ID, code, p.log)
+	}
 	return nil
 }
 

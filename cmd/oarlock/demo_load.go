@@ -13,10 +13,12 @@ import (
 	"github.com/oarlock/oarlock/statemachine/kv"
 )
 
-// demoLoad writes unique keys through one client, which finds the leader by itself, and remembers what it was promised.
+// demoLoad writes unique keys through clients that find the leader by themselves, and remembers what it was promised.
 type demoLoad struct {
-	client *client.Client
+	client *client.Client // reads what was written, and probes
 	view   *demoView
+	pauses *pauses      // or nil
+	gate   sync.RWMutex // a write holds it to read; who has the writers rest holds it to write
 	next   atomic.Int64
 	acked  atomic.Int64
 	cancel context.CancelFunc
@@ -35,24 +37,36 @@ func demoValue(n int64) []byte {
 }
 
 func startLoad(ctx context.Context, c *client.Client, writers int, v *demoView) *demoLoad {
+	return startLoadBy(ctx, []*client.Client{c}, writers, v, nil)
+}
+
+// startLoadBy shares the writers out among the clients.
+func startLoadBy(ctx context.Context, clients []*client.Client, writers int, v *demoView, p *pauses) *demoLoad {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &demoLoad{client: c, view: v, cancel: cancel, moved: make(chan struct{}, 1)}
-	for range writers {
-		l.wg.Add(1)
-		go func() {
-			defer l.wg.Done()
+	l := &demoLoad{client: clients[0], view: v, pauses: p, cancel: cancel, moved: make(chan struct{}, 1)}
+	for k := range writers {
+		l.wg.Go(func() {
 			for ctx.Err() == nil {
-				l.write(ctx)
+				l.gate.RLock()
+				l.write(ctx, clients[k%len(clients)])
+				l.gate.RUnlock()
 			}
-		}()
+		})
 	}
 	return l
 }
 
+// rest has the writers wait, once what they have sent is answered, until go is called.
+func (l *demoLoad) rest() (goOn func()) {
+	l.gate.Lock()
+	l.pauses.rest()
+	return l.gate.Unlock
+}
+
 // write puts one key. Only an answer that says so makes it an acknowledged one.
-func (l *demoLoad) write(ctx context.Context) {
+func (l *demoLoad) write(ctx context.Context, c *client.Client) {
 	n := l.next.Add(1)
-	result, err := l.client.Propose(ctx, kv.Put(demoKey(n), demoValue(n)))
+	result, err := c.Propose(ctx, kv.Put(demoKey(n), demoValue(n)))
 	existed := false
 	if err == nil {
 		existed, err = kv.DecodePut(result)
@@ -63,6 +77,7 @@ func (l *demoLoad) write(ctx context.Context) {
 	case err == nil && existed:
 		l.fail(fmt.Errorf("key %d was written twice: a retry was applied again", n))
 	case err == nil:
+		l.pauses.acknowledged()
 		l.keys = append(l.keys, n)
 		l.view.progress(int(l.acked.Add(1)))
 	case errors.Is(err, client.ErrUnknown):
@@ -117,6 +132,17 @@ func (l *demoLoad) probe(ctx context.Context, since time.Time) (time.Duration, e
 	l.keys = append(l.keys, n)
 	l.acked.Add(1)
 	return took, nil
+}
+
+// finish ends the load once every call has its answer, and returns the first that failed.
+func (l *demoLoad) finish() error {
+	goOn := l.rest()
+	l.cancel()
+	goOn()
+	l.wg.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
 }
 
 func (l *demoLoad) stop() {

@@ -81,24 +81,42 @@ func (v *demoView) end() {
 	}
 }
 
-func (v *demoView) summary(acked, unknown, lost int, same bool, failovers, catchUps []time.Duration) {
+func (v *demoView) summary(d *demo, unknown, lost int, same bool) {
 	verdict, style := "nothing was lost", "1;32"
 	if lost > 0 || !same {
 		verdict, style = "SOMETHING WAS LOST", "1;31"
 	}
-	states := "equal on all three servers"
-	if !same {
+	states := "equal on all " + inWords(len(d.cluster.processes)) + " servers"
+	switch {
+	case !same:
 		states = "DIFFERENT"
+	case len(d.cluster.processes) == 1:
+		states = "on the one server that is left"
 	}
+	acked, _ := d.load.results()
 	v.section("what was found")
 	v.line("keys acknowledged      %s, each applied once", thousands(acked))
-	v.line("outcome unknown        %s, when the writers were stopped", thousands(unknown))
+	if d.pauses == nil {
+		v.line("outcome unknown        %s, when the writers were stopped", thousands(unknown))
+	} else {
+		v.line("calls that failed      %s", thousands(unknown))
+	}
 	v.line("missing or wrong       %s", thousands(lost))
 	v.line("state                  %s", states)
-	v.line("leader killed          %d times; writes went on after %s", len(failovers), list(failovers))
-	v.line("dead servers           caught up after %s", list(catchUps))
+	if len(d.failovers) > 0 {
+		v.line("leader killed          %d times; writes went on after %s", len(d.failovers), list(d.failovers))
+		v.line("dead servers           caught up after %s", list(d.catchUps))
+	}
 	v.line("time                   %s", v.clock())
 	v.print(style, "\n  %s\n", verdict)
+}
+
+// inWords is a small number as people write it.
+func inWords(n int) string {
+	if words := [...]string{"no", "one", "two", "three", "four", "five"}; n < len(words) {
+		return words[n]
+	}
+	return strconv.Itoa(n)
 }
 
 func list(d []time.Duration) string {

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oarlock/oarlock/client"
+)
+
+// measured is what a demo has whose clients are to notice nothing: every call of theirs has to succeed, and how long they waited
+// is measured, step by step.
+type measured struct {
+	pauses  *pauses
+	aim     time.Duration // two of the longest election timeouts
+	clients []*client.Client
+	deaf    func() error // ends the listening to the machine
+}
+
+// startMeasured starts the load through a few clients, each of which has a session of its own for as long as the demo lasts.
+func (d *demo) startMeasured(ctx context.Context, clients int) (err error) {
+	c := d.cluster.conf
+	d.pauses, d.aim = new(pauses), 2*c.Timing.ElectionTimeoutMax
+	d.pauses.begin("nothing happens")
+	if d.deaf, err = d.pauses.listen(d.dir); err != nil {
+		return err
+	}
+	addresses := make([]string, 0, len(c.Members))
+	for _, m := range c.Members {
+		addresses = append(addresses, m.Address)
+	}
+	for range clients {
+		one, err := client.New(client.Options{Servers: addresses, Cluster: c.Cluster, BackoffMax: 100 * time.Millisecond})
+		if err != nil {
+			return err
+		}
+		d.clients = append(d.clients, one)
+	}
+	d.load = startLoadBy(ctx, d.clients, d.options.writers, d.view, d.pauses)
+	return nil
+}
+
+// stopMeasured ends the load, its clients and the listening. It may be called twice.
+func (d *demo) stopMeasured() (err error) {
+	if d.load != nil {
+		d.load.stop()
+	}
+	for _, c := range d.clients {
+		err = errors.Join(err, c.Close())
+	}
+	d.clients = nil
+	if d.deaf != nil {
+		err = errors.Join(err, d.deaf())
+		d.deaf = nil
+	}
+	return err
+}
+
+// settleKeys is how many more keys have to be written before a step is over: what it caused comes to an end within it.
+const settleKeys = 100
+
+// settle lets the load run on for a moment and prints the pause of the step that ends with it.
+func (d *demo) settle(ctx context.Context) error {
+	if err := d.load.waitFor(ctx, d.load.written()+min(settleKeys, d.options.keys/10)); err != nil {
+		return err
+	}
+	s := d.pauses.latest()
+	d.view.line("longest time without an acknowledged write: %s%s", milliseconds(s.pause), noisy(s))
+	return nil
+}
+
+// verifyMeasured ends the load in good order, reads everything back, compares states, and prints what was found.
+func (d *demo) verifyMeasured(ctx context.Context) error {
+	if err := d.load.finish(); err != nil {
+		return fmt.Errorf("a write failed: %w", err)
+	}
+	if err := d.verify(ctx); err != nil {
+		return err
+	}
+	if _, unknown := d.load.results(); unknown > 0 {
+		return withCode(exitLost, fmt.Errorf("%d calls ended without saying whether the key was written", unknown))
+	}
+	return nil
+}
