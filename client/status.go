@@ -13,6 +13,8 @@ import (
 // Status is what one server knows of itself and of its replicas.
 type Status struct {
 	Server raft.ServerID
+	// Store is the data directory that it runs on; zero: it does not say.
+	Store  raft.StoreID
 	Groups []GroupStatus
 }
 
@@ -86,6 +88,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{Server: raft.ServerID(answer.Server)}
+	copy(s.Store[:], answer.Store)
 	for _, g := range answer.Groups {
 		status, err := groupStatus(g)
 		if err != nil {

@@ -89,6 +89,13 @@ func (c *Config) OpenServerWith(
 		}
 	}()
 	options := c.ServerOptions(m, machine)
+	joins, err := c.joins(m)
+	if err != nil {
+		return nil, err
+	}
+	if joins {
+		options.Group.Founders = nil
+	}
 	options.Logger, options.TraceLogger = s.logger, logger.With(ComponentKey, "raft")
 	if tune != nil {
 		tune(&options)

@@ -109,6 +109,9 @@ func (c *Config) clashes() []error {
 	if 3*c.Timing.HeartbeatInterval > c.Timing.ElectionTimeoutMin {
 		found = append(found, c.wrong(beat, "%s must be at most a third of %s, so that a lost heartbeat or two start no election", c.shown(beat), c.shown(low)))
 	}
+	if join := "timing.join_timeout"; c.Timing.JoinTimeout < c.Timing.ElectionTimeoutMax {
+		found = append(found, c.wrong(join, "%s must be at least %s: a server that is slow once is not gone", c.shown(join), c.shown(high)))
+	}
 	if kinds := []string{LogPebble, LogSegments, LogMemory}; !slices.Contains(kinds, c.Log.Kind) {
 		found = append(found, c.wrong("log.kind", "there is no log %q%s", c.Log.Kind, didYouMean(c.Log.Kind, kinds)))
 	}
@@ -126,22 +129,15 @@ func (c *Config) members() []error {
 	}
 	ids := make(map[raft.ServerID]bool)
 	owners := make(map[string]string) // address: the key that has it
-	founders := 0
 	for _, m := range c.Members {
 		if m.ID == 0 || ids[m.ID] {
 			found = append(found, c.wrong("member", "two members have the id %d, or it is 0: give each server its own", m.ID))
 		}
 		ids[m.ID] = true
-		if m.Founder {
-			founders++
-		}
 		found = append(found, c.addresses(m, owners)...)
 		if m.Data == "" {
 			found = append(found, c.wrong(memberKey(m.ID, "data"), "member %d has no data directory", m.ID))
 		}
-	}
-	if founders == 0 && len(c.Members) > 0 {
-		found = append(found, c.wrong("member", "no member is a founder: a group is born by those whose founder is true"))
 	}
 	return found
 }

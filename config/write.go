@@ -79,19 +79,24 @@ func (c *Config) Encode(w io.Writer) error {
 		fmt.Fprintf(&b, "%s%s = %s\n", mark, key, literal(s.kind, value))
 	}
 	for i := range c.Members {
-		fmt.Fprintf(&b, "\n[[member]]\nid = %d\n", c.Members[i].ID)
-		for _, s := range settings {
-			if s.memberAt == nil {
-				continue
-			}
-			value := format(s.kind, s.memberAt(&c.Members[i]))
-			if value != format(s.kind, s.memberAt(&Member{Founder: true})) {
-				fmt.Fprintf(&b, "%s = %s\n", strings.TrimPrefix(s.name, "member."), literal(s.kind, value))
-			}
-		}
+		c.encodeMember(&b, i)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// encodeMember writes one member.
+func (c *Config) encodeMember(b *strings.Builder, i int) {
+	fmt.Fprintf(b, "\n[[member]]\nid = %d\n", c.Members[i].ID)
+	for _, s := range settings {
+		if s.memberAt == nil {
+			continue
+		}
+		value := format(s.kind, s.memberAt(&c.Members[i]))
+		if value != format(s.kind, s.memberAt(&Member{Founder: true})) {
+			fmt.Fprintf(b, "%s = %s\n", strings.TrimPrefix(s.name, "member."), literal(s.kind, value))
+		}
+	}
 }
 
 // literal writes a value as TOML.

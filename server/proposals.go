@@ -174,6 +174,9 @@ func (r *Replica) refusal(err error) error {
 func (r *Replica) notLeader() error {
 	if r.birth == nil || !r.birth.Complete {
 		s := r.node.Status()
+		if !s.Born && len(s.BirthMissing) == 0 && len(r.group.Founders) == 0 {
+			return fmt.Errorf("%w: server %d joins group %d, and no leader has added it yet", ErrNotReady, r.shared.identity.Server, r.group.ID)
+		}
 		if !s.Born {
 			return fmt.Errorf("%w: group %d waits for its founders %d", ErrNotReady, r.group.ID, s.BirthMissing)
 		}

@@ -28,6 +28,7 @@ type ClientHello struct {
 // ClientStatus is the result of status: what one server knows of itself.
 type ClientStatus struct {
 	Server uint64        `msgpack:"server"`
+	Store  []byte        `msgpack:"store"` // 16 bytes
 	Groups []ClientGroup `msgpack:"groups"`
 }
 
