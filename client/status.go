@@ -13,6 +13,8 @@ import (
 // Status is what one server knows of itself and of its replicas.
 type Status struct {
 	Server raft.ServerID
+	// Cluster is the cluster that it belongs to; zero: it does not say.
+	Cluster raft.ClusterID
 	// Store is the data directory that it runs on; zero: it does not say.
 	Store  raft.StoreID
 	Groups []GroupStatus
@@ -88,6 +90,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{Server: raft.ServerID(answer.Server)}
+	copy(s.Cluster[:], answer.Cluster)
 	copy(s.Store[:], answer.Store)
 	for _, g := range answer.Groups {
 		status, err := groupStatus(g)

@@ -71,7 +71,7 @@ func (d clientDoor) limits(id raft.GroupID) raft.GroupLimits {
 }
 
 func (d clientDoor) status(id raft.GroupID) (wire.ClientStatus, error) {
-	st := wire.ClientStatus{Server: uint64(d.shared.identity.Server), Store: d.shared.identity.Store[:], Groups: []wire.ClientGroup{}}
+	st := wire.ClientStatus{Server: uint64(d.shared.identity.Server), Cluster: d.shared.identity.Cluster[:], Store: d.shared.identity.Store[:], Groups: []wire.ClientGroup{}}
 	for _, g := range d.sorted() {
 		if id == 0 || id == g.id {
 			st.Groups = append(st.Groups, clientGroup(g.id, g.status()))

@@ -128,7 +128,7 @@ func (f *fakeDoor) status(group raft.GroupID) (wire.ClientStatus, error) {
 	if group > 1 {
 		return wire.ClientStatus{}, fmt.Errorf("%w: %d", ErrNoGroup, group)
 	}
-	return wire.ClientStatus{Server: 1, Store: bytes.Repeat([]byte{0x51}, 16), Groups: []wire.ClientGroup{{
+	return wire.ClientStatus{Server: 1, Cluster: bytes.Repeat([]byte{0xc1}, 16), Store: bytes.Repeat([]byte{0x51}, 16), Groups: []wire.ClientGroup{{
 		Group: 1, Role: "leader", Term: 3, Leader: 1, LeaderAddress: "one.example:7400", First: 1, Next: 9, Commit: 8, Applied: 8,
 		Born: true, Missing: []uint64{}, Membership: wire.ClientMembershipOf(fakeMembers()), Progress: []wire.ClientProgress{},
 	}}}, nil

@@ -121,7 +121,8 @@ func refusalText(self, by raft.ServerID, why raft.Refusal) string {
 // tellRefusal makes trouble known that only an operator can end. A refused server goes on asking, so that each peer's word
 // is told once, and again when it changes.
 func (r *Replica) tellRefusal(t *raft.Trace) {
-	if r.refusals[t.Server] == t.Refusal {
+	if r.refusals[t.Server] == t.Refusal || t.Refusal == raft.RefusalUnborn && r.birth != nil && r.birth.Complete {
+		// A server that joins says so before its leader has told it of the group.
 		return
 	}
 	if r.refusals == nil {

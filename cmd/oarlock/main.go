@@ -64,7 +64,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	addTLSFlags(root)
-	root.AddCommand(newInit(), newNode(), newCluster(), newStatus(), newKV(), newDemo())
+	root.AddCommand(newInit(), newJoin(), newNode(), newCluster(), newStatus(), newMember(), newLeader(), newKV(), newDemo())
 	return root
 }
 

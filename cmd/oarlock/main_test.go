@@ -115,7 +115,7 @@ func (e ended) fails(t *testing.T, code int, words ...string) {
 
 func TestHelpNamesEveryCommandAndTheVariable(t *testing.T) {
 	help := oarlock(t, "--help").succeeds(t)
-	for _, c := range []string{"init", "node", "cluster", "status", "kv", "demo"} {
+	for _, c := range []string{"init", "join", "node", "cluster", "status", "member", "leader", "kv", "demo"} {
 		require.Contains(t, help, "\n  "+c+" ")
 		require.Contains(t, oarlock(t, c, "--help").succeeds(t), "oarlock "+c)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/config"
+	"github.com/oarlock/oarlock/raft"
 )
 
 func newStatus() *cobra.Command {
@@ -81,6 +82,11 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 }
 
 func askStatus(conf *config.Config, m config.Member, timeout time.Duration) (client.Status, error) {
+	return askAddress(conf, conf.ClientAddresses()[m.ID], timeout)
+}
+
+// askAddress asks the one server at an address.
+func askAddress(conf *config.Config, address string, timeout time.Duration) (client.Status, error) {
 	dial, err := dialer(conf)
 	if err != nil {
 		return client.Status{}, err
@@ -97,7 +103,7 @@ func askStatus(conf *config.Config, m config.Member, timeout time.Duration) (cli
 		}
 		return conn, err
 	}
-	c, err := client.New(client.Options{Servers: []string{conf.ClientAddresses()[m.ID]}, Cluster: conf.Cluster, Dial: once, Sessionless: true})
+	c, err := client.New(client.Options{Servers: []string{address}, Cluster: conf.Cluster, Dial: once, Sessionless: true})
 	if err != nil {
 		return client.Status{}, err
 	}
@@ -115,7 +121,10 @@ func note(g client.GroupStatus) string {
 	if g.Fenced != "" {
 		notes = append(notes, "stopped: "+g.Fenced)
 	}
-	if !g.Born {
+	switch {
+	case !g.Born && len(g.Missing) == 0:
+		notes = append(notes, "joins, and no leader has added it yet (`oarlock member add`, or replace)")
+	case !g.Born:
 		notes = append(notes, fmt.Sprintf("not born yet, waiting for servers %v", g.Missing))
 	}
 	if g.Refusal != "" {
@@ -124,7 +133,16 @@ func note(g client.GroupStatus) string {
 	if g.NoSnapshot != "" {
 		notes = append(notes, "waits for the leader's snapshot: "+g.NoSnapshot)
 	}
-	if g.Born && g.Fenced == "" && g.Leader == 0 {
+	if g.StorageHung {
+		notes = append(notes, "its disk hangs")
+	}
+	if g.Transferring {
+		notes = append(notes, "hands leadership over")
+	}
+	if g.Membership.Membership.Changing() && g.Role == raft.RoleLeader.String() {
+		notes = append(notes, "changes the membership: "+stageOf(g.Membership.Membership))
+	}
+	if g.Born && g.Fenced == "" && g.Leader == 0 && !g.Removed {
 		notes = append(notes, "knows no leader")
 	}
 	return strings.Join(notes, "; ")

@@ -27,9 +27,10 @@ type ClientHello struct {
 
 // ClientStatus is the result of status: what one server knows of itself.
 type ClientStatus struct {
-	Server uint64        `msgpack:"server"`
-	Store  []byte        `msgpack:"store"` // 16 bytes
-	Groups []ClientGroup `msgpack:"groups"`
+	Server  uint64        `msgpack:"server"`
+	Cluster []byte        `msgpack:"cluster"` // 16 bytes
+	Store   []byte        `msgpack:"store"`   // 16 bytes
+	Groups  []ClientGroup `msgpack:"groups"`
 }
 
 // ClientGroup is one replica's part of ClientStatus.

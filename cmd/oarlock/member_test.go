@@ -1,0 +1,272 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/config"
+	"github.com/oarlock/oarlock/raft"
+)
+
+func word(id raft.ServerID) string { return strconv.FormatUint(uint64(id), 10) }
+
+// join formats a new member, at a port of its own, and starts it.
+func (c *testCluster) join(id raft.ServerID) {
+	c.t.Helper()
+	oarlock(c.t, "join", c.path, word(id), "--address", fmt.Sprintf("127.0.0.1:%d", testPorts(c.t, 1))).succeeds(c.t)
+	c.reload()
+	c.start(id)
+	c.answers(id)
+}
+
+// reload reads the config that a command has changed.
+func (c *testCluster) reload() {
+	c.t.Helper()
+	conf, err := config.Load(c.path)
+	require.NoError(c.t, err)
+	c.conf = conf
+}
+
+// answers waits until a server tells what it knows.
+func (c *testCluster) answers(id raft.ServerID) {
+	c.t.Helper()
+	eventually(c.t, fmt.Sprintf("server %d answers", id), func() error { _, err := c.group(id); return err })
+}
+
+// table is what `member list --json` prints.
+func (c *testCluster) table() (table memberTable) {
+	c.t.Helper()
+	out := oarlock(c.t, "member", "list", c.path, "--json").succeeds(c.t)
+	require.NoError(c.t, json.Unmarshal([]byte(out), &table))
+	return table
+}
+
+// roles are the members' roles by id, of a membership in which nothing is open.
+func (c *testCluster) roles() map[raft.ServerID]string {
+	c.t.Helper()
+	table := c.table()
+	require.Equal(c.t, "settled", table.Stage)
+	roles := make(map[raft.ServerID]string)
+	for _, m := range table.Members {
+		roles[m.ID] = m.Role
+	}
+	return roles
+}
+
+func voters(ids ...raft.ServerID) map[raft.ServerID]string {
+	roles := make(map[raft.ServerID]string)
+	for _, id := range ids {
+		roles[id] = "voter"
+	}
+	return roles
+}
+
+func TestClusterGrowsFromOneServerToThree(t *testing.T) {
+	c := startedCluster(t, 1)
+	p := promise{}
+	c.write(c.connect(), p, "alone", 20, 100)
+	c.join(2)
+	require.Contains(t, oarlock(t, "status", c.path).succeeds(t), "no leader has added it yet")
+	plan := oarlock(t, "member", "plan", c.path, "add", "2").succeeds(t)
+	require.Contains(t, plan, "step 2: both decide: 2 of servers [1 2], and 1 of servers [1]")
+	require.Contains(t, plan, "after: one more failure would stop the cluster")
+	require.Equal(t, voters(1), c.roles(), "a plan does nothing")
+	oarlock(t, "member", "add", c.path, "2", "--learner").succeeds(t)
+	require.Equal(t, map[raft.ServerID]string{1: "voter", 2: "learner"}, c.roles())
+	oarlock(t, "member", "promote", c.path, "2").succeeds(t)
+	c.join(3)
+	oarlock(t, "member", "add", c.path, "3").succeeds(t)
+	oarlock(t, "member", "add", c.path, "3").succeeds(t) // it is so already
+	require.Equal(t, voters(1, 2, 3), c.roles())
+	c.nodes[1].kill()
+	c.write(c.connect(), p, "without the first", 20, 100)
+	c.kept(c.connect(), p)
+	c.start(1)
+	c.caughtUp(1, c.leader())
+	for _, id := range []raft.ServerID{1, 2, 3} {
+		c.nodes[id].kill()
+	}
+	for _, id := range []raft.ServerID{1, 2, 3} {
+		c.start(id)
+	}
+	c.kept(c.connect(), p)
+	require.Equal(t, voters(1, 2, 3), c.roles())
+}
+
+func TestServerWhoseDirectoryIsGoneIsReplacedUnderItsID(t *testing.T) {
+	c := startedCluster(t, 3)
+	p := promise{}
+	c.write(c.connect(), p, "before", 20, 100)
+	lost := c.followers()[0]
+	c.nodes[lost].kill()
+	require.NoError(t, os.RemoveAll(c.dataDir(lost)))
+	before := c.table()
+	out := oarlock(t, "join", c.path, word(lost)).succeeds(t)
+	require.Contains(t, out, fmt.Sprintf("oarlock member replace %s %d", c.path, lost))
+	c.start(lost)
+	c.answers(lost)
+	oarlock(t, "member", "replace", c.path, word(lost)).succeeds(t)
+	c.caughtUp(lost, c.leader())
+	require.Equal(t, voters(1, 2, 3), c.roles())
+	require.NotEqual(t, before.Members[lost-1].Store, c.table().Members[lost-1].Store)
+	oarlock(t, "leader", "transfer", c.path, word(lost)).succeeds(t)
+	require.Equal(t, lost, c.leader())
+	other := c.followers()[0]
+	c.nodes[other].kill()
+	c.write(c.connect(), p, "the new store counts", 20, 100)
+	c.kept(c.connect(), p)
+}
+
+func TestFounderThatIsFormattedAgainCannotComeInByItself(t *testing.T) {
+	c := startedCluster(t, 3)
+	lost := c.followers()[0]
+	c.nodes[lost].kill()
+	c.wipe(lost)
+	c.start(lost)
+	c.nodes[lost].says("stranger")
+	oarlock(t, "join", c.path, word(lost)).fails(t, exitFailed, "already formatted", "nothing was formatted", "move it away")
+}
+
+func TestClusterMovesToNewMachinesWithItsLeader(t *testing.T) {
+	c := startedCluster(t, 3)
+	p := promise{}
+	c.write(c.connect(), p, "at home", 20, 100)
+	for _, id := range []raft.ServerID{4, 5, 6} {
+		c.join(id)
+	}
+	oarlock(t, "member", "add", c.path, "4", "5", "6").succeeds(t)
+	require.Equal(t, voters(1, 2, 3, 4, 5, 6), c.roles())
+	oarlock(t, "member", "remove", c.path, "1", "2", "3").succeeds(t)
+	require.Equal(t, voters(4, 5, 6), c.roles())
+	for _, id := range []raft.ServerID{1, 2, 3} {
+		eventually(t, fmt.Sprintf("server %d knows that it was removed", id), func() error {
+			if notes, _ := c.notes(); notes[word(id)] != fmt.Sprintf("server %d was removed from the group; stop it, and keep its directory until nobody misses it", id) {
+				return fmt.Errorf("notes: %v", notes)
+			}
+			return nil
+		})
+	}
+	for _, id := range []raft.ServerID{1, 2, 3} {
+		code, _ := c.nodes[id].terminate()
+		require.Zero(t, code)
+	}
+	c.write(c.connect(), p, "elsewhere", 20, 100)
+	c.kept(c.connect(), p)
+}
+
+func TestServerMovesToAnotherAddress(t *testing.T) {
+	c := startedCluster(t, 3)
+	p := promise{}
+	c.write(c.connect(), p, "before", 10, 100)
+	moved := c.followers()[0]
+	code, _ := c.nodes[moved].terminate()
+	require.Zero(t, code)
+	address := fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1))
+	old := c.path
+	for i := range c.conf.Members {
+		if c.conf.Members[i].ID == moved {
+			c.conf.Members[i].Address = address
+		}
+	}
+	c.path = filepath.Join(filepath.Dir(old), "moved.toml")
+	require.NoError(t, c.conf.Write(c.path))
+	c.start(moved)
+	c.answers(moved)
+	oarlock(t, "member", "address", c.path, word(moved), address).succeeds(t)
+	require.Equal(t, address, c.table().Members[moved-1].Address)
+	c.caughtUp(moved, c.leader())
+	oarlock(t, "leader", "transfer", c.path, word(moved)).succeeds(t)
+	c.write(c.connect(), p, "after", 10, 100)
+	c.kept(c.connect(), p)
+}
+
+func TestNewcomerThatNeverComesIsGivenUpAndTheClusterIsAsBefore(t *testing.T) {
+	c := startedCluster(t, 1, func(conf *config.Config) { conf.Timing.JoinTimeout = 2 * time.Second })
+	address := fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1))
+	oarlock(t, "join", c.path, "2", "--address", address).succeeds(t)
+	oarlock(t, "member", "add", c.path, "2").fails(t, exitFailed, "server 2 does not answer at "+address, "oarlock node "+c.path+" 2", "--store")
+	store := "00000000-0000-0000-0000-0000000000ff"
+	oarlock(t, "member", "add", c.path, "2", "--store", store).fails(t, exitFailed,
+		"given up because of server 2", address, store, "it is not heard of", "the membership is what it was before")
+	require.Equal(t, voters(1), c.roles())
+	c.write(c.connect(), promise{}, "as before", 5, 100)
+}
+
+func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
+	c := startedCluster(t, 3)
+	for _, r := range []struct {
+		code  int
+		args  []string
+		words []string
+	}{
+		{exitFailed, []string{"member", "promote", c.path, "9"}, []string{"impossible membership change", "promote server 9: it is no member"}},
+		{exitFailed, []string{"member", "remove", c.path, "1", "2", "3"}, []string{"impossible membership change", "no voter"}},
+		{exitFailed, []string{"member", "demote", c.path, "2", "--from", "77777"}, []string{"another one than expected", "not 77777", "look at the members again"}},
+		{exitFailed, []string{"leader", "transfer", c.path, "9"}, []string{"no such successor", "server 9 is no voter"}},
+		{exitUsage, []string{"member", "add", c.path, "9"}, []string{"no member 9", "oarlock join"}},
+		{exitUsage, []string{"member", "add", c.path, "zwei"}, []string{`ID "zwei" is not the number of a server`}},
+		{exitUsage, []string{"member", "remove", c.path}, []string{"ID... is missing"}},
+		{exitUsage, []string{"member", "adress", c.path, "1", "x"}, []string{`did you mean "address"?`}},
+		{exitUsage, []string{"member", "plan", c.path, "4"}, []string{`CHANGE begins with "4"`, "add, remove"}},
+		{exitUsage, []string{"join", c.path, "4"}, []string{"has no member 4", "--address"}},
+		{exitUsage, []string{"join", c.path, "2", "--address", "127.0.0.1:1"}, []string{"has a member 2 already", "leave out --address"}},
+		{exitUsage, []string{"join", c.path + ".new", "4"}, []string{"--from"}},
+	} {
+		oarlock(t, r.args...).fails(t, r.code, r.words...)
+	}
+	down := c.followers()[0]
+	c.nodes[down].kill()
+	up := c.followers()[0]
+	if up == down {
+		up = c.followers()[1]
+	}
+	eventually(t, "the plan sees who is down", func() error {
+		e := oarlock(t, "member", "plan", c.path, "remove", word(up), "--json")
+		var plan planView
+		if err := json.Unmarshal([]byte(e.out), &plan); err != nil {
+			return err
+		}
+		if e.code != exitFailed || plan.After != -1 || plan.Refused == "" {
+			return fmt.Errorf("exit status %d: %s", e.code, e.out)
+		}
+		return nil
+	})
+	oarlock(t, "member", "remove", c.path, word(up)).fails(t, exitFailed, "could stop the group", "start those servers first", "force")
+	require.Equal(t, voters(1, 2, 3), c.roles())
+}
+
+func TestLeadershipIsHandedOverByCommand(t *testing.T) {
+	c := startedCluster(t, 3)
+	to := c.followers()[1]
+	require.Contains(t, oarlock(t, "leader", "transfer", c.path, word(to)).succeeds(t), fmt.Sprintf("now server %d leads in term ", to))
+	oarlock(t, "leader", "transfer", c.path, word(to)).succeeds(t) // it leads already
+	var l leaderView
+	require.NoError(t, json.Unmarshal([]byte(oarlock(t, "leader", "show", c.path, "--json").succeeds(t)), &l))
+	require.Equal(t, leaderView{Leader: to, Term: l.Term, Address: c.member(to).Address}, l)
+	oarlock(t, "leader", "step-down", c.path).succeeds(t)
+	require.NotEqual(t, to, c.leader())
+}
+
+func TestNewMachineWritesItsConfigFromARunningServer(t *testing.T) {
+	c := startedCluster(t, 1)
+	path := filepath.Join(t.TempDir(), "new.toml")
+	address := fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1))
+	out := oarlock(t, "join", path, "2", "--from", c.conf.Members[0].Address, "--address", address).succeeds(t)
+	require.Contains(t, out, "wrote "+path+": cluster "+c.conf.Cluster.String()+", 2 members")
+	first := c.nodes[1]
+	delete(c.nodes, 1)
+	t.Cleanup(first.kill)
+	c.path = path
+	c.reload()
+	c.start(2)
+	c.answers(2)
+	oarlock(t, "member", "add", path, "2").succeeds(t)
+	require.Equal(t, voters(1, 2), c.roles())
+}
