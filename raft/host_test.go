@@ -34,6 +34,9 @@ type host struct {
 	seen         seen
 	bound        Index // commit may come to here at most by this turn's messages
 
+	changeEnds   []ChangeEnded
+	transferEnds []TransferEnded
+
 	dueEvery int64 // its state machine has something due at each multiple of this; zero: never
 }
 
@@ -137,6 +140,15 @@ func (h *host) endTurn() {
 		case TraceInstalled:
 			c.history.totals.installs++
 		}
+	}
+	if a.ChangeEnded != nil {
+		if at := a.ChangeEnded.At; at.Index > a.Commit || at.Membership.Changing() || a.Role != RoleLeader {
+			c.fail("server %d says that a change has ended with %v, and %d is committed", h.id, at, a.Commit)
+		}
+		h.changeEnds = append(h.changeEnds, *a.ChangeEnded)
+	}
+	if a.TransferEnded != nil {
+		h.transferEnds = append(h.transferEnds, *a.TransferEnded)
 	}
 	h.takeSave(&a.Save, a.Membership)
 	for _, s := range a.Sends {

@@ -72,6 +72,7 @@ var invariants = []struct {
 	holds  func(c *cluster, h *host) error
 }{
 	{1, "election safety: at most one leader in a term, ever", electionSafety},
+	{28, "nobody is elected while another leader holds a lease", leaseExcludes},
 	{5, "leader append-only: within its term a leader only adds to its log", leaderAppendOnly},
 	{7, "committed prefix agreement; 8: committed is forever", committedForever},
 	{9, "leader completeness: a leader holds what was committed in earlier terms", leaderCompleteness},
@@ -114,6 +115,23 @@ func electionSafety(c *cluster, h *host) error {
 		c.history.totals.elections++
 	}
 	c.history.leaders[term] = h.id
+	return nil
+}
+
+func leaseExcludes(c *cluster, h *host) error {
+	if h.node.role != RoleLeader || h.seen.role == RoleLeader && h.seen.term == h.node.hard.Term {
+		return nil
+	}
+	for _, other := range c.hosts {
+		if other == h || other.node == nil || other.node.hard.Term > h.node.hard.Term { // a late winner of an old term can do nothing
+			continue
+		}
+		n := *other.node // its lease at this moment, without an input
+		n.clock.now = c.now
+		if _, ok := n.lease(); ok {
+			return fmt.Errorf("server %d leads term %d and has a lease until %v", other.id, n.hard.Term, n.lead.leaseEnd)
+		}
+	}
 	return nil
 }
 

@@ -133,7 +133,14 @@ func (r *chaos) fault() {
 	c := r.c
 	h := c.hosts[c.rng.IntN(len(c.hosts))]
 	other := c.hosts[c.rng.IntN(len(c.hosts))]
-	switch c.rng.IntN(14) {
+	switch c.rng.IntN(16) {
+	case 14, 15: // so quickly that nobody has noticed
+		if h.node != nil && h != r.fragile {
+			r.crashes++
+			c.logf("%d: crash, and start", h.id)
+			h.crash(c.rng.IntN(len(h.pending) + 1))
+			h.start()
+		}
 	case 13:
 		h.hungUntil = c.now + time.Duration(c.rng.IntN(5000))*time.Millisecond
 	case 0, 1:
