@@ -110,9 +110,9 @@ func (n *Node) Deadline() time.Duration {
 		return Never
 	case !n.born:
 		if n.birth.value.IsZero() && len(n.config.Founders) == 0 {
-			return Never // a server that joins waits to be spoken to
+			return n.askDeadline() // a server that joins waits to be spoken to
 		}
-		return n.birth.at
+		return min(n.birth.at, n.askDeadline())
 	case n.role != RoleLeader:
 		if !n.electable() && !n.wonders() {
 			return n.askDeadline()
