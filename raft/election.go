@@ -246,6 +246,10 @@ func (n *Node) handlePreVoteResponse(now time.Duration, m *Message) {
 
 func (n *Node) countPreVotes(now time.Duration) {
 	if n.quorum().reached(func(v Member) bool { return n.election.said(v, true) }) {
+		if !n.electable() { // it was, when it asked
+			n.becomeFollower(now, n.hard.Term, peer{})
+			return
+		}
 		n.campaign(now, false)
 		return
 	}

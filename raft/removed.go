@@ -62,10 +62,10 @@ func (n *Node) tellRemoved(m *Message) {
 	}, 0)
 }
 
-// wonders reports whether this server stands for no election and does not know why nobody feeds it: a learner, or one that
-// is no voter any more. It asks, or else it would never hear that it was removed while it was down.
+// wonders reports whether this server stands for no election and does not know why nobody feeds it: a learner, one that
+// is no voter any more, or one that waits for a snapshot. It asks, or else it would never hear that it was removed while it was down.
 func (n *Node) wonders() bool {
-	return n.born && !n.hard.Lost && !n.removed() && !n.toldRemoved() && !n.mayLead()
+	return n.born && !n.hard.Lost && !n.removed() && !n.toldRemoved() && (!n.mayLead() || n.election.needSnapshot)
 }
 
 // wonder asks as a candidate asks, and whatever is answered but a removal is nothing to it.

@@ -105,7 +105,7 @@ func (n *Node) inspect(m *Message) error {
 	switch {
 	case m.Group != n.config.Group:
 		return fmt.Errorf("it is for group %d", m.Group)
-	case m.To != n.config.ID || m.From == n.config.ID || m.From == 0:
+	case m.To != n.config.ID || m.From == 0 || m.From == n.config.ID && !n.isOtherStore(m):
 		return fmt.Errorf("it is from server %d to server %d", m.From, m.To)
 	case !m.ToStore.IsZero() && m.ToStore != n.config.Store:
 		return fmt.Errorf("it is for store %s", m.ToStore)
@@ -127,6 +127,12 @@ func (n *Node) inspect(m *Message) error {
 		}
 	}
 	return nil
+}
+
+// isOtherStore reports whether a message of this server's own id comes from another store: one of the two takes the other's place,
+// and each may count in one half of a joint membership. A birth binds an id to one store, so there it is nobody.
+func (n *Node) isOtherStore(m *Message) bool {
+	return m.FromStore != n.config.Store && !m.FromStore.IsZero() && m.Type != MessageBirthRequest && m.Type != MessageBirthResponse
 }
 
 // termMax and indexMax leave room above them, so that no sum overflows.
