@@ -35,6 +35,8 @@ type Node struct {
 	removal  Mark // the committed membership without this server that a peer told of; zero: none
 	asks     askState
 
+	preference preference
+
 	save    Save // under construction
 	hardNew bool
 	bornNew bool

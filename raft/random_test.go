@@ -314,8 +314,16 @@ func (r *chaos) converge() {
 			}
 		}
 	}
+	c.runUntil(2*leader.node.config.JoinTimeout, "no membership change is open", func() bool {
+		leader = c.leader()
+		if leader == nil {
+			return false
+		}
+		at := leader.node.memberships[len(leader.node.memberships)-1]
+		return !at.Membership.Changing() && at.Index <= leader.node.commit && !leader.node.lead.endAsked && leader.node.lead.transfer == nil
+	})
 	if r.priorities {
-		c.runFor(20 * electionTimeout) // a preferred one takes over
+		c.runFor(100 * electionTimeout) // a preferred one takes over, after all that was in vain
 		leader = c.leader()
 		for _, h := range c.hosts {
 			if leader != nil && leader.node.maySucceedHost(h) && h.config.Priority > leader.config.Priority {

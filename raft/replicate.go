@@ -56,10 +56,11 @@ func (l *leadState) filling(id ServerID, store StoreID, seq uint64) *progress {
 // hope), and the first entry is a no-op: until it is committed the leader does not know what is.
 func (n *Node) becomeLeader(now time.Duration) {
 	fills := n.lead.fillSeq
+	n.leadsAgain()
 	n.role, n.leader = RoleLeader, peer{n.config.ID, n.config.Store}
 	n.lead = leadState{
 		fillSeq: fills, quorumAt: now, beat: true, heartbeatAt: now, authority: 1,
-		priorityAt: now + priorityPatience*n.config.ElectionTimeoutMax,
+		priorityAt: now + n.priorityWait(),
 	}
 	n.clock.run(now)
 	for _, member := range n.membership().Members() {

@@ -200,7 +200,8 @@ func (n *Node) transferTurn() {
 func (n *Node) endTransfer() {
 	t := n.lead.transfer
 	n.lead.transfer = nil
-	n.lead.priorityAt = n.clock.now + priorityPatience*n.config.ElectionTimeoutMax
+	n.leadsAgain()
+	n.lead.priorityAt = n.clock.now + n.priorityWait()
 	n.trace(Trace{Kind: TraceTransferEnded, Server: t.to.id, Reason: "in vain"})
 	if t.leaves {
 		n.transferEnded(t, nil)
@@ -219,17 +220,46 @@ func (n *Node) transferEnded(t *transfer, err error) {
 func (n *Node) handing() bool { return n.lead.transfer != nil || n.leaving() }
 
 // priorityPatience is how many election timeouts a leader lets pass, at its beginning and after a transfer in vain, before it
-// hands over to a server with a higher priority: leadership must not go round.
-const priorityPatience = 5
+// hands over to a server with a higher priority: leadership must not go round. Each time that it comes back within twice as long, which
+// is what a preferred server that nobody else can reach brings about, the time doubles, up to priorityVainMax times.
+const (
+	priorityPatience = 5
+	priorityVainMax  = 4
+)
+
+// preference is what a server remembers over its leaderships of those that it handed over to a higher priority.
+type preference struct {
+	handed   bool // since it led last
+	handedAt time.Duration
+	vain     int // how often in a row it was of no use
+}
+
+// priorityWait is how long this leader keeps leadership although a higher priority is there.
+func (n *Node) priorityWait() time.Duration {
+	return priorityPatience * n.config.ElectionTimeoutMax << n.preference.vain
+}
+
+// leadsAgain looks, at the beginning of a leadership, what became of the last one that was handed to a higher priority.
+func (n *Node) leadsAgain() {
+	p := &n.preference
+	switch {
+	case !p.handed:
+	case n.clock.now-p.handedAt < 2*n.priorityWait():
+		p.vain = min(p.vain+1, priorityVainMax)
+	default:
+		p.vain = 0
+	}
+	p.handed = false
+}
 
 // preferOthers begins a transfer that nobody asked for: to a server with a higher priority that is level, or to
-// whoever can, when the own disk hangs.
+// whoever can, when the own disk hangs. Where nobody else votes, or is heard of, it helps nobody that this leader goes.
 func (n *Node) preferOthers() {
 	now := n.clock.now
 	if n.lead.transfer != nil || n.alone() {
 		return
 	}
-	if n.storageHung() {
+	if n.storageHung() && n.best(nil) != nil {
 		n.beginTransfer(transfer{leaves: true, reason: "its storage hangs"})
 		return
 	}
@@ -245,6 +275,7 @@ func (n *Node) preferOthers() {
 		}
 	}
 	if best != nil {
+		n.preference.handed, n.preference.handedAt = true, now
 		n.beginTransfer(transfer{to: peer{best.member.ID, best.member.Store}, chosen: true, reason: "it has a higher priority"})
 	}
 }
