@@ -151,8 +151,11 @@ func (n *Node) mayChange(m, w Membership, forced bool) error {
 			return fmt.Errorf("%w: server %d is heard of with the store that is to be replaced", ErrChangeUnsafe, old.ID)
 		}
 	}
-	if !forced && !n.majorityOf(w.Voters, func(v Member) bool { return n.hears(v) || !slices.ContainsFunc(m.Members(), v.same) }) {
-		return fmt.Errorf("%w: no majority of the new voters is heard of", ErrChangeUnsafe)
+	able := func(v Member) bool { // who does not vote yet is waited for
+		return n.follows(v) || !slices.ContainsFunc(m.Voters, v.same) && (n.hears(v) || !slices.ContainsFunc(m.Members(), v.same))
+	}
+	if !forced && !n.majorityOf(w.Voters, able) {
+		return fmt.Errorf("%w: no majority of the new voters is heard of and follows", ErrChangeUnsafe)
 	}
 	return nil
 }
@@ -170,6 +173,15 @@ func (n *Node) hears(m Member) bool {
 	return p != nil && p.heard && !p.lost && n.clock.now-p.heardAt < n.config.ElectionTimeoutMax
 }
 
+// follows reports whether a member answers and is not so far behind that it has to install a snapshot first: until it has, nothing
+// that needs it can be committed.
+func (n *Node) follows(m Member) bool {
+	if n.isMe(m) {
+		return true
+	}
+	return n.hears(m) && n.lead.of(m.ID, m.Store).state != ProgressSnapshot
+}
+
 // memberBytes is about what a member takes in an entry, beside its address.
 const memberBytes = 32
 
@@ -181,7 +193,11 @@ func (n *Node) appendMembership(m Membership) {
 			bytes += memberBytes + len(member.Address)
 		}
 	}
+	if n.alone() {
+		n.lead.quorumAt = n.clock.now // it needed nobody's answer so far, and looked at no clock (clock.go)
+	}
 	index := n.trail.next
+	n.lead.readyAt = 0
 	n.appendOwn(KindMembership, 1, bytes)
 	n.memberships = append(n.memberships, MembershipAt{Index: index, Membership: m})
 	n.membershipChanged()
@@ -285,10 +301,10 @@ func (n *Node) catchUp(m Membership) {
 		n.lead.readyAt = now
 	}
 	switch {
-	case n.lead.forced || n.majorityOf(m.WantedVoters, n.hears):
+	case n.lead.forced || n.majorityOf(m.WantedVoters, n.follows):
 		n.appendMembership(m.joint())
 	case now-n.lead.readyAt > n.config.JoinTimeout:
-		n.giveUp(m, Member{}, "no majority of the new voters is heard of")
+		n.giveUp(m, Member{}, "no majority of the new voters is heard of and follows")
 	}
 }
 

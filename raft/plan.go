@@ -48,8 +48,10 @@ func (n *Node) PlanMembership(now time.Duration, c MembershipChange) (Membership
 	end := m
 	switch {
 	case err == nil && c.Cancel:
-		end = m.givenUp()
-		plan.Stages = []Membership{end}
+		if m.Changing() {
+			end = m.givenUp()
+			plan.Stages = []Membership{end}
+		}
 	case err == nil && wanted.IsZero() || m.Changing():
 		if m.Changing() {
 			plan.Stages = m.ahead()
