@@ -194,7 +194,9 @@ func TestPromiseOutlivesItsTerm(t *testing.T) {
 			p, since := promised(t, drifting)
 			forget(p)
 			p.run(since + p.h.node.config.ElectionTimeoutMin - 10*time.Millisecond)
-			require.False(t, p.votesFor(2, p.h.node.hard.Term+1, false))
+			before := p.h.node.hard
+			require.False(t, p.votesFor(2, before.Term+1, false))
+			require.Equal(t, before, p.h.node.hard, "not even the term is taken over (4.2.3)")
 			p.says(2, Message{Type: MessagePreVoteRequest, Term: p.h.node.hard.Term + 1, LastIndex: 9, LastTerm: 1})
 			for _, m := range p.sentTo(2, MessagePreVoteResponse) {
 				require.True(t, m.Reject)
