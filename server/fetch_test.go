@@ -18,8 +18,8 @@ type lateNetwork struct {
 	back chan struct{}
 }
 
-func (n lateNetwork) FetchChunk(ctx context.Context, from raft.ServerID, _ transport.ChunkRequest) (transport.Chunk, error) {
-	if from == 2 {
+func (n lateNetwork) FetchChunk(ctx context.Context, from raft.Member, _ transport.ChunkRequest) (transport.Chunk, error) {
+	if from.ID == 2 {
 		return transport.Chunk{}, transport.ErrChunkRefused
 	}
 	<-ctx.Done()

@@ -106,7 +106,7 @@ func (s *Server) fetchSome(j *FetchJob) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(j.ctx, chunkTimeout)
-		chunk, err := s.fetchChunk(ctx, j.install.From, request)
+		chunk, err := s.fetchChunk(ctx, j.From(), request)
 		cancel()
 		if j.Take(request, chunk, err) {
 			return
@@ -122,7 +122,7 @@ func (s *Server) fetchSome(j *FetchJob) {
 	}
 }
 
-func (s *Server) fetchChunk(ctx context.Context, from raft.ServerID, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
+func (s *Server) fetchChunk(ctx context.Context, from raft.Member, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
 	defer guard(func() string { return "fetch chunk" }, &err)
 	return s.options.Transport.FetchChunk(ctx, from, request)
 }
@@ -137,7 +137,7 @@ type chunkReaders struct {
 }
 
 type chunkReader struct {
-	peer  raft.ServerID
+	peer  raft.Member // by id and store
 	group raft.GroupID
 	index raft.Index
 }
@@ -205,7 +205,7 @@ func (c *chunkReaders) close() {
 }
 
 // ServeChunk implements transport.Handler.
-func (s *Server) ServeChunk(from raft.ServerID, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
+func (s *Server) ServeChunk(from raft.Member, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
 	defer guard(func() string { return "serve chunk" }, &err)
 	meta := request.Snapshot
 	if s.group(meta.Group) == nil {
@@ -214,7 +214,7 @@ func (s *Server) ServeChunk(from raft.ServerID, request transport.ChunkRequest) 
 	if request.Offset < 0 || request.Offset >= meta.Size || request.BytesMax <= 0 {
 		return chunk, fmt.Errorf("snapshot at %d has %d bytes: no %d at %d", meta.Index, meta.Size, request.BytesMax, request.Offset)
 	}
-	key := chunkReader{peer: from, group: meta.Group, index: meta.Index}
+	key := chunkReader{peer: raft.Member{ID: from.ID, Store: from.Store}, group: meta.Group, index: meta.Index}
 	o, err := s.chunks.take(key, request)
 	if err != nil {
 		return chunk, err

@@ -37,7 +37,7 @@ const (
 type Inputs struct {
 	Messages    []raft.Message
 	Finished    []Job
-	Unreachable []raft.ServerID
+	Unreachable []raft.Member // servers by ID and Store, a store of zero for all that have the id
 	proposals   []proposal
 	queries     []query
 	snapshots   []Completion // asked for by TakeSnapshot
@@ -299,7 +299,7 @@ func (b *inbox) finished(j Job) {
 	b.mu.Unlock()
 }
 
-func (b *inbox) unreachable(peer raft.ServerID) {
+func (b *inbox) unreachable(peer raft.Member) {
 	b.mu.Lock()
 	if n := len(b.in.Unreachable); b.closed == nil && (n == 0 || b.in.Unreachable[n-1] != peer) && n < 1024 {
 		b.in.Unreachable = append(b.in.Unreachable, peer)

@@ -52,8 +52,10 @@ func newFetchJob(t transport.Transport, s persistentlog.Snapshots, install raft.
 // Lane implements Job.
 func (j *FetchJob) Lane() Lane { return LaneFetch }
 
-// From is the server that has the snapshot.
-func (j *FetchJob) From() raft.ServerID { return j.install.From }
+// From is the server that has the snapshot, by id and store.
+func (j *FetchJob) From() raft.Member {
+	return raft.Member{ID: j.install.From, Store: j.install.FromStore}
+}
 
 // Cancel ends the job soon; what arrived is kept.
 func (j *FetchJob) Cancel() { j.cancel() }
@@ -71,7 +73,7 @@ func (j *FetchJob) Step() (done bool) {
 	if !ok {
 		return true
 	}
-	chunk, err := j.transport.FetchChunk(j.ctx, j.install.From, request)
+	chunk, err := j.transport.FetchChunk(j.ctx, j.From(), request)
 	return j.Take(request, chunk, err)
 }
 

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -232,20 +234,22 @@ func (s *Server) setPeers(g *group, members []raft.Member) {
 	s.elastic.run(s.connect)
 }
 
-// connect connects the transport with the members of all groups. Of two addresses for one server that of the group with
-// the higher id counts.
+// connect connects the transport with the members of all groups, at every address that one of them has for a server.
 func (s *Server) connect() {
 	s.peersMu.Lock()
 	defer s.peersMu.Unlock()
-	byID := make(map[raft.ServerID]raft.Member)
+	all := make(map[raft.Member]struct{})
 	for _, other := range s.sorted() {
 		for _, m := range other.peers {
-			byID[m.ID] = m
+			all[m] = struct{}{}
 		}
 	}
-	delete(byID, s.shared.identity.Server)
-	peers := slices.Collect(maps.Values(byID))
-	slices.SortFunc(peers, func(a, b raft.Member) int { return compare(uint64(a.ID), uint64(b.ID)) })
+	maps.DeleteFunc(all, func(m raft.Member, _ struct{}) bool {
+		return m.ID == s.shared.identity.Server && (m.Store.IsZero() || m.Store == s.shared.identity.Store)
+	})
+	peers := slices.SortedFunc(maps.Keys(all), func(a, b raft.Member) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), bytes.Compare(a.Store[:], b.Store[:]), cmp.Compare(a.Address, b.Address))
+	})
 	if !slices.Equal(peers, s.peers) {
 		s.peers = peers
 		s.options.Transport.SetPeers(peers)
@@ -286,9 +290,9 @@ func (s *Server) Receive(messages []raft.Message) {
 }
 
 // Unreachable implements transport.Handler.
-func (s *Server) Unreachable(peer raft.ServerID) {
+func (s *Server) Unreachable(peer raft.ServerID, store raft.StoreID) {
 	for _, g := range *s.groups.Load() {
-		g.inbox.unreachable(peer)
+		g.inbox.unreachable(raft.Member{ID: peer, Store: store})
 		g.wake()
 	}
 }

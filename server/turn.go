@@ -33,7 +33,7 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	}
 	r.offerWritten(now)
 	for _, peer := range in.Unreachable {
-		r.node.Unreachable(now, peer, raft.StoreID{})
+		r.node.Unreachable(now, peer.ID, peer.Store)
 	}
 	if now >= r.node.Deadline() {
 		r.node.Tick(now)

@@ -76,7 +76,7 @@ func (r *replica) ask(j *server.FetchJob) {
 		}
 	}
 	h.after(chunkTimeout, func() { take(transport.Chunk{}, context.DeadlineExceeded) })
-	from := w.find(j.From(), raft.StoreID{})
+	from := w.find(j.From().ID, j.From().Store)
 	if w.net.lost(h.number, from.number) {
 		h.after(w.net.delay(), func() { take(transport.Chunk{}, transport.ErrUnreachable) })
 		return
@@ -160,6 +160,6 @@ func (noTransport) Status() transport.Status { return transport.Status{} }
 func (noTransport) Close() error { return nil }
 
 // FetchChunk implements transport.Transport.
-func (noTransport) FetchChunk(context.Context, raft.ServerID, transport.ChunkRequest) (transport.Chunk, error) {
+func (noTransport) FetchChunk(context.Context, raft.Member, transport.ChunkRequest) (transport.Chunk, error) {
 	return transport.Chunk{}, transport.ErrUnreachable
 }

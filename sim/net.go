@@ -98,7 +98,7 @@ func (n *network) unreachable(from *host, m *raft.Message) {
 	if !chance(n.w.nets, 0.2) {
 		return
 	}
-	peer, group := m.To, m.Group
+	peer, group := raft.Member{ID: m.To, Store: m.ToStore}, m.Group
 	from.after(n.delay(), func() {
 		if group < 1 || int(group) > len(from.replicas) {
 			return

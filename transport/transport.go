@@ -16,19 +16,25 @@ type Transport interface {
 	// Start begins to deliver. It is called once, before any other method but Close.
 	Start(handler Handler) error
 
-	// Send takes messages to their To. It never blocks and returns no error: what cannot be queued is dropped, with
+	// Send takes messages to their To and ToStore: to the peer that was given with both, or with that id and no store. Where
+	// ToStore is zero that is the one with no store, or the only one that has the id, whatever its store. A server that is no peer is
+	// sent to all the same while it has connected to this one, at the address that it claims in doing so (Local.Address):
+	// who asks is answered, although the asker may be new, or this server's membership old. It never blocks and returns no error: what cannot be queued is dropped, with
 	// Handler.Unreachable. The messages' values are copied before it returns; the bytes of their blocks are shared.
 	// It may be called from any goroutine; messages given by one goroutine leave in order within a lane.
 	Send(messages []raft.Message)
 
-	// SetPeers replaces the servers that messages are sent to, with their addresses. Connections to others are closed,
-	// the listener stays. It may be called from any goroutine.
+	// SetPeers replaces the servers that messages are sent to, with their addresses. Two may share an id and have different
+	// stores: while one takes the other's place, both are there. A server whose address changes may be given once with
+	// each address; whichever answers is used. A store of zero is not known yet: any is taken. Connections to others are
+	// closed, the listener stays. It may be called from any goroutine.
 	SetPeers(peers []raft.Member)
 
-	// FetchChunk asks a peer for part of one of its snapshots and waits. It uses a lane of its own, so that snapshots
+	// FetchChunk asks a peer for part of one of its snapshots and waits. Of from the ID and the Store count, and find the
+	// peer as those of a message do. It uses a lane of its own, so that snapshots
 	// never hold up entries, votes or heartbeats. A peer that is not connected is an error at once, and so is a dropped
 	// connection; the caller pauses and tries again, from where it stands. It may be called from any goroutine, several at a time.
-	FetchChunk(ctx context.Context, from raft.ServerID, request ChunkRequest) (Chunk, error)
+	FetchChunk(ctx context.Context, from raft.Member, request ChunkRequest) (Chunk, error)
 
 	// Status returns counters and the state of each peer's connections.
 	Status() Status
@@ -47,12 +53,12 @@ type Handler interface {
 	Receive(messages []raft.Message)
 
 	// Unreachable says that messages to a peer were dropped, or its connection was lost; one call may stand for several
-	// such losses. It does not block.
-	Unreachable(peer raft.ServerID)
+	// such losses. A store of zero stands for every store that has the peer's id. It does not block.
+	Unreachable(peer raft.ServerID, store raft.StoreID)
 
-	// ServeChunk answers a peer's FetchChunk. It may block on the disk; a lane has one at a time. An error goes back as text
+	// ServeChunk answers a peer's FetchChunk; from says who asks, by ID and Store. It may block on the disk; a lane has one at a time. An error goes back as text
 	// and matches ErrChunkRefused there.
-	ServeChunk(from raft.ServerID, request ChunkRequest) (Chunk, error)
+	ServeChunk(from raft.Member, request ChunkRequest) (Chunk, error)
 }
 
 // Local is who a transport speaks for; it is what the handshake claims.
@@ -61,11 +67,17 @@ type Local struct {
 	Server  raft.ServerID
 	Store   raft.StoreID
 	Run     raft.RunID
+	// Address is where other servers reach this one, at most AddressBytesMax bytes. Those that it connects to answer there
+	// even if they know it from nowhere else. Empty claims none: then only those answer that have it among their peers.
+	Address string
 	// FrameBytesMax is the largest frame that this server reads, and BlockBytesMax the largest block that it will send.
 	// A peer that could not take our largest block, or could send us larger ones than we read, is refused in the handshake.
 	FrameBytesMax int
 	BlockBytesMax int
 }
+
+// AddressBytesMax is the longest address that a server can claim.
+const AddressBytesMax = 1024
 
 // ChunkRequest asks for bytes of a snapshot.
 type ChunkRequest struct {
@@ -86,7 +98,7 @@ type Chunk struct {
 
 // Status is what a transport knows of itself. Counters grow from the transport's start.
 type Status struct {
-	Peers           []PeerStatus
+	Peers           []PeerStatus // by id, then by store
 	SentMessages    uint64
 	SentBytes       uint64
 	Received        uint64
@@ -100,10 +112,11 @@ type Status struct {
 // PeerStatus is one peer's part of Status.
 type PeerStatus struct {
 	ID        raft.ServerID
-	Address   string
-	Connected bool // the lane that votes and heartbeats take is up
-	Store     raft.StoreID
-	Error     string // why it is not connected, in words, or empty
+	Store     raft.StoreID // the one that it was given with; where that is zero, the one that answered last
+	Address   string       // of several the one that is used, or was last, or the first
+	Connected bool         // the lane that votes and heartbeats take is up
+	Visitor   bool         // it is in no SetPeers, and is answered because it has connected
+	Error     string       // why it is not connected, in words, or empty
 }
 
 // The errors that callers tell apart.

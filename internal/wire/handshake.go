@@ -64,6 +64,8 @@ type Hello struct {
 	Lane                   Lane
 	From                   PeerIdentity
 	To                     raft.ServerID
+	ToStore                raft.StoreID // the only store that is wanted; zero: whichever To has
+	Address                string       // where From says that it can be reached; empty: nowhere
 }
 
 // Welcome is what the acceptor says if it agrees. It may grow in the same way.
@@ -88,6 +90,8 @@ const (
 	RefusedLimits RefusalCode = 5
 	// RefusedBusy: the acceptor has too many connections.
 	RefusedBusy RefusalCode = 6
+	// RefusedStore: the acceptor has another store than the one that was wanted.
+	RefusedStore RefusalCode = 7
 )
 
 // Refused is the error of a declined handshake, on both sides of the connection.
@@ -109,7 +113,7 @@ func (r *Refused) Is(target error) bool {
 }
 
 // AppendHello appends the magic and the frame that open a connection: [version min, version max, lane, cluster, server,
-// store, run, frame bytes max, block bytes max, to].
+// store, run, frame bytes max, block bytes max, to, store of to, address]. A longer address than AddressBytesMax is left out.
 func AppendHello(dst []byte, h Hello) []byte {
 	dst = append(dst, PeerMagic...)
 	at := len(dst)
@@ -118,16 +122,23 @@ func AppendHello(dst []byte, h Hello) []byte {
 	dst = appendUint(dst, uint64(h.VersionMax))
 	dst = appendUint(dst, uint64(h.Lane))
 	dst = appendIdentity(dst, h.From)
-	dst = appendUint(dst, uint64(h.To))
+	dst = appendID16(appendUint(dst, uint64(h.To)), h.ToStore)
+	if len(h.Address) > AddressBytesMax {
+		h.Address = ""
+	}
+	dst = appendStr(dst, h.Address)
 	return endFrame(dst, at, FrameHello, 0)
 }
 
-// DecodeHello reads the frame that follows the magic. Errors match ErrMalformed.
+// DecodeHello reads the frame that follows the magic. The last two values may be missing. Errors match ErrMalformed.
 func DecodeHello(f Frame) (Hello, error) {
 	c := cursor{b: f.Head}
-	c.handshake(f, FrameHello, helloValues)
+	n := c.handshake(f, FrameHello, helloValuesLeast)
 	h := Hello{
 		VersionMin: c.uint32(), VersionMax: c.uint32(), Lane: Lane(c.byte()), From: c.identity(), To: raft.ServerID(c.uint()),
+	}
+	if n >= helloValues {
+		h.ToStore, h.Address = c.id16(), c.str(AddressBytesMax)
 	}
 	if h.VersionMin > h.VersionMax || h.VersionMin == 0 {
 		c.fail("a range of versions that is none")
@@ -191,11 +202,16 @@ func Accept(local PeerIdentity, h Hello) (version uint32, err error) {
 		return 0, &Refused{RefusedServer, fmt.Sprintf(
 			"this is server %d and not server %d; correct the address that server %d has for it", local.Server, h.To, h.From.Server)}
 	}
-	return version, checkIdentity(local, h.From)
+	if !h.ToStore.IsZero() && h.ToStore != local.Store {
+		return 0, &Refused{RefusedStore, fmt.Sprintf(
+			"this is server %d with store %s, and store %s is wanted; either the one takes the other's place, or server %d has a wrong address",
+			local.Server, local.Store, h.ToStore, h.From.Server)}
+	}
+	return version, checkIdentity(local, h.From, !h.ToStore.IsZero())
 }
 
-// Agree is the dialler's check of a Welcome by server to: nil, or a *Refused.
-func Agree(local PeerIdentity, to raft.ServerID, w Welcome) error {
+// Agree is the dialler's check of a Welcome by server to, with the store that it wanted: nil, or a *Refused.
+func Agree(local PeerIdentity, to raft.ServerID, store raft.StoreID, w Welcome) error {
 	if w.Version < PeerVersionMin || w.Version > PeerVersionMax {
 		return &Refused{RefusedVersion, fmt.Sprintf("server %d chose version %d of the protocol, which was not offered",
 			w.From.Server, w.Version)}
@@ -204,18 +220,22 @@ func Agree(local PeerIdentity, to raft.ServerID, w Welcome) error {
 		return &Refused{RefusedServer, fmt.Sprintf("server %d answered where server %d was dialled; correct its address",
 			w.From.Server, to)}
 	}
-	return checkIdentity(local, w.From)
+	if !store.IsZero() && w.From.Store != store {
+		return &Refused{RefusedStore, fmt.Sprintf("server %d answered with store %s, and store %s is wanted", to, w.From.Store, store)}
+	}
+	return checkIdentity(local, w.From, !store.IsZero())
 }
 
-// checkIdentity is what both sides check of each other. The store is not checked: which one an id is bound to is known
-// by each group's membership, and the consensus module answers a stranger.
-func checkIdentity(local, peer PeerIdentity) error {
+// checkIdentity is what both sides check of each other. Which store an id is bound to is known by each group's membership, and
+// the consensus module answers a stranger. Two servers with one id talk to each other only if that is meant: the dialler has
+// named the store. While one takes the other's place it is so.
+func checkIdentity(local, peer PeerIdentity, named bool) error {
 	switch {
 	case peer.Cluster != local.Cluster:
 		return &Refused{RefusedCluster, fmt.Sprintf(
 			"server %d belongs to cluster %s, server %d to cluster %s; one of the two has a wrong address or a wrong cluster id",
 			local.Server, local.Cluster, peer.Server, peer.Cluster)}
-	case peer.Server == 0 || peer.Server == local.Server:
+	case peer.Server == 0 || peer.Server == local.Server && (!named || peer.Store == local.Store):
 		return &Refused{RefusedServer, fmt.Sprintf(
 			"server %d is spoken to by a server with id %d; every server needs an id of its own", local.Server, peer.Server)}
 	}
@@ -236,19 +256,22 @@ func fits(sender, receiver PeerIdentity) error {
 }
 
 const (
-	helloValues         = 10
+	helloValues         = 12
+	helloValuesLeast    = 10 // without the store of to, and the address
 	welcomeValues       = 7
 	handshakeValuesMost = 64 // what a later version may have grown to
 )
 
-// handshake reads the head of an array of at least n values, of a frame that must be of type typ and without a body.
-func (c *cursor) handshake(f Frame, typ FrameType, n int) {
+// handshake reads the head of an array of at least n values, of a frame that must be of type typ and without a body, and
+// returns how many there are.
+func (c *cursor) handshake(f Frame, typ FrameType, n int) (has int) {
 	if f.Type != typ || len(f.Body) != 0 {
 		c.fail("another frame than the handshake's")
 	}
-	if c.arrayUpTo(handshakeValuesMost) < n {
+	if has = c.arrayUpTo(handshakeValuesMost); has < n {
 		c.fail("too few values")
 	}
+	return has
 }
 
 func appendIdentity(dst []byte, p PeerIdentity) []byte {

@@ -20,7 +20,9 @@ func identity(server raft.ServerID) PeerIdentity {
 }
 
 func exampleHello() Hello {
-	return Hello{VersionMin: 1, VersionMax: 3, Lane: LaneEntries, From: identity(2), To: 1}
+	return Hello{
+		VersionMin: 1, VersionMax: 3, Lane: LaneEntries, From: identity(2), To: 1, ToStore: identity(1).Store, Address: "two.example:7000",
+	}
 }
 
 // one reads the only frame in b.
@@ -72,7 +74,7 @@ func TestHandshakeRefusesWhoDoesNotBelong(t *testing.T) {
 	version, err := Accept(local, exampleHello())
 	require.NoError(t, err)
 	require.EqualValues(t, 1, version)
-	require.NoError(t, Agree(identity(2), 1, Welcome{Version: 1, From: local}))
+	require.NoError(t, Agree(identity(2), 1, raft.StoreID{}, Welcome{Version: 1, From: local}))
 
 	cases := []struct {
 		name  string
@@ -81,7 +83,9 @@ func TestHandshakeRefusesWhoDoesNotBelong(t *testing.T) {
 	}{
 		{"newer versions only", RefusedVersion, func(h *Hello) { h.VersionMin = 2 }},
 		{"another receiver", RefusedServer, func(h *Hello) { h.To = 7 }},
-		{"our own id", RefusedServer, func(h *Hello) { h.From.Server = 1 }},
+		{"another store", RefusedStore, func(h *Hello) { h.ToStore[4] = 1 }},
+		{"our own id, and no store named", RefusedServer, func(h *Hello) { h.From.Server, h.ToStore = 1, raft.StoreID{} }},
+		{"our own id and store", RefusedServer, func(h *Hello) { h.From = identity(1) }},
 		{"no id", RefusedServer, func(h *Hello) { h.From.Server = 0 }},
 		{"another cluster", RefusedCluster, func(h *Hello) { h.From.Cluster[3] = 1 }},
 		{"blocks larger than our frames", RefusedLimits, func(h *Hello) { h.From.BlockBytesMax = 8<<20 - FrameOverheadMax + 1 }},
@@ -93,13 +97,50 @@ func TestHandshakeRefusesWhoDoesNotBelong(t *testing.T) {
 		_, err := Accept(local, h)
 		require.ErrorIs(t, err, &Refused{Code: c.code}, c.name)
 		require.False(t, errors.Is(err, &Refused{Code: RefusedBusy}))
-		if c.code != RefusedVersion && c.name != "another receiver" {
-			err = Agree(local, h.From.Server, Welcome{Version: 1, From: h.From})
+		if c.code != RefusedVersion && c.name != "another receiver" && c.name != "another store" {
+			err = Agree(local, h.From.Server, raft.StoreID{}, Welcome{Version: 1, From: h.From})
 			require.ErrorIs(t, err, &Refused{Code: c.code}, c.name)
 		}
 	}
-	require.ErrorIs(t, Agree(local, 3, Welcome{Version: 1, From: identity(2)}), &Refused{Code: RefusedServer})
-	require.ErrorIs(t, Agree(local, 2, Welcome{Version: 2, From: identity(2)}), &Refused{Code: RefusedVersion})
+	require.ErrorIs(t, Agree(local, 3, raft.StoreID{}, Welcome{Version: 1, From: identity(2)}), &Refused{Code: RefusedServer})
+	require.ErrorIs(t, Agree(local, 2, raft.StoreID{}, Welcome{Version: 2, From: identity(2)}), &Refused{Code: RefusedVersion})
+	require.ErrorIs(t, Agree(local, 2, identity(3).Store, Welcome{Version: 1, From: identity(2)}), &Refused{Code: RefusedStore})
+}
+
+// While a server with another store takes the place of one with the same id, the two may need each other.
+func TestServersWithOneIDTalkIfThatIsMeant(t *testing.T) {
+	local, other := identity(1), identity(1)
+	other.Store = raft.StoreID{0: 0xa1}
+	h := exampleHello()
+	h.From = other
+	_, err := Accept(local, h)
+	require.NoError(t, err)
+	require.NoError(t, Agree(other, 1, local.Store, Welcome{Version: 1, From: local}))
+	require.ErrorIs(t, Agree(other, 1, raft.StoreID{}, Welcome{Version: 1, From: local}), &Refused{Code: RefusedServer})
+	require.ErrorIs(t, Agree(local, 1, local.Store, Welcome{Version: 1, From: local}), &Refused{Code: RefusedServer})
+}
+
+// Programs of before say neither which store they want nor where they are.
+func TestHelloOfTenValuesIsRead(t *testing.T) {
+	want := exampleHello()
+	want.ToStore, want.Address = raft.StoreID{}, ""
+	head := AppendHello(nil, want)[len(PeerMagic)+FrameHeaderSize:]
+	short := append([]byte{0x90 | helloValuesLeast}, head[1:len(head)-1-18]...)
+	h, err := DecodeHello(Frame{Type: FrameHello, Head: short})
+	require.NoError(t, err)
+	require.Equal(t, want, h)
+}
+
+func TestAddressThatIsTooLongIsNotClaimed(t *testing.T) {
+	h := exampleHello()
+	h.Address = strings.Repeat("a", AddressBytesMax)
+	got, err := DecodeHello(one(t, AppendHello(nil, h)[len(PeerMagic):]))
+	require.NoError(t, err)
+	require.Equal(t, h, got)
+	h.Address += "a"
+	got, err = DecodeHello(one(t, AppendHello(nil, h)[len(PeerMagic):]))
+	require.NoError(t, err)
+	require.Empty(t, got.Address)
 }
 
 func TestLimitsAtTheEdgeFit(t *testing.T) {

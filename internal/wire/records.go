@@ -14,7 +14,7 @@ const recordVersion = 1
 const (
 	// MembersMax is the largest number of servers in one list of a membership.
 	MembersMax = 1024
-	// AddressBytesMax is the largest length of a member's address.
+	// AddressBytesMax is the largest length of a member's address, also of one that a handshake claims.
 	AddressBytesMax = 1024
 )
 

@@ -285,9 +285,9 @@ func (n network) Status() transport.Status { return transport.Status{} }
 func (n network) Close() error { return nil }
 
 // FetchChunk implements transport.Transport. It takes no time: the step that calls it does.
-func (n network) FetchChunk(_ context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
-	m := n.w.members[from]
-	if m == nil {
+func (n network) FetchChunk(_ context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
+	m := n.w.members[from.ID]
+	if m == nil || !from.Store.IsZero() && m.identity.Store != from.Store {
 		return transport.Chunk{}, transport.ErrUnreachable
 	}
 	file, err := m.options.Snapshots.Open(r.Snapshot, r.Offset)

@@ -16,7 +16,7 @@ const chunkTimeout = time.Second
 
 // FetchChunk implements transport.Transport. Faults apply to the request and to its answer; one that is lost is
 // ErrUnreachable after a second.
-func (e *Endpoint) FetchChunk(ctx context.Context, from raft.ServerID, request transport.ChunkRequest) (transport.Chunk, error) {
+func (e *Endpoint) FetchChunk(ctx context.Context, from raft.Member, request transport.ChunkRequest) (transport.Chunk, error) {
 	request.BytesMax = min(request.BytesMax, transport.ChunkBytesMax)
 	if request.BytesMax < 1 || request.Offset < 0 {
 		return transport.Chunk{}, fmt.Errorf("memnet: a chunk of %d bytes at offset %d was asked for", request.BytesMax, request.Offset)
@@ -33,13 +33,13 @@ func (e *Endpoint) FetchChunk(ctx context.Context, from raft.ServerID, request t
 		n.mu.Unlock()
 		return transport.Chunk{}, transport.ErrClosed
 	}
-	to, err := n.reach(e, from)
+	to, err := n.reach(e, who{from.ID, from.Store})
 	if err != nil {
 		n.mu.Unlock()
 		return transport.Chunk{}, err
 	}
 	l := e.link(to, wire.LaneChunks)
-	there, back := l.draw(n.faultsOn(l.way)), l.draw(n.faultsOn(way{from, e.local.Server}))
+	there, back := l.draw(n.faultsOn(l.way)), l.draw(n.faultsOn(way{from.ID, e.local.Server}))
 	n.mu.Unlock()
 
 	if err := e.travel(ctx, to, l.way, there); err != nil {
@@ -55,14 +55,14 @@ func (e *Endpoint) FetchChunk(ctx context.Context, from raft.ServerID, request t
 		case <-e.done:
 			return transport.Chunk{}, transport.ErrClosed
 		case <-to.done:
-			return transport.Chunk{}, closedUnder(from)
+			return transport.Chunk{}, closedUnder(from.ID)
 		}
 	}
 	answer, err := e.ask(ctx, to, l, request)
 	if err != nil {
 		return transport.Chunk{}, err
 	}
-	if err := e.travel(ctx, to, way{from, e.local.Server}, back); err != nil {
+	if err := e.travel(ctx, to, way{from.ID, e.local.Server}, back); err != nil {
 		return transport.Chunk{}, err
 	}
 	return answer, nil
@@ -119,7 +119,7 @@ func (e *Endpoint) ask(ctx context.Context, to *Endpoint, l *link, request trans
 	answer := make(chan served, 1)
 	go func() {
 		defer to.leave()
-		chunk, err := to.serve(e.local.Server, request)
+		chunk, err := to.serve(raft.Member{ID: e.local.Server, Store: e.local.Store}, request)
 		<-l.serving
 		answer <- served{chunk, err}
 	}()
@@ -137,7 +137,7 @@ func (e *Endpoint) ask(ctx context.Context, to *Endpoint, l *link, request trans
 }
 
 // serve calls Handler.ServeChunk. The error goes back as text, as it would over a wire.
-func (e *Endpoint) serve(from raft.ServerID, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
+func (e *Endpoint) serve(from raft.Member, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
 	defer e.recovered("ServeChunk", &err)
 	chunk, err = e.handler.ServeChunk(from, request)
 	if err == nil && (chunk.Offset != request.Offset || len(chunk.Bytes) > request.BytesMax) {

@@ -22,9 +22,9 @@ type Endpoint struct {
 
 	// Guarded by network.mu.
 	started, closed bool
-	peers           map[raft.ServerID]raft.Member
+	peers           map[who][]string  // with their addresses
 	links           map[linkKey]*link // the ways out
-	lost            map[raft.ServerID]struct{}
+	lost            map[who]struct{}
 	telling         bool
 	status          transport.Status // counters only
 }
@@ -54,16 +54,16 @@ func (e *Endpoint) Start(handler transport.Handler) error {
 	n := e.network
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	id := e.local.Server
+	id := e.who()
 	switch {
 	case e.closed:
 		return transport.ErrClosed
 	case e.started:
 		return fmt.Errorf("memnet: Start was called twice")
-	case id == 0:
+	case id.id == 0:
 		return fmt.Errorf("memnet: server id 0")
 	case n.endpoints[id] != nil:
-		return fmt.Errorf("memnet: server %d is running already; close its transport first", id)
+		return fmt.Errorf("memnet: server %d is running already; close its transport first", id.id)
 	}
 	e.started, e.handler = true, handler
 	n.endpoints[id] = e
@@ -91,7 +91,7 @@ func (e *Endpoint) Send(messages []raft.Message) {
 		n.mu.Lock()
 		if err != nil || !e.sendOne(m, got, size) {
 			e.status.DroppedMessages++
-			e.unreachable(m.To)
+			e.unreachable(who{m.To, m.ToStore})
 		}
 		n.mu.Unlock()
 	}
@@ -99,8 +99,8 @@ func (e *Endpoint) Send(messages []raft.Message) {
 
 // sendOne is called with network.mu held.
 func (e *Endpoint) sendOne(m *raft.Message, got raft.Message, size int) bool {
-	to, err := e.network.reach(e, m.To)
-	if err != nil || size > to.local.FrameBytesMax || !m.ToStore.IsZero() && m.ToStore != to.local.Store {
+	to, err := e.network.reach(e, who{m.To, m.ToStore})
+	if err != nil || size > to.local.FrameBytesMax {
 		return false
 	}
 	got.FromStore, got.FromRun = e.local.Store, e.local.Run
@@ -129,15 +129,16 @@ func (e *Endpoint) link(to *Endpoint, lane wire.Lane) *link {
 	return l
 }
 
-// SetPeers implements transport.Transport. Addresses mean nothing here: servers are found by their ids.
+// SetPeers implements transport.Transport.
 func (e *Endpoint) SetPeers(members []raft.Member) {
 	n := e.network
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(e.peers)
 	for _, m := range members {
-		if m.ID != e.local.Server {
-			e.peers[m.ID] = m
+		own := m.ID == e.local.Server && (m.Store.IsZero() || m.Store == e.local.Store)
+		if w := (who{m.ID, m.Store}); m.ID != 0 && !own && !slices.Contains(e.peers[w], m.Address) {
+			e.peers[w] = append(e.peers[w], m.Address)
 		}
 	}
 }
@@ -152,12 +153,15 @@ func (e *Endpoint) Status() transport.Status {
 	for _, l := range e.links {
 		s.QueuedBytes += int64(l.bytes)
 	}
-	for _, id := range slices.Sorted(maps.Keys(e.peers)) {
-		p := transport.PeerStatus{ID: id, Address: e.peers[id].Address}
-		if to, err := n.reach(e, id); err != nil {
+	for _, w := range slices.SortedFunc(maps.Keys(e.peers), compareWho) {
+		p := transport.PeerStatus{ID: w.id, Store: w.store, Address: e.peers[w][0]}
+		if to, err := n.reach(e, w); err != nil {
 			p.Error = err.Error()
 		} else {
 			p.Connected, p.Store = true, to.local.Store
+			if to.local.Address != "" {
+				p.Address = to.local.Address
+			}
 		}
 		s.Peers = append(s.Peers, p)
 	}
@@ -172,8 +176,8 @@ func (e *Endpoint) Close() error {
 	if !e.closed {
 		e.closed = true
 		close(e.done)
-		if n.endpoints[e.local.Server] == e {
-			delete(n.endpoints, e.local.Server)
+		if n.endpoints[e.who()] == e {
+			delete(n.endpoints, e.who())
 		}
 		for _, other := range n.endpoints {
 			for key := range other.links {
@@ -200,8 +204,8 @@ func (e *Endpoint) enter() bool {
 func (e *Endpoint) leave() { e.wg.Done() }
 
 // unreachable has the handler told, on a goroutine that holds no lock of its caller's. It is called with network.mu held.
-func (e *Endpoint) unreachable(id raft.ServerID) {
-	e.lost[id] = struct{}{}
+func (e *Endpoint) unreachable(w who) {
+	e.lost[w] = struct{}{}
 	if !e.telling && e.enter() {
 		e.telling = true
 		go e.tellLost()
@@ -213,23 +217,23 @@ func (e *Endpoint) tellLost() {
 	n := e.network
 	for {
 		n.mu.Lock()
-		ids := slices.Sorted(maps.Keys(e.lost))
+		lost := slices.SortedFunc(maps.Keys(e.lost), compareWho)
 		clear(e.lost)
-		if len(ids) == 0 || e.closed {
+		if len(lost) == 0 || e.closed {
 			e.telling = false
 			n.mu.Unlock()
 			return
 		}
 		n.mu.Unlock()
-		for _, id := range ids {
-			e.tell(id)
+		for _, w := range lost {
+			e.tell(w)
 		}
 	}
 }
 
-func (e *Endpoint) tell(id raft.ServerID) {
+func (e *Endpoint) tell(w who) {
 	defer e.recovered("Unreachable", nil)
-	e.handler.Unreachable(id)
+	e.handler.Unreachable(w.id, w.store)
 }
 
 // receive calls Handler.Receive, and reports whether it returned.

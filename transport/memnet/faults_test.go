@@ -39,9 +39,9 @@ func (r *recorder) Receive(messages []raft.Message) {
 	}
 }
 
-func (r *recorder) Unreachable(raft.ServerID) {}
+func (r *recorder) Unreachable(raft.ServerID, raft.StoreID) {}
 
-func (r *recorder) ServeChunk(_ raft.ServerID, q transport.ChunkRequest) (transport.Chunk, error) {
+func (r *recorder) ServeChunk(_ raft.Member, q transport.ChunkRequest) (transport.Chunk, error) {
 	return transport.Chunk{Offset: q.Offset, Bytes: []byte("chunk"), Last: true}, nil
 }
 
@@ -231,13 +231,13 @@ func TestChunkOverACutIsUnreachableInTime(t *testing.T) {
 		n := memnet.New(1)
 		e, _ := cluster(t, n, 2)
 		request := transport.ChunkRequest{Snapshot: raft.SnapshotMeta{Group: 1, Index: 5}, BytesMax: 100}
-		chunk, err := e[1].FetchChunk(t.Context(), 2, request)
+		chunk, err := e[1].FetchChunk(t.Context(), raft.Member{ID: 2}, request)
 		require.NoError(t, err)
 		require.Equal(t, "chunk", string(chunk.Bytes))
 		for _, cut := range [][2]raft.ServerID{{1, 2}, {2, 1}} {
 			n.Cut(cut[0], cut[1])
 			since := time.Now()
-			_, err = e[1].FetchChunk(t.Context(), 2, request)
+			_, err = e[1].FetchChunk(t.Context(), raft.Member{ID: 2}, request)
 			require.ErrorIs(t, err, transport.ErrUnreachable)
 			require.Equal(t, time.Second, time.Since(since))
 			n.Heal()

@@ -188,6 +188,6 @@ func (l *link) deliver(messages []raft.Message) {
 		n := l.from.network
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		l.from.unreachable(l.way.to)
+		l.from.unreachable(l.to.who())
 	}
 }

@@ -53,7 +53,7 @@ type Network struct {
 
 	mu        sync.Mutex
 	shared    bool // messages are not encoded
-	endpoints map[raft.ServerID]*Endpoint
+	endpoints map[who]*Endpoint
 	faults    Faults
 	perWay    map[way]Faults
 	cuts      map[way]bool
@@ -64,7 +64,7 @@ type Network struct {
 // New makes a network without faults.
 func New(seed uint64) *Network {
 	return &Network{
-		seed: seed, endpoints: make(map[raft.ServerID]*Endpoint), perWay: make(map[way]Faults), cuts: make(map[way]bool),
+		seed: seed, endpoints: make(map[who]*Endpoint), perWay: make(map[way]Faults), cuts: make(map[way]bool),
 		listeners: make(map[raft.ServerID]*listener),
 	}
 }
@@ -158,9 +158,10 @@ func (n *Network) fail(err error) {
 	}
 }
 
-// Transport makes a server's transport. A server has one at a time: close it before the next one of the same id, as a
-// process that starts again has ended before; until then Start of the next one fails. The transport's FrameBytesMax and
-// BlockBytesMax default to 8 MiB and 4 MiB.
+// Transport makes a server's transport. A server has one at a time: close it before the next one of the same id and store,
+// as a process that starts again has ended before; until then Start of the next one fails. The transport's FrameBytesMax and
+// BlockBytesMax default to 8 MiB and 4 MiB. A server without an Address is found by its id and store, whatever address
+// others have for it; one with an Address is found at that alone.
 func (n *Network) Transport(local transport.Local) *Endpoint {
 	if local.FrameBytesMax == 0 {
 		local.FrameBytesMax = 8 << 20
@@ -169,8 +170,8 @@ func (n *Network) Transport(local transport.Local) *Endpoint {
 		local.BlockBytesMax = 4 << 20
 	}
 	return &Endpoint{
-		network: n, local: local, peers: make(map[raft.ServerID]raft.Member), links: make(map[linkKey]*link),
-		lost: make(map[raft.ServerID]struct{}), done: make(chan struct{}),
+		network: n, local: local, peers: make(map[who][]string), links: make(map[linkKey]*link),
+		lost: make(map[who]struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -183,25 +184,6 @@ func (n *Network) faultsOn(w way) Faults {
 		return f
 	}
 	return n.faults
-}
-
-// reach returns the running transport of a server, if one there may speak to e. It is called with mu held.
-func (n *Network) reach(e *Endpoint, id raft.ServerID) (*Endpoint, error) {
-	if _, ok := e.peers[id]; !ok {
-		return nil, fmt.Errorf("%w: server %d is not among the peers", transport.ErrUnreachable, id)
-	}
-	to := n.endpoints[id]
-	if to == nil {
-		return nil, fmt.Errorf("%w: server %d is not running", transport.ErrUnreachable, id)
-	}
-	// The same decision that a listener on a real network takes in its handshake.
-	_, err := wire.Accept(to.identity(), wire.Hello{
-		VersionMin: wire.PeerVersionMin, VersionMax: wire.PeerVersionMax, Lane: wire.LaneControl, From: e.identity(), To: id,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", transport.ErrUnreachable, err)
-	}
-	return to, nil
 }
 
 // pass makes of a message what arrives at the other side, and says how many bytes it took.

@@ -1,6 +1,7 @@
 package memnet_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 
@@ -16,7 +17,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type network struct{ *memnet.Network }
 
 func (n network) Open(local transport.Local) (transport.Transport, string, error) {
-	return n.Transport(local), memnet.Address(local.Server), nil
+	local.Address = fmt.Sprintf("%s, run %d", memnet.Address(local.Server), local.Run)
+	return n.Transport(local), local.Address, nil
 }
 
 func (n network) Close() error { return nil }

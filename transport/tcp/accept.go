@@ -95,9 +95,7 @@ func (t *Transport) welcome(conn net.Conn, from string) {
 		t.refuse(from, err)
 	} else {
 		s.serve()
-		t.mu.Lock()
-		t.serving--
-		t.mu.Unlock()
+		t.left(s.peer)
 	}
 	t.forget(conn)
 	conn.Close() //nolint:errcheck // nothing is expected of it any more
@@ -145,9 +143,7 @@ func (t *Transport) greet(conn net.Conn, first []byte) (*session, error) {
 		err = errors.Join(conn.SetDeadline(time.Time{}), setNoDelay(conn))
 	}
 	if err != nil {
-		t.mu.Lock()
-		t.serving--
-		t.mu.Unlock()
+		t.left(hello.From)
 		return nil, err
 	}
 	reader.r = idleReader{conn, t.options.IdleTimeout}
@@ -155,7 +151,7 @@ func (t *Transport) greet(conn net.Conn, first []byte) (*session, error) {
 	return s, nil
 }
 
-// reserve makes room for one more connection of a peer.
+// reserve makes room for one more connection of a peer, and notes who it is.
 func (t *Transport) reserve(hello wire.Hello) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,6 +160,7 @@ func (t *Transport) reserve(hello wire.Hello) error {
 			"server %d has %d connections of other servers already, and takes no more", hello.To, t.serving)}
 	}
 	t.serving++
+	t.visits(hello)
 	return nil
 }
 

@@ -235,7 +235,7 @@ func TestTransferGoesOnWhereTheConnectionBroke(t *testing.T) {
 	var got []byte
 	broken := 0
 	eventually(t, "the whole snapshot", func() bool {
-		chunk, err := a.FetchChunk(context.Background(), 2, transport.ChunkRequest{Offset: int64(len(got)), BytesMax: 100_000})
+		chunk, err := a.FetchChunk(context.Background(), raft.Member{ID: 2}, transport.ChunkRequest{Offset: int64(len(got)), BytesMax: 100_000})
 		if err != nil {
 			require.ErrorIs(t, err, transport.ErrUnreachable)
 			broken++
@@ -264,7 +264,7 @@ func TestManyFetchesAtOnceGetTheirOwnChunks(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			chunk, err := a.FetchChunk(context.Background(), 2, transport.ChunkRequest{Offset: int64(i), BytesMax: 1000 + i})
+			chunk, err := a.FetchChunk(context.Background(), raft.Member{ID: 2}, transport.ChunkRequest{Offset: int64(i), BytesMax: 1000 + i})
 			if err != nil || !bytes.Equal(chunk.Bytes, bytes.Repeat([]byte{byte(i)}, 1000+i)) {
 				t.Errorf("fetch %d: %d bytes, %v", i, len(chunk.Bytes), err)
 			}
@@ -324,7 +324,7 @@ func TestLanesRunOverTLS(t *testing.T) {
 		a.Send([]raft.Message{m})
 		return received.count() > before
 	})
-	chunk, err := a.FetchChunk(context.Background(), 2, transport.ChunkRequest{BytesMax: transport.ChunkBytesMax})
+	chunk, err := a.FetchChunk(context.Background(), raft.Member{ID: 2}, transport.ChunkRequest{BytesMax: transport.ChunkBytesMax})
 	require.NoError(t, err)
 	require.Len(t, chunk.Bytes, transport.ChunkBytesMax)
 

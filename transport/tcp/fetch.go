@@ -24,7 +24,7 @@ type fetched struct {
 func (f *fetch) end(chunk transport.Chunk, err error) { f.answer <- fetched{chunk, err} }
 
 // FetchChunk implements transport.Transport. Where there is no connection it fails at once: pause before trying again.
-func (t *Transport) FetchChunk(ctx context.Context, from raft.ServerID, request transport.ChunkRequest) (transport.Chunk, error) {
+func (t *Transport) FetchChunk(ctx context.Context, from raft.Member, request transport.ChunkRequest) (transport.Chunk, error) {
 	if t.ctx.Err() != nil {
 		return transport.Chunk{}, transport.ErrClosed
 	}
@@ -32,9 +32,9 @@ func (t *Transport) FetchChunk(ctx context.Context, from raft.ServerID, request 
 	if request.BytesMax < 1 || request.Offset < 0 {
 		return transport.Chunk{}, fmt.Errorf("tcp: a chunk of %d bytes at offset %d was asked for", request.BytesMax, request.Offset)
 	}
-	p := (*t.peers.Load())[from]
+	p := t.find(who{from.ID, from.Store})
 	if p == nil {
-		return transport.Chunk{}, fmt.Errorf("%w: server %d is not among the peers", transport.ErrUnreachable, from)
+		return transport.Chunk{}, fmt.Errorf("%w: server %d, store %s is not among the peers", transport.ErrUnreachable, from.ID, from.Store)
 	}
 	id, f, err := p.chunks.ask(request)
 	if err != nil {

@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -32,7 +31,9 @@ type lane struct {
 	mu       sync.Mutex
 	state    laneState
 	err      error             // why it is not up
-	to       wire.PeerIdentity // who answered last
+	to       wire.PeerIdentity // who answered last,
+	via      string            // and at which address
+	stop     func()            // ends the connection that is up
 	next     batch             // queued; the writer swaps it for an empty one
 	queued   int               // bytes in next and in what is being written
 	fetches  map[uint64]*fetch // chunks asked for, by request id; only on the chunks lane
@@ -89,20 +90,24 @@ func (l *lane) run() {
 		l.mu.Lock()
 		l.state = laneConnecting
 		l.mu.Unlock()
-		conn, frames, welcome, err := l.connect(ctx)
+		attempt, store, addresses := l.peer.route()
+		c, err := l.connect(attempt, store, addresses)
 		if err == nil {
 			since := time.Now()
-			err = l.use(ctx, conn, frames, welcome)
+			err = l.use(ctx, c)
 			if time.Since(since) >= o.BackoffMax {
 				pause = o.BackoffMin
 			}
+		} else if attempt.Err() != nil {
+			continue // it is to be looked for elsewhere now
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		l.down(err)
 		l.peer.report(l.kind, err)
-		sleep(ctx, pause/2+rand.N(pause/2+1))
+		l.peer.leaveIdle()
+		sleep(attempt, pause/2+rand.N(pause/2+1))
 		pause = min(2*pause, o.BackoffMax)
 	}
 	l.down(transport.ErrClosed)
@@ -117,85 +122,6 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// connect dials and shakes hands. Nothing of it takes longer than two HandshakeTimeouts.
-func (l *lane) connect(ctx context.Context) (net.Conn, *wire.FrameReader, wire.Welcome, error) {
-	t := l.peer.t
-	dialling, cancel := context.WithTimeout(ctx, t.options.HandshakeTimeout)
-	defer cancel()
-	conn, err := t.options.Dial(dialling, l.peer.address)
-	if err != nil {
-		return nil, nil, wire.Welcome{}, fmt.Errorf("tcp: dialling server %d: %w", l.peer.id, err)
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // the handshake sees it
-	defer stop()
-	frames, welcome, err := l.shakeHands(conn)
-	if err != nil {
-		conn.Close() //nolint:errcheck // the handshake's error says more
-		return nil, nil, wire.Welcome{}, fmt.Errorf("tcp: handshake with server %d at %s: %w", l.peer.id, l.peer.address, err)
-	}
-	return conn, frames, welcome, nil
-}
-
-func (l *lane) shakeHands(conn net.Conn) (*wire.FrameReader, wire.Welcome, error) {
-	t := l.peer.t
-	if err := errors.Join(setNoDelay(conn), conn.SetDeadline(time.Now().Add(t.options.HandshakeTimeout))); err != nil {
-		return nil, wire.Welcome{}, err
-	}
-	hello := wire.Hello{
-		VersionMin: wire.PeerVersionMin, VersionMax: wire.PeerVersionMax, Lane: l.kind, From: t.localIdentity(), To: l.peer.id,
-	}
-	if _, err := conn.Write(wire.AppendHello(nil, hello)); err != nil {
-		return nil, wire.Welcome{}, err
-	}
-	reader := &switchReader{r: conn}
-	frames := wire.NewFrameReader(reader, wire.HandshakeBytesMax)
-	f, err := frames.Next()
-	if err != nil {
-		return nil, wire.Welcome{}, err
-	}
-	welcome, err := wire.DecodeAnswer(f)
-	if err != nil {
-		return nil, welcome, err
-	}
-	if err := wire.Agree(hello.From, l.peer.id, welcome); err != nil {
-		return nil, welcome, err
-	}
-	reader.r = idleReader{conn, t.options.IdleTimeout}
-	frames.SetBytesMax(frameBytesMax(l.kind, t.options.Local))
-	return frames, welcome, conn.SetDeadline(time.Time{})
-}
-
-// use writes what is queued until the connection ends, and returns why it did.
-func (l *lane) use(ctx context.Context, conn net.Conn, frames *wire.FrameReader, welcome wire.Welcome) error {
-	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // reader and writer see it
-	defer stop()
-	l.up(conn, welcome.From)
-	l.peer.t.log.Info("connected to peer", "peer", l.peer.id, "address", l.peer.address, "lane", l.kind.String(),
-		"store", welcome.From.Store.String())
-
-	ended := make(chan error, 1)
-	go func() {
-		err := l.listen(frames)
-		conn.Close() //nolint:errcheck // err says why
-		ended <- err
-	}()
-	err := l.write(ended)
-	conn.Close() //nolint:errcheck // err says why
-	if first := <-ended; err == nil || errors.Is(err, net.ErrClosed) {
-		err = first // the reader closed the connection; its reason is the true one
-	}
-	return fmt.Errorf("tcp: connection to server %d lost: %w", l.peer.id, err)
-}
-
-func (l *lane) up(conn net.Conn, to wire.PeerIdentity) {
-	l.pen.Lock()
-	defer l.pen.Unlock()
-	l.conn, l.direct, l.rest = conn, newDirectWriter(conn), nil
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state, l.err, l.to = laneUp, nil, to
-}
-
 // write is the writer: all that is queued in one call. It returns when the connection has ended, with the reason put
 // back into ended for the caller, or with an error of its own.
 func (l *lane) write(ended chan error) error {
@@ -208,6 +134,7 @@ func (l *lane) write(ended chan error) error {
 			ended <- err
 			return nil
 		case <-ticker.C:
+			l.peer.leaveIdle()
 			if silent {
 				if err := l.flush(keepalive); err != nil {
 					return err
@@ -243,5 +170,5 @@ func (l *lane) down(err error) {
 	for _, f := range fetches {
 		f.end(transport.Chunk{}, fmt.Errorf("%w: %w", transport.ErrUnreachable, err))
 	}
-	l.peer.t.drop(l.peer.id, lost)
+	l.peer.t.drop(l.peer.who(), lost)
 }

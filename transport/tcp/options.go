@@ -53,6 +53,11 @@ type Options struct {
 	// PeerConnectionsMax bounds the accepted connections of peers: 4,096. More are refused, with that reason.
 	PeerConnectionsMax int
 
+	// VisitorsMax bounds the servers that are answered although they are no peers: 64. VisitorTimeout is how long the
+	// connections for that are kept when nothing is sent: 30 s. They end when the visitor's own connections do.
+	VisitorsMax    int
+	VisitorTimeout time.Duration
+
 	// Logger hears about connections made, lost and refused, each kind at a bounded rate. It defaults to silence.
 	Logger *slog.Logger
 }
@@ -77,6 +82,8 @@ func (o Options) withDefaults() Options {
 	setInt(&o.PendingMax, 1024)
 	setInt(&o.PendingPerSourceMax, 256)
 	setInt(&o.PeerConnectionsMax, 4096)
+	setInt(&o.VisitorsMax, 64)
+	setDuration(&o.VisitorTimeout, 30*time.Second)
 	setDuration(&o.HandshakeTimeout, 5*time.Second)
 	setDuration(&o.KeepaliveInterval, time.Second)
 	setDuration(&o.IdleTimeout, 5*time.Second)
@@ -119,12 +126,16 @@ func (o Options) Validate() error {
 		{"PendingMax", int64(o.PendingMax)},
 		{"PendingPerSourceMax", int64(o.PendingPerSourceMax)},
 		{"PeerConnectionsMax", int64(o.PeerConnectionsMax)},
+		{"VisitorsMax", int64(o.VisitorsMax)},
+		{"VisitorTimeout", int64(o.VisitorTimeout)},
 	} {
 		if p.value < 0 {
 			return fmt.Errorf("tcp: %s is negative: %d", p.name, p.value)
 		}
 	}
 	switch {
+	case len(o.Local.Address) > min(transport.AddressBytesMax, wire.AddressBytesMax):
+		return fmt.Errorf("tcp: Local.Address has %d bytes, at most %d are possible", len(o.Local.Address), transport.AddressBytesMax)
 	case o.Local.FrameBytesMax > 1<<30:
 		return fmt.Errorf("tcp: FrameBytesMax %d is above 1 GiB", o.Local.FrameBytesMax)
 	case o.Local.BlockBytesMax > o.Local.FrameBytesMax-wire.FrameOverheadMax:

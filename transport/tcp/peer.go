@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
@@ -13,23 +16,31 @@ import (
 	"github.com/oarlock/oarlock/transport"
 )
 
-// peer is another server at one address, and the lanes to it. An address that changes makes a new peer.
+// peer is another server, by id and store, and the lanes to it.
 type peer struct {
-	t       *Transport
-	id      raft.ServerID
-	address string
-	ctx     context.Context // ends when the peer is replaced or the transport closes
-	cancel  context.CancelFunc
+	t      *Transport
+	id     raft.ServerID
+	ctx    context.Context // ends when it is no peer any more or the transport closes
+	cancel context.CancelFunc
 
 	control, entries, chunks *lane
 
-	mu       sync.Mutex
-	reported rateLimit
+	visitor atomic.Bool  // it was given to no SetPeers: it is answered, while it visits
+	used    atomic.Int64 // when a visitor was last sent to, since the transport's start
+
+	mu        sync.Mutex // taken after a lane's
+	store     raft.StoreID
+	addresses []string // where it is looked for; whichever answers is used
+	claimed   string   // another one, which it claims itself; empty: none
+	attempt   context.Context
+	retry     context.CancelFunc // ends attempt, when the addresses change
+	reported  rateLimit
 }
 
-func newPeer(t *Transport, id raft.ServerID, address string) *peer {
-	p := &peer{t: t, id: id, address: address}
+func newPeer(t *Transport, w who, addresses []string, claimed string) *peer {
+	p := &peer{t: t, id: w.id, store: w.store, addresses: addresses, claimed: claimed}
 	p.ctx, p.cancel = context.WithCancel(t.ctx)
+	p.attempt, p.retry = context.WithCancel(p.ctx)
 	o := t.options
 	p.control = newLane(p, wire.LaneControl, o.ControlBytesMax)
 	p.entries = newLane(p, wire.LaneEntries, o.EntriesBytesMax)
@@ -37,17 +48,87 @@ func newPeer(t *Transport, id raft.ServerID, address string) *peer {
 	return p
 }
 
+func (p *peer) lanes() [3]*lane { return [3]*lane{p.control, p.entries, p.chunks} }
+
 func (p *peer) start() {
-	for _, l := range []*lane{p.control, p.entries, p.chunks} {
+	for _, l := range p.lanes() {
 		p.t.wg.Go(l.run)
 	}
+}
+
+// lookAt changes which store is wanted and where it is looked for. A connection that leads there already stays, others are
+// closed, and attempts that are under way begin anew.
+func (p *peer) lookAt(store raft.StoreID, addresses []string, claimed string) {
+	p.mu.Lock()
+	before := p.everywhere()
+	p.store, p.addresses, p.claimed = store, addresses, claimed
+	if !slices.Equal(before, p.everywhere()) {
+		p.retry()
+		p.attempt, p.retry = context.WithCancel(p.ctx)
+	}
+	p.mu.Unlock()
+	for _, l := range p.lanes() {
+		l.recheck()
+	}
+}
+
+// claim notes where the peer says that it is.
+func (p *peer) claim(address string) {
+	p.mu.Lock()
+	store, addresses := p.store, p.addresses
+	p.mu.Unlock()
+	p.lookAt(store, addresses, address)
+}
+
+// everywhere is called with mu held.
+func (p *peer) everywhere() []string {
+	if p.claimed == "" || slices.Contains(p.addresses, p.claimed) {
+		return p.addresses
+	}
+	return append(slices.Clip(p.addresses), p.claimed)
+}
+
+// route returns what the next attempt to connect is to know. The context ends when that has changed.
+func (p *peer) route() (attempt context.Context, store raft.StoreID, addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.attempt, p.store, p.everywhere()
+}
+
+// leads reports whether a connection to store by way of address is one to this peer.
+func (p *peer) leads(store raft.StoreID, address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return (p.store.IsZero() || p.store == store) && slices.Contains(p.everywhere(), address)
+}
+
+// leadsElsewhere reports whether the peer is connected, and with another store.
+func (p *peer) leadsElsewhere(store raft.StoreID) bool {
+	l := p.control
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == laneUp && l.to.Store != store
+}
+
+// who names the peer as it was given.
+func (p *peer) who() who {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return who{p.id, p.store}
 }
 
 func (p *peer) status() transport.PeerStatus {
 	l := p.control
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := transport.PeerStatus{ID: p.id, Address: p.address, Connected: l.state == laneUp, Store: l.to.Store}
+	_, store, addresses := p.route()
+	s := transport.PeerStatus{ID: p.id, Store: store, Address: addresses[0], Connected: l.state == laneUp, Visitor: p.visitor.Load()}
+	if store.IsZero() {
+		s.Store = l.to.Store
+	}
+	if slices.Contains(addresses, l.via) {
+		s.Address = l.via
+	}
 	if l.state != laneUp && l.err != nil {
 		s.Error = l.err.Error()
 	}
@@ -59,9 +140,10 @@ func (p *peer) status() transport.PeerStatus {
 func (p *peer) report(lane wire.Lane, err error) {
 	p.mu.Lock()
 	tell := p.reported.allow(err.Error())
+	addresses := p.everywhere()
 	p.mu.Unlock()
 	if tell {
-		p.t.log.Warn("no connection to peer", "peer", p.id, "address", p.address, "lane", lane.String(), "error", err)
+		p.t.log.Warn("no connection to peer", "peer", p.id, "address", strings.Join(addresses, " "), "lane", lane.String(), "error", err)
 	}
 }
 

@@ -177,5 +177,5 @@ func (s *session) serveChunk(request transport.ChunkRequest) (chunk transport.Ch
 		return chunk, transport.ErrClosed
 	}
 	defer s.t.recovered("ServeChunk", s.peer.Server, &err)
-	return s.t.handler.ServeChunk(s.peer.Server, request)
+	return s.t.handler.ServeChunk(raft.Member{ID: s.peer.Server, Store: s.peer.Store}, request)
 }

@@ -21,6 +21,7 @@ func (loopback) Open(local transport.Local) (transport.Transport, string, error)
 	if err != nil {
 		return nil, "", err
 	}
+	local.Address = listener.Addr().String()
 	t, err := tcp.New(tcp.Options{
 		Local: local, Listener: listener, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
 	})

@@ -50,7 +50,7 @@ func (r *recorder) Receive(messages []raft.Message) {
 	r.messages = append(r.messages, messages...)
 }
 
-func (r *recorder) Unreachable(id raft.ServerID) {
+func (r *recorder) Unreachable(id raft.ServerID, _ raft.StoreID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.unreachable == nil {
@@ -59,7 +59,7 @@ func (r *recorder) Unreachable(id raft.ServerID) {
 	r.unreachable[id]++
 }
 
-func (r *recorder) ServeChunk(_ raft.ServerID, q transport.ChunkRequest) (transport.Chunk, error) {
+func (r *recorder) ServeChunk(_ raft.Member, q transport.ChunkRequest) (transport.Chunk, error) {
 	if r.chunk == nil {
 		return transport.Chunk{}, fmt.Errorf("no chunks here")
 	}

@@ -10,6 +10,9 @@
 // so that neither entries nor snapshots hold up what decides who leads. A lane is dialled by its sender; messages back
 // come on the lanes that the other side dials. A writer takes all that is queued in one system call (writev), and a
 // reader hands over all that has arrived in one call.
+//
+// A peer is a server by id and store (roster.go). Who is none, and has connected to this server, is a visitor and is
+// answered by lanes of its own while it stays (visitor.go).
 package tcp
 
 import (
@@ -21,6 +24,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
@@ -37,7 +41,8 @@ type Transport struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	peers atomic.Pointer[map[raft.ServerID]*peer] // replaced as a whole, under mu
+	peers atomic.Pointer[roster] // replaced as a whole, under mu
+	since time.Time
 
 	mu       sync.Mutex
 	started  bool
@@ -46,7 +51,9 @@ type Transport struct {
 	pending  map[string]int        // those of them that have not finished the handshake, by source
 	pendings int
 	serving  int // those that have
-	lost     map[raft.ServerID]struct{}
+	lost     map[who]struct{}
+	visitors map[who]*visitor
+	answered int // those of them that have a peer
 
 	lostWake chan struct{}
 	refusals rateLimit
@@ -68,12 +75,14 @@ func New(options Options) (*Transport, error) {
 		options:  options.withDefaults(),
 		accepted: make(map[net.Conn]struct{}),
 		pending:  make(map[string]int),
-		lost:     make(map[raft.ServerID]struct{}),
+		lost:     make(map[who]struct{}),
+		visitors: make(map[who]*visitor),
+		since:    time.Now(),
 		lostWake: make(chan struct{}, 1),
 	}
 	t.log = t.options.Logger
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.peers.Store(&map[raft.ServerID]*peer{})
+	t.peers.Store(&roster{})
 	return t, nil
 }
 
@@ -98,19 +107,19 @@ func (t *Transport) Start(handler transport.Handler) error {
 
 // Send implements transport.Transport.
 func (t *Transport) Send(messages []raft.Message) {
-	peers := *t.peers.Load()
 	var room [8]*lane // as many as two followers have, and some
 	grown := room[:0]
 	for i := range messages {
 		m := &messages[i]
-		p := peers[m.To]
+		to := who{m.To, m.ToStore}
+		p := t.find(to)
 		if p == nil {
-			t.drop(m.To, 1)
+			t.drop(to, 1)
 			continue
 		}
 		if why := t.unsendable(m); why != "" {
 			t.complain("message not sent", m.To, m.Type.String()+": "+why)
-			t.drop(m.To, 1)
+			t.drop(to, 1)
 			continue
 		}
 		lane := p.control
@@ -118,7 +127,7 @@ func (t *Transport) Send(messages []raft.Message) {
 			lane = p.entries
 		}
 		if !lane.enqueue(m) {
-			t.drop(m.To, 1)
+			t.drop(to, 1)
 			continue
 		}
 		if !slices.Contains(grown, lane) {
@@ -146,41 +155,9 @@ func (t *Transport) unsendable(m *raft.Message) string {
 	return ""
 }
 
-// SetPeers implements transport.Transport. This server itself is left out if it is among them.
-func (t *Transport) SetPeers(members []raft.Member) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || !t.started {
-		return
-	}
-	old := *t.peers.Load()
-	peers := make(map[raft.ServerID]*peer, len(members))
-	for _, member := range members {
-		if member.ID == t.options.Local.Server || member.ID == 0 {
-			continue
-		}
-		if p := old[member.ID]; p != nil && p.address == member.Address {
-			peers[member.ID] = p
-			continue
-		}
-		peers[member.ID] = newPeer(t, member.ID, member.Address)
-	}
-	t.peers.Store(&peers)
-	for id, p := range old {
-		if peers[id] != p {
-			p.cancel()
-		}
-	}
-	for id, p := range peers {
-		if old[id] != p {
-			p.start()
-		}
-	}
-}
-
 // Status implements transport.Transport.
 func (t *Transport) Status() transport.Status {
-	peers := *t.peers.Load()
+	peers := t.all()
 	o := t.options
 	s := transport.Status{
 		SentMessages: t.sent.Load(), SentBytes: t.sentBytes.Load(),
@@ -189,8 +166,8 @@ func (t *Transport) Status() transport.Status {
 		QueuedBytes:    t.queued.Load(),
 		QueuedBytesMax: int64(len(peers)) * int64(o.ControlBytesMax+o.EntriesBytesMax+o.ChunksBytesMax),
 	}
-	for _, id := range slices.Sorted(maps.Keys(peers)) {
-		s.Peers = append(s.Peers, peers[id].status())
+	for _, w := range slices.SortedFunc(maps.Keys(peers), compareWho) {
+		s.Peers = append(s.Peers, peers[w].status())
 	}
 	return s
 }
@@ -218,16 +195,16 @@ func (t *Transport) Close() error {
 }
 
 // drop counts messages that will not arrive, and has the handler told.
-func (t *Transport) drop(to raft.ServerID, messages uint64) {
+func (t *Transport) drop(to who, messages uint64) {
 	t.dropped.Add(messages)
 	t.unreachable(to)
 }
 
 // unreachable has the handler told, on a goroutine that holds no lock of ours or of the caller's. What comes before it
 // is told is told once.
-func (t *Transport) unreachable(id raft.ServerID) {
+func (t *Transport) unreachable(w who) {
 	t.mu.Lock()
-	t.lost[id] = struct{}{}
+	t.lost[w] = struct{}{}
 	t.mu.Unlock()
 	select {
 	case t.lostWake <- struct{}{}:
@@ -244,21 +221,21 @@ func (t *Transport) tellLost() {
 		case <-t.lostWake:
 		}
 		t.mu.Lock()
-		ids := slices.Sorted(maps.Keys(t.lost))
+		lost := slices.SortedFunc(maps.Keys(t.lost), compareWho)
 		clear(t.lost)
 		t.mu.Unlock()
-		for _, id := range ids {
+		for _, w := range lost {
 			if t.ctx.Err() != nil {
 				return
 			}
-			t.tell(id)
+			t.tell(w)
 		}
 	}
 }
 
-func (t *Transport) tell(id raft.ServerID) {
-	defer t.recovered("Unreachable", id, nil)
-	t.handler.Unreachable(id)
+func (t *Transport) tell(w who) {
+	defer t.recovered("Unreachable", w.id, nil)
+	t.handler.Unreachable(w.id, w.store)
 }
 
 // complain logs a mistake of whoever uses the transport, at a bounded rate: what is wrong once is often wrong each time.

@@ -78,7 +78,7 @@ func (l *lane) load() bool {
 	l.mu.Unlock()
 	vec, sent, strangers, tooLarge := l.writing.vector(l.vec[:0], to.Store, to.FrameBytesMax)
 	if strangers+tooLarge > 0 {
-		t.drop(l.peer.id, strangers+tooLarge)
+		t.drop(l.peer.who(), strangers+tooLarge)
 	}
 	if tooLarge > 0 {
 		t.complain("message not sent", l.peer.id, fmt.Sprintf("the peer reads no frames above %d bytes", to.FrameBytesMax))
@@ -102,7 +102,7 @@ func (l *lane) finish() error {
 // wrote ends a batch: its messages were handed to the connection, or are lost.
 func (l *lane) wrote(err error) {
 	if err != nil {
-		l.peer.t.drop(l.peer.id, l.sending)
+		l.peer.t.drop(l.peer.who(), l.sending)
 	} else {
 		l.peer.t.sent.Add(l.sending)
 	}

@@ -3,6 +3,7 @@ package transporttest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 // script is one story's network and the servers on it.
 type script struct {
 	network Network
-	members map[raft.ServerID]raft.Member
+	members []raft.Member
 	servers []*server
 	runs    raft.RunID
 }
@@ -33,23 +34,28 @@ type script struct {
 type server struct {
 	transport.Transport
 	*handler
-	local transport.Local
+	local  transport.Local
+	member raft.Member
 }
 
 // open starts a server and tells no one of it.
-func (c *script) open(id raft.ServerID) (*server, error) {
+func (c *script) open(id raft.ServerID) (*server, error) { return c.openStore(id, storeOf(id)) }
+
+// openStore is open for a server with another store than the one that its id has by itself.
+func (c *script) openStore(id raft.ServerID, store raft.StoreID) (*server, error) {
 	c.runs++
 	local := transport.Local{
-		Cluster: raft.ClusterID{1: 0xcc}, Server: id, Store: storeOf(id), Run: c.runs,
+		Cluster: raft.ClusterID{1: 0xcc}, Server: id, Store: store, Run: c.runs,
 		FrameBytesMax: frameBytesMax, BlockBytesMax: blockBytesMax,
 	}
 	t, address, err := c.network.Open(local)
 	if err != nil {
 		return nil, fmt.Errorf("opening a transport for server %d: %w", id, err)
 	}
-	s := &server{Transport: t, handler: newHandler(), local: local}
+	s := &server{Transport: t, handler: newHandler(), local: local, member: raft.Member{ID: id, Store: store, Address: address}}
 	c.servers = append(c.servers, s)
-	c.members[id] = raft.Member{ID: id, Store: local.Store, Address: address}
+	c.members = slices.DeleteFunc(c.members, func(m raft.Member) bool { return m.ID == id && m.Store == store })
+	c.members = append(c.members, s.member)
 	return s, t.Start(s.handler)
 }
 
@@ -67,12 +73,8 @@ func (c *script) pair() (a, b *server, err error) {
 
 // introduce tells every open server of all members.
 func (c *script) introduce() {
-	var members []raft.Member
-	for _, m := range c.members {
-		members = append(members, m)
-	}
 	for _, s := range c.servers {
-		s.SetPeers(members)
+		s.SetPeers(c.members)
 	}
 }
 
@@ -168,19 +170,19 @@ func blockOf(index raft.Index, size int) raft.Block {
 type handler struct {
 	mu          sync.Mutex
 	messages    []raft.Message
-	unreachable map[raft.ServerID]int
-	closed      bool // what comes from now on is a fault
+	unreachable map[raft.Member]int // by id and store
+	closed      bool                // what comes from now on is a fault
 	late        int
 
 	receiving func([]raft.Message) // called before a message is recorded, if set
-	serving   func(raft.ServerID, transport.ChunkRequest) (transport.Chunk, error)
+	serving   func(raft.Member, transport.ChunkRequest) (transport.Chunk, error)
 
 	released    chan struct{} // closed when nothing may block any more
 	releaseOnce sync.Once
 }
 
 func newHandler() *handler {
-	return &handler{unreachable: make(map[raft.ServerID]int), released: make(chan struct{})}
+	return &handler{unreachable: make(map[raft.Member]int), released: make(chan struct{})}
 }
 
 func (h *handler) release() { h.releaseOnce.Do(func() { close(h.released) }) }
@@ -200,16 +202,16 @@ func (h *handler) Receive(messages []raft.Message) {
 	h.messages = append(h.messages, messages...)
 }
 
-func (h *handler) Unreachable(peer raft.ServerID) {
+func (h *handler) Unreachable(peer raft.ServerID, store raft.StoreID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		h.late++
 	}
-	h.unreachable[peer]++
+	h.unreachable[raft.Member{ID: peer, Store: store}]++
 }
 
-func (h *handler) ServeChunk(from raft.ServerID, request transport.ChunkRequest) (transport.Chunk, error) {
+func (h *handler) ServeChunk(from raft.Member, request transport.ChunkRequest) (transport.Chunk, error) {
 	h.mu.Lock()
 	serving := h.serving
 	if h.closed {
@@ -229,7 +231,7 @@ func (h *handler) onReceive(f func([]raft.Message)) {
 	h.receiving = f
 }
 
-func (h *handler) onChunk(f func(raft.ServerID, transport.ChunkRequest) (transport.Chunk, error)) {
+func (h *handler) onChunk(f func(raft.Member, transport.ChunkRequest) (transport.Chunk, error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.serving = f
@@ -256,8 +258,21 @@ func (h *handler) forget() {
 	clear(h.unreachable)
 }
 
-func (h *handler) unreached(peer raft.ServerID) int {
+// unreached returns how often a server was reported, under whatever store.
+func (h *handler) unreached(peer raft.ServerID) (count int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.unreachable[peer]
+	for who, n := range h.unreachable {
+		if who.ID == peer {
+			count += n
+		}
+	}
+	return count
+}
+
+// unreachedStore returns how often a server with a store was reported.
+func (h *handler) unreachedStore(s *server) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.unreachable[raft.Member{ID: s.local.Server, Store: s.local.Store}]
 }

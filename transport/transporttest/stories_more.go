@@ -26,7 +26,8 @@ func onlyPeers(c *script) error {
 	if err := errors.Join(connect(a, b), connect(a, third)); err != nil {
 		return err
 	}
-	a.SetPeers([]raft.Member{c.members[3]})
+	b.SetPeers(nil) // whoever has it among its peers would be answered
+	a.SetPeers([]raft.Member{third.member})
 	err = until("the report that a former peer is unreachable", func() { a.Send([]raft.Message{heartbeat(a, b, 50)}) },
 		func() bool { return a.unreached(2) > 0 })
 	if err != nil {
@@ -91,7 +92,7 @@ func panickingHandler(c *script) error {
 	b.onReceive(func([]raft.Message) {
 		once.Do(func() { panic("the suite's handler panics once") })
 	})
-	b.onChunk(func(raft.ServerID, transport.ChunkRequest) (transport.Chunk, error) {
+	b.onChunk(func(raft.Member, transport.ChunkRequest) (transport.Chunk, error) {
 		panic("the suite's handler panics at chunks")
 	})
 	if err := connect(a, b); err != nil {
@@ -113,7 +114,7 @@ func snapshot() raft.SnapshotMeta {
 // fetch asks for a chunk until the connection stands.
 func fetch(ctx context.Context, a, b *server, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
 	waited := until("a connection for chunks", func() {
-		chunk, err = a.FetchChunk(ctx, b.local.Server, request)
+		chunk, err = a.FetchChunk(ctx, b.member, request)
 	}, func() bool { return !errors.Is(err, transport.ErrUnreachable) })
 	return chunk, errors.Join(err, waited)
 }
@@ -121,7 +122,7 @@ func fetch(ctx context.Context, a, b *server, request transport.ChunkRequest) (c
 // shelf serves the bytes of one snapshot.
 type shelf []byte
 
-func (s shelf) serve(_ raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+func (s shelf) serve(_ raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 	if !r.Snapshot.Same(snapshot()) {
 		return transport.Chunk{}, fmt.Errorf("no snapshot at index %d", r.Snapshot.Index)
 	}
@@ -141,8 +142,8 @@ func chunksArrive(c *script) error {
 	for i := range bytesOf {
 		bytesOf[i] = byte(i * 31 >> 3)
 	}
-	froms := make(chan raft.ServerID, 100)
-	b.onChunk(func(from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+	froms := make(chan raft.Member, 100)
+	b.onChunk(func(from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 		froms <- from
 		return bytesOf.serve(from, r)
 	})
@@ -156,8 +157,9 @@ func chunksArrive(c *script) error {
 		if chunk.Offset != int64(len(got)) || len(chunk.Bytes) == 0 || len(chunk.Bytes) > min(most, transport.ChunkBytesMax) {
 			return fmt.Errorf("chunk of %d bytes at %d, asked for were %d at %d", len(chunk.Bytes), chunk.Offset, most, len(got))
 		}
-		if from := <-froms; from != a.local.Server {
-			return fmt.Errorf("the chunk was served to server %d, asked had server %d", from, a.local.Server)
+		if from := <-froms; from.ID != a.local.Server || from.Store != a.local.Store {
+			return fmt.Errorf("the chunk was served to server %d, store %s; asked had server %d, store %s",
+				from.ID, from.Store, a.local.Server, a.local.Store)
 		}
 		got = append(got, chunk.Bytes...)
 		if chunk.Last {
@@ -182,7 +184,7 @@ func chunkRefused(c *script) error {
 	if !errors.Is(err, transport.ErrChunkRefused) || !strings.Contains(err.Error(), "no snapshot at index 4711") {
 		return fmt.Errorf("a refused chunk is reported as %v", err) //nolint:errorlint // a report of what came, not a cause
 	}
-	_, err = a.FetchChunk(context.Background(), 77, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 10})
+	_, err = a.FetchChunk(context.Background(), raft.Member{ID: 77}, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 10})
 	if !errors.Is(err, transport.ErrUnreachable) {
 		return fmt.Errorf("a chunk of an unknown peer is reported as %v", err) //nolint:errorlint // a report of what came, not a cause
 	}
@@ -204,7 +206,7 @@ func fetchCancelled(c *script) error {
 		return err
 	}
 	asked, done := make(chan struct{}, 10), make(chan struct{})
-	b.onChunk(func(from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+	b.onChunk(func(from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 		asked <- struct{}{}
 		select {
 		case <-done:
@@ -216,7 +218,7 @@ func fetchCancelled(c *script) error {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := a.FetchChunk(ctx, b.local.Server, request)
+		_, err := a.FetchChunk(ctx, b.member, request)
 		ended <- err
 	}()
 	select {
@@ -248,7 +250,7 @@ func chunksHoldUpNothing(c *script) error {
 		return err
 	}
 	asked := make(chan struct{}, 10)
-	b.onChunk(func(from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+	b.onChunk(func(from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 		asked <- struct{}{}
 		<-b.released
 		return shelf("bytes").serve(from, r)
@@ -309,7 +311,7 @@ func closeWithTraffic(c *script) error {
 	wg.Wait()
 	b.Send([]raft.Message{heartbeat(b, a, 3)})
 	b.SetPeers(nil)
-	if _, err := b.FetchChunk(context.Background(), 1, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 1}); !errors.Is(err, transport.ErrClosed) {
+	if _, err := b.FetchChunk(context.Background(), raft.Member{ID: 1}, transport.ChunkRequest{Snapshot: snapshot(), BytesMax: 1}); !errors.Is(err, transport.ErrClosed) {
 		closing = errors.Join(closing, fmt.Errorf("FetchChunk after Close returned %v", err)) //nolint:errorlint // a report of what came, not a cause
 	}
 	b.mu.Lock()

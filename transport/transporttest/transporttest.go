@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/transport"
 )
 
@@ -26,8 +25,8 @@ type T interface {
 // Network is where transports of one cluster reach each other. It loses nothing of its own accord.
 type Network interface {
 	// Open makes a transport that speaks for local, not started yet, and returns the address under which the others
-	// reach it. The suite closes it. A server may be opened again, with another run, after it was closed; its address
-	// may then be another.
+	// reach it, which it claims too (local.Address). The suite closes it. A server may be opened again, with another run, after
+	// it was closed; its address may then be another. Two may be open that have one id and different stores.
 	Open(local transport.Local) (t transport.Transport, address string, err error)
 	// Close comes after all transports were closed.
 	Close() error
@@ -54,6 +53,9 @@ func Stories() []Story {
 		{"SendNeverBlocksAndItsQueueIsBounded", sendNeverBlocks},
 		{"APeerThatCannotBeReachedIsReported", unreachablePeer},
 		{"OnlyPeersAreSentTo", onlyPeers},
+		{"TwoPeersMayShareAnID", sharedID},
+		{"AServerThatIsNoPeerIsAnswered", visitorIsAnswered},
+		{"AServerThatMovedIsReachedAtItsOtherAddress", movedPeer},
 		{"AServerThatStartedAgainIsReachedWithItsNewRun", startedAgain},
 		{"AHandlerThatPanicsHarmsNobodyElse", panickingHandler},
 		{"ChunksArriveWithTheirBytes", chunksArrive},
@@ -83,7 +85,7 @@ func (s Story) guarded(factory Factory) (err error) {
 	if err != nil {
 		return fmt.Errorf("making a network: %w", err)
 	}
-	c := &script{network: network, members: make(map[raft.ServerID]raft.Member)}
+	c := &script{network: network}
 	defer func() { err = errors.Join(err, c.end()) }()
 	return s.tell(c)
 }

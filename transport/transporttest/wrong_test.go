@@ -22,13 +22,13 @@ type wrong struct {
 	transport.Transport
 	send    func(below func([]raft.Message), messages []raft.Message)
 	peers   func(below func([]raft.Member), members []raft.Member)
-	fetch   func(below fetcher, ctx context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error)
+	fetch   func(below fetcher, ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error)
 	close   func(below func() error) error
 	status  func(transport.Status) transport.Status
 	handler func(transport.Handler) transport.Handler
 }
 
-type fetcher func(context.Context, raft.ServerID, transport.ChunkRequest) (transport.Chunk, error)
+type fetcher func(context.Context, raft.Member, transport.ChunkRequest) (transport.Chunk, error)
 
 func (w *wrong) Start(h transport.Handler) error {
 	if w.handler != nil {
@@ -53,7 +53,7 @@ func (w *wrong) SetPeers(members []raft.Member) {
 	w.peers(w.Transport.SetPeers, members)
 }
 
-func (w *wrong) FetchChunk(ctx context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+func (w *wrong) FetchChunk(ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 	if w.fetch == nil {
 		return w.Transport.FetchChunk(ctx, from, r)
 	}
@@ -78,7 +78,7 @@ func (w *wrong) Status() transport.Status {
 type listening struct {
 	transport.Handler
 	receive     func(below func([]raft.Message), messages []raft.Message)
-	unreachable func(below func(raft.ServerID), id raft.ServerID)
+	unreachable func(below func(raft.ServerID, raft.StoreID), id raft.ServerID, store raft.StoreID)
 }
 
 func (l *listening) Receive(messages []raft.Message) {
@@ -89,12 +89,12 @@ func (l *listening) Receive(messages []raft.Message) {
 	l.receive(l.Handler.Receive, messages)
 }
 
-func (l *listening) Unreachable(id raft.ServerID) {
+func (l *listening) Unreachable(id raft.ServerID, store raft.StoreID) {
 	if l.unreachable == nil {
-		l.Handler.Unreachable(id)
+		l.Handler.Unreachable(id, store)
 		return
 	}
-	l.unreachable(l.Handler.Unreachable, id)
+	l.unreachable(l.Handler.Unreachable, id, store)
 }
 
 // receiving makes a transport wrong in what it delivers.
@@ -123,12 +123,13 @@ type network struct {
 }
 
 func (n network) Open(local transport.Local) (transport.Transport, string, error) {
+	local.Address = fmt.Sprintf("memnet:%d, run %d", local.Server, local.Run)
 	sound := n.Transport(local)
 	w := &wrong{Transport: sound}
 	if n.spoil != nil {
 		n.spoil(w)
 	}
-	return w, memnet.Address(local.Server), nil
+	return w, local.Address, nil
 }
 
 func (n network) Close() error { return nil }
@@ -257,7 +258,7 @@ var wrongs = map[string]map[string]func(*wrong){
 	"APeerThatCannotBeReachedIsReported": {
 		"keeps it to itself": func(w *wrong) {
 			w.handler = func(h transport.Handler) transport.Handler {
-				return &listening{Handler: h, unreachable: func(func(raft.ServerID), raft.ServerID) {}}
+				return &listening{Handler: h, unreachable: func(func(raft.ServerID, raft.StoreID), raft.ServerID, raft.StoreID) {}}
 			}
 		},
 		"has no reason in its status": func(w *wrong) {
@@ -275,6 +276,55 @@ var wrongs = map[string]map[string]func(*wrong){
 			w.peers = func(below func([]raft.Member), members []raft.Member) {
 				all = append(all, members...)
 				below(all)
+			}
+		},
+	},
+	"TwoPeersMayShareAnID": {
+		"knows one of them": func(w *wrong) {
+			w.peers = func(below func([]raft.Member), members []raft.Member) {
+				below(slices.CompactFunc(slices.Clone(members), func(a, b raft.Member) bool { return a.ID == b.ID }))
+			}
+		},
+		"asks for no store": sending(func(m *raft.Message) { m.ToStore = raft.StoreID{} }),
+		"fetches from any store": func(w *wrong) {
+			w.fetch = func(below fetcher, ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
+				from.Store = raft.StoreID{}
+				return below(ctx, from, r)
+			}
+		},
+		"reports no store": func(w *wrong) {
+			w.handler = func(h transport.Handler) transport.Handler {
+				return &listening{Handler: h, unreachable: func(below func(raft.ServerID, raft.StoreID), id raft.ServerID, _ raft.StoreID) {
+					below(id, raft.StoreID{})
+				}}
+			}
+		},
+	},
+	"AServerThatIsNoPeerIsAnswered": {
+		"writes to peers alone": func(w *wrong) {
+			var known []raft.Member
+			w.peers = func(below func([]raft.Member), members []raft.Member) {
+				known = members
+				below(members)
+			}
+			w.send = func(below func([]raft.Message), messages []raft.Message) {
+				below(slices.DeleteFunc(slices.Clone(messages), func(m raft.Message) bool {
+					return !slices.ContainsFunc(known, func(k raft.Member) bool { return k.ID == m.To })
+				}))
+			}
+		},
+		"never forgets a visitor": func(w *wrong) {
+			var all []raft.Member
+			w.peers = func(below func([]raft.Member), members []raft.Member) {
+				all = append(all, members...)
+				below(all)
+			}
+		},
+	},
+	"AServerThatMovedIsReachedAtItsOtherAddress": {
+		"takes the first address alone": func(w *wrong) {
+			w.peers = func(below func([]raft.Member), members []raft.Member) {
+				below(slices.CompactFunc(slices.Clone(members), func(a, b raft.Member) bool { return a.ID == b.ID && a.Store == b.Store }))
 			}
 		},
 	},
@@ -301,7 +351,7 @@ var wrongs = map[string]map[string]func(*wrong){
 	},
 	"ChunksArriveWithTheirBytes": {
 		"changes a byte": func(w *wrong) {
-			w.fetch = func(below fetcher, ctx context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+			w.fetch = func(below fetcher, ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 				c, err := below(ctx, from, r)
 				if len(c.Bytes) > 0 {
 					c.Bytes[len(c.Bytes)/2] ^= 1
@@ -310,7 +360,7 @@ var wrongs = map[string]map[string]func(*wrong){
 			}
 		},
 		"forgets where it is": func(w *wrong) {
-			w.fetch = func(below fetcher, ctx context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+			w.fetch = func(below fetcher, ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 				c, err := below(ctx, from, r)
 				c.Offset = 0
 				return c, err
@@ -319,7 +369,7 @@ var wrongs = map[string]map[string]func(*wrong){
 	},
 	"ARefusedChunkSaysWhy": {
 		"does not": func(w *wrong) {
-			w.fetch = func(below fetcher, ctx context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+			w.fetch = func(below fetcher, ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 				c, err := below(ctx, from, r)
 				if errors.Is(err, transport.ErrChunkRefused) {
 					err = transport.ErrChunkRefused
@@ -330,7 +380,7 @@ var wrongs = map[string]map[string]func(*wrong){
 	},
 	"AFetchEndsWithItsContext": {
 		"does not": func(w *wrong) {
-			w.fetch = func(below fetcher, ctx context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+			w.fetch = func(below fetcher, ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 				return below(context.WithoutCancel(ctx), from, r)
 			}
 		},
@@ -338,7 +388,7 @@ var wrongs = map[string]map[string]func(*wrong){
 	"ChunksHoldUpNoMessages": {
 		"has one lane for both": func(w *wrong) {
 			turn := make(chan struct{}, 1)
-			w.fetch = func(below fetcher, ctx context.Context, from raft.ServerID, r transport.ChunkRequest) (transport.Chunk, error) {
+			w.fetch = func(below fetcher, ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
 				turn <- struct{}{}
 				defer func() { <-turn }()
 				return below(ctx, from, r)
@@ -365,7 +415,7 @@ var wrongs = map[string]map[string]func(*wrong){
 			}
 		},
 		"fetches on": func(w *wrong) {
-			w.fetch = func(fetcher, context.Context, raft.ServerID, transport.ChunkRequest) (transport.Chunk, error) {
+			w.fetch = func(fetcher, context.Context, raft.Member, transport.ChunkRequest) (transport.Chunk, error) {
 				return transport.Chunk{}, transport.ErrUnreachable
 			}
 		},
