@@ -147,23 +147,36 @@ func (p *peer) report(lane wire.Lane, err error) {
 	}
 }
 
-// rateLimit lets a text through when it differs from the one before, but not more than once a second, and a text that
-// stays the same each half minute. Whoever has one guards it with a lock.
+// rateLimit lets a text through when it is none of the last few, but not more than one a second, and one that stays the same
+// each half minute. Whoever has one guards it with a lock.
 type rateLimit struct {
-	text string
+	recent [8]struct {
+		text string
+		at   time.Time
+	}
+	next int // the place of the oldest
 	at   time.Time
 }
 
 func (r *rateLimit) allow(text string) bool {
-	pause := time.Second
-	if text == r.text {
-		pause = 30 * time.Second
-	}
 	now := time.Now()
-	if !r.at.IsZero() && now.Sub(r.at) < pause {
+	if !r.at.IsZero() && now.Sub(r.at) < time.Second {
 		return false
 	}
-	r.text, r.at = text, now
+	for i := range r.recent {
+		told := &r.recent[i]
+		if told.at.IsZero() || told.text != text {
+			continue
+		}
+		if now.Sub(told.at) < 30*time.Second {
+			return false
+		}
+		told.at, r.at = now, now
+		return true
+	}
+	r.recent[r.next].text, r.recent[r.next].at = text, now
+	r.next = (r.next + 1) % len(r.recent)
+	r.at = now
 	return true
 }
 
