@@ -180,7 +180,7 @@ func (n *Node) handleBirthRequest(m *Message) {
 	if m.Birth.Complete && !n.born {
 		n.completeBirth()
 	}
-	n.sendNow(Message{Type: MessageBirthResponse, To: m.From, Birth: *own}, n.saves.wait(n.saves.birth))
+	n.sendNow(Message{Type: MessageBirthResponse, To: m.From, ToStore: m.FromStore, Birth: *own}, n.saves.wait(n.saves.birth))
 }
 
 // acceptable reports whether a proposed birth is of the founders that this server was configured with, and binds it to

@@ -288,3 +288,20 @@ func TestWhatIsLostOrReadForAnotherStoreChangesNothing(t *testing.T) {
 	require.False(t, send)
 	require.Equal(t, seq, of.fill)
 }
+
+// While one server takes another's place under its id, the two may have to talk to each other: what is not of this very server is
+// not its own.
+func TestServerHearsAnotherOneWithItsID(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	m := Message{Type: MessagePreVoteRequest, Group: DefaultGroup, From: 1, To: 1, Term: 9, LastIndex: 9, LastTerm: 8}
+	m.FromStore = storeOf(1, 1)
+	require.ErrorContains(t, p.h.node.inspect(&m), "from server 1 to server 1")
+	m.FromStore = storeOf(1, 2)
+	require.NoError(t, p.h.node.inspect(&m))
+	p.h.step(m)
+	require.Len(t, p.h.node.actions().Sends, 1)
+	answer := p.h.node.actions().Sends[0].Message
+	require.Equal(t, MessagePreVoteResponse, answer.Type)
+	require.Equal(t, storeOf(1, 2), answer.ToStore)
+	p.h.endTurn()
+}
