@@ -205,6 +205,10 @@ func (c *Core) leave(l *link) {
 	l.route.retryAt = c.now + c.pause(l.route)
 }
 
+// redirectsMax is how many hints in a row are followed. Those who give more of them go round in a circle: a server that was left behind
+// names the leader of then for ever, and may have the id of the leader of now.
+const redirectsMax = 8
+
 // redirect follows a hint, on the way to the leader; who would be content with any server goes to another one, so that not all meet at
 // the leader in bad times. Servers that point at each other, each believing in the other's leadership, are asked no
 // faster than others that fail.
@@ -225,10 +229,15 @@ func (c *Core) redirect(l *link, hint *wire.NotLeaderError) {
 		c.leave(l)
 		return
 	}
+	if r.redirects++; r.redirects > redirectsMax {
+		clear(c.byID)
+		r.redirects = 0
+		c.leave(l)
+		return
+	}
 	c.detach(l)
 	r.target = address
 	r.retryAt = c.now
-	r.redirects++
 	if r.redirects > 2 {
 		r.retryAt += c.pause(r)
 	}

@@ -225,6 +225,31 @@ func TestOldCopyOfTheLeaderIsNotAskedForEver(t *testing.T) {
 	require.Len(t, s.ended, 1)
 }
 
+// Two servers name each other, and one of them has the id of the one that leads.
+func TestCircleOfRedirectsIsLeft(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: []string{"one", "two", "three"}, Sessionless: true, Seed: 1})
+	s.start(OpPropose, "a")
+	for range 40 {
+		if s.core.lead.active == nil {
+			s.wake()
+		}
+		switch to := s.dials[len(s.dials)-1].Address; to {
+		case "one":
+			id := s.connectTo(to, 1)
+			s.fail(id, s.next(id, wire.MethodPropose), &wire.NotLeaderError{Leader: 2, Address: "two"})
+		case "two", "three":
+			id := s.connectTo(to, 2)
+			if to == "three" {
+				s.succeed(id, s.next(id, wire.MethodPropose))
+				require.Len(t, s.ended, 1)
+				return
+			}
+			s.fail(id, s.next(id, wire.MethodPropose), &wire.NotLeaderError{Leader: 1, Address: "one"})
+		}
+	}
+	t.Fatal("it goes round for ever")
+}
+
 func TestSilentServerIsPingedAndThenLeft(t *testing.T) {
 	s := newStory(t, CoreOptions{SilenceMax: 3 * time.Second})
 	s.start(OpPropose, "a")
