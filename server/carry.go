@@ -170,6 +170,12 @@ func (r *Replica) finishSave(now time.Duration, j *SaveJob) {
 
 // carryRole answers those who wait for entries of a leadership that has ended. What is committed will still be executed.
 func (r *Replica) carryRole(a *raft.Actions) {
+	for i := range r.fresh {
+		r.fresh[i].term = a.Term
+	}
+	r.waiters = append(r.waiters, r.fresh...) // before they are looked at: leadership may have ended in the turn that appended them
+	clear(r.fresh)
+	r.fresh = r.fresh[:0]
 	lost := a.Role != raft.RoleLeader || a.Term != r.term
 	if lost {
 		r.dropWaiters(a.Commit)
@@ -189,12 +195,6 @@ func (r *Replica) carryRole(a *raft.Actions) {
 			r.dropParked(r.notLeader())
 		}
 	}
-	for i := range r.fresh {
-		r.fresh[i].term = a.Term
-	}
-	r.waiters = append(r.waiters, r.fresh...)
-	clear(r.fresh)
-	r.fresh = r.fresh[:0]
 }
 
 // dropWaiters gives up on entries above the commit index.
