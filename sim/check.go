@@ -330,6 +330,7 @@ func (c *checker) finding(p *Plan, r *Result) *smtest.Finding {
 func (c *checker) plan(seed uint64) *Plan {
 	p := NewPlan(seed)
 	p.Lossy, p.Durable, p.Groups, p.Batches, p.guest = false, false, 1, c.batches, c.guestPlan()
+	p.Spares, p.Orders, p.Priorities = 0, nil, nil
 	for i := range p.Clients {
 		p.Clients[i].Group = raft.DefaultGroup
 	}

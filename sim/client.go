@@ -38,8 +38,8 @@ func (w *world) newClient(number int, p ClientPlan) *simClient {
 		Group: p.Group, Sessionless: p.Sessionless, Seed: w.plan.Seed<<8 + uint64(number), SilenceMax: time.Second, DialTimeout: time.Second,
 		OutstandingMax: pick(w.people, 3, 100), OutstandingBytesMax: pick(w.people, 2000, 1<<20),
 	}
-	for _, m := range w.founders() {
-		o.Addresses = append(o.Addresses, m.Address)
+	for _, h := range w.hosts {
+		o.Addresses = append(o.Addresses, address(h.number))
 	}
 	if number%2 == 1 {
 		c.site = number/2%w.plan.Servers + 1
@@ -154,7 +154,14 @@ func (c *simClient) dial(d client.Dial) {
 		w.fail(checkAnswered, "client %d dials %q", c.number, d.Address)
 		return
 	}
-	k := &conn{w: w, client: c, id: d.Conn, host: w.hosts[server-1]}
+	h := w.hosts[server-1]
+	for g, heir := int(c.group.group-1), h.heir; heir != nil; heir = heir.heir {
+		if heir.up && (!h.up || !w.isMember(g, h) && w.isMember(g, heir)) {
+			h = heir // which the operator has given the address
+		}
+	}
+	w.note("client %d dials %s: server %v", c.number, d.Address, h)
+	k := &conn{w: w, client: c, id: d.Conn, host: h}
 	k.reader = wire.NewClientReader(k, w.plan.CommandBytesMax+128, true)
 	kept := c.conns[:0]
 	for _, other := range c.conns {

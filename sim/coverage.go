@@ -62,6 +62,30 @@ const (
 	sawCompaction
 	sawClockEntry
 	sawNoMajority
+	sawChanged
+	sawChangeGivenUp
+	sawCancelOrdered
+	sawChangeUnsafe
+	sawChangeOpen
+	sawChangeMoved
+	sawChangeUnknown
+	sawCrashInCatchUp
+	sawCrashInJoint
+	sawChangeInherited
+	sawMembershipCut
+	sawReplaced
+	sawOldCopy
+	sawNewcomerInstalled
+	sawPromotedAfterSnapshot
+	sawLeaderLeft
+	sawRemovedTold
+	sawQuiet
+	sawTransferred
+	sawTransferTimeout
+	sawSuccessorCrashed
+	sawPriority
+	sawHungLeader
+	sawLease
 	sawRunChecked
 	sawCheckUnfinished
 	situations
@@ -95,6 +119,18 @@ var situationNames = [situations]string{
 	sawStranger: "a wiped server was refused as a stranger", sawLostLog: "a server was refused because its log was lost",
 	sawRefusedMessage: "a message was refused", sawMisrouted: "a message reached the wrong server", sawGarbage: "a malformed message was dropped",
 	sawCompaction: "a log was compacted", sawClockEntry: "a clock entry was applied",
+	sawChanged: "a membership was changed", sawChangeGivenUp: "a change of the membership was given up",
+	sawCancelOrdered: "a change was cancelled", sawChangeUnsafe: "a change was refused because it could stop the group",
+	sawChangeOpen: "a change was refused because another one was open", sawChangeMoved: "a change was refused because the membership had moved",
+	sawChangeUnknown: "the outcome of a change was unknown", sawCrashInCatchUp: "a leader crashed while newcomers caught up",
+	sawCrashInJoint: "a leader crashed in the joint phase", sawChangeInherited: "a leader went on with the change of another one",
+	sawMembershipCut: "a membership was given back by a truncation", sawReplaced: "a server was replaced by one with another store",
+	sawOldCopy: "the old copy of a replaced server came back", sawNewcomerInstalled: "a newcomer installed a snapshot",
+	sawPromotedAfterSnapshot: "a server became a voter after it had installed a snapshot", sawLeaderLeft: "a leader ended a change without itself",
+	sawRemovedTold: "a server learned that it was removed", sawQuiet: "servers that had left started again",
+	sawTransferred: "leadership was handed over on demand", sawTransferTimeout: "a transfer was in vain",
+	sawSuccessorCrashed: "a server crashed that was to take over", sawPriority: "a leader handed over to a server with a higher priority",
+	sawHungLeader: "a leader with a hung disk handed over", sawLease: "a leader had a lease",
 	sawNoMajority: "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
 }
 

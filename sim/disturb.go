@@ -25,6 +25,8 @@ func (w *world) disturb() {
 		w.deafFollower()
 	case 1:
 		w.deafLeader()
+	default:
+		w.quiet()
 	}
 }
 

@@ -119,6 +119,7 @@ var _ server.Completion = ignored{}
 func (h *host) pause(d time.Duration) {
 	h.pausedUntil = max(h.pausedUntil, h.w.now+d)
 	for _, r := range h.replicas {
+		r.outside = 0
 		if r.seen.role == raft.RoleLeader && d > h.w.plan.ElectionTimeoutMin {
 			h.w.saw(sawPauseOfLeader)
 		}
@@ -205,9 +206,9 @@ func (w *world) harmed(list []raft.Member, next *host) (count int) {
 	return count
 }
 
-// onlyMemory reports whether no other store is left that knows of the group: then a wiped server would found it anew.
+// onlyMemory reports whether no other founder's store is left that knows of the group: then a wiped one would found it anew.
 func (h *host) onlyMemory() bool {
-	for _, other := range h.w.hosts {
+	for _, other := range h.w.hosts[:h.w.plan.Servers] {
 		if other != h && other.formats == 1 {
 			return false
 		}

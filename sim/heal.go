@@ -31,18 +31,22 @@ func (w *world) heal() {
 	}
 	timeout := w.plan.ElectionTimeoutMax
 	w.wait(electionTimeouts*timeout, checkLeader, w.led)
-	if w.failure != nil {
-		return
+	if len(w.plan.Orders) > 0 {
+		w.run(w.now + timeout) // what was asked for has been begun
 	}
-	probes := w.probe()
-	w.wait(electionTimeouts*timeout, checkServes, func() string { return unanswered(probes) })
-	w.wait(answersWithin, checkAnswered, func() string { return unanswered(w.oracle.ops) })
 	within := convergesWithin
 	for _, h := range w.hosts {
 		if h.flipped {
 			within = helpWithin
 		}
 	}
+	w.wait(within+w.plan.JoinTimeout, checkJoint, w.unsettled)
+	if w.failure != nil {
+		return
+	}
+	probes := w.probe()
+	w.wait(electionTimeouts*timeout, checkServes, func() string { return unanswered(probes) })
+	w.wait(answersWithin, checkAnswered, func() string { return unanswered(w.oracle.ops) })
 	w.wait(within, checkConverges, w.together)
 	w.rest(6 * timeout)
 	w.spared()
@@ -111,6 +115,29 @@ func (w *world) led() string {
 	for g, o := range w.oracle.groups {
 		if w.leaderOf(g) == nil {
 			return sprintf("group %d has no leader", o.group)
+		}
+	}
+	return ""
+}
+
+// unsettled says which group has a change open, or a leader that will hand over.
+func (w *world) unsettled() string {
+	for g, o := range w.oracle.groups {
+		r := w.leaderOf(g)
+		switch {
+		case r == nil:
+			return sprintf("group %d has no leader", o.group)
+		case r.seen.membership.Changing() || r.seen.membershipIndex > r.seen.commit:
+			return sprintf("group %d has an open change, %s", o.group, describeMembership(r.seen.membership))
+		case r.r.Status().Transferring:
+			return sprintf("group %d is led by server %v, which hands over", o.group, r.h)
+		case !r.h.in(r.seen.membership.Voters):
+			return sprintf("group %d is led by server %v, which is no voter", o.group, r.h)
+		}
+		for _, v := range r.seen.membership.Voters {
+			if h := w.hostOf(v); h.sound() && w.plan.priority(h.number) > w.plan.priority(r.h.number) {
+				return sprintf("group %d is led by server %v, and server %v has a higher priority", o.group, r.h, h)
+			}
 		}
 	}
 	return ""

@@ -22,6 +22,12 @@ type host struct {
 
 	store *store
 
+	joins     bool  // it has no founders, and is told by a leader what it belongs to
+	began     bool  // it was started once, or will be
+	retired   bool  // it was lost, as far as the operator knows
+	installed bool  // it has installed a snapshot while it was no voter
+	heir      *host // that has taken its place, or is about to
+
 	up          bool
 	life        int // counts starts
 	run         raft.RunID
@@ -137,6 +143,9 @@ func (h *host) start() {
 	h.writer = writer{h: h}
 	h.replicas = nil
 	w.note("server %v starts, run %d", h, h.life)
+	if h.heir != nil && h.life > 1 {
+		w.saw(sawOldCopy)
+	}
 	if !w.calm && chance(w.disks, 0.06) {
 		h.store.disk.fuse, h.store.disk.cut, h.downFor = 1+w.disks.IntN(25), w.disks, time.Second
 	}
@@ -185,8 +194,9 @@ func (h *host) open() error {
 		r.mirror = r.oracle.mirrors[h.number-1]
 		r.machine = newMachine(r.oracle, h.id)
 		o := server.GroupOptions{
-			ID: group, StateMachine: r.machine, Founders: h.w.founders(), Limits: p.Limits, ElectionTimeoutMin: p.ElectionTimeoutMin,
+			ID: group, StateMachine: r.machine, Founders: h.founders(), Limits: p.Limits, ElectionTimeoutMin: p.ElectionTimeoutMin,
 			ElectionTimeoutMax: p.ElectionTimeoutMax, HeartbeatInterval: p.HeartbeatInterval,
+			JoinTimeout: p.JoinTimeout, Priority: p.priority(h.number), ClockDriftPPM: p.ClockDriftPPM,
 			SnapshotLogBytes: p.SnapshotLogBytes, SnapshotKeepBytes: p.SnapshotKeepBytes,
 		}
 		switch {
@@ -203,6 +213,20 @@ func (h *host) open() error {
 		r.begin()
 	}
 	return nil
+}
+
+func (h *host) founders() []raft.Member {
+	if h.joins {
+		return nil
+	}
+	return h.w.founders()
+}
+
+func (p *Plan) priority(number int) uint8 {
+	if len(p.Priorities) == 0 {
+		return 0
+	}
+	return p.Priorities[(number-1)%len(p.Priorities)]
 }
 
 func (w *world) founders() (list []raft.Member) {
@@ -225,6 +249,7 @@ func (h *host) crash(downFor time.Duration) {
 	w.saw(sawCrash)
 	w.note("server %v crashes", h)
 	h.noteCrash()
+	h.noteReform()
 	h.up, h.fuse = false, 0
 	before := h.store.disk
 	h.store = h.store.crash()

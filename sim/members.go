@@ -172,6 +172,7 @@ func (o *groupOracle) membershipAppended(r *replica, st *look, b *raft.Block) {
 	if st.role != raft.RoleLeader || b.Term() != st.term {
 		return
 	}
+	o.goesOn(r, st, was, at)
 	if term, _, ok := in.at(st.commit); was.Index > st.commit || ok && term != st.term {
 		w.fail(checkOneChange, "server %v group %d leads term %d and appends a membership at index %d; it knows index %d, term %d to be committed, and the membership before is that of %d",
 			r.h, o.group, st.term, at.Index, st.commit, term, was.Index)

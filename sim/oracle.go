@@ -37,6 +37,7 @@ type groupOracle struct {
 	offers   map[offer]bool
 
 	memberships []raft.MembershipAt // that are committed, in order
+	ambush      *Ambush             // nil: none waits
 
 	changes []change // of the application, in order
 	keys    [keysMax]keyHistory
@@ -84,6 +85,8 @@ type look struct {
 	tail, inflight    int64
 	born, needsBackup bool
 	membership        raft.Membership
+	membershipIndex   raft.Index
+	lease             bool
 }
 
 func (r *replica) look() look {
@@ -91,7 +94,7 @@ func (r *replica) look() look {
 	l := look{
 		role: st.Role, term: st.Term, leader: st.Leader, commit: st.Commit, applied: st.Status.Applied, first: st.First, next: st.Next,
 		snapshot: st.Snapshot, time: st.ClusterTime, uncommitted: st.Uncommitted.Bytes, unapplied: st.Unapplied.Bytes,
-		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership,
+		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership, membershipIndex: st.Status.MembershipIndex, lease: st.Lease,
 	}
 	for k := range st.Progress {
 		l.inflight = max(l.inflight, int64(st.Progress[k].InflightBytes))
@@ -226,6 +229,7 @@ func (o *groupOracle) turned(r *replica, work *server.Work) {
 		}
 	}
 	o.witness(r, &st, work)
+	o.reformed(r, &st, work)
 	cut, asked := r.seen.cut, r.seen.asked
 	r.seen = seen{look: st, cut: cut, asked: asked}
 }
@@ -239,6 +243,10 @@ func (o *groupOracle) asked(r *replica, st *look, u persistentlog.Update) {
 	}
 	if u.Installed {
 		w.saw(sawSnapshotInstalled)
+		if !r.h.in(r.seen.membership.Voters) {
+			r.h.installed = true
+			w.saw(sawNewcomerInstalled)
+		}
 		if len(r.mirror.pending) > 0 || len(r.h.writer.queue) > 0 {
 			w.saw(sawInstalledBesideSaves)
 		}
@@ -255,7 +263,11 @@ func (o *groupOracle) asked(r *replica, st *look, u persistentlog.Update) {
 			w.fail(checkAppendOnly, "server %v group %d leads term %d and replaces index %d", r.h, o.group, st.term, u.Blocks[0].First())
 		}
 	}
+	before := len(m.members)
 	m.apply(o, &u)
+	if before > 1 && len(m.members) < before && !u.Installed {
+		w.saw(sawMembershipCut)
+	}
 	for i := range u.Blocks {
 		o.appended(r, st, &u.Blocks[i])
 		o.membershipAppended(r, st, &u.Blocks[i])

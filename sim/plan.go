@@ -18,7 +18,8 @@ type Plan struct {
 	// Lossy plans destroy more copies than the cluster can do without. What they must show is that nobody is told
 	// anything wrong, not that somebody is told something.
 	Lossy   bool
-	Servers int
+	Servers int // that found the groups
+	Spares  int // that may join them later
 	Groups  int
 	Shape   Shape
 	Batches bool // the application takes its commands in batches
@@ -29,6 +30,12 @@ type Plan struct {
 	ElectionTimeoutMin time.Duration
 	ElectionTimeoutMax time.Duration
 	HeartbeatInterval  time.Duration
+	JoinTimeout        time.Duration
+	// ClockDriftPPM is by how much the servers are told that the rates of clocks may differ; zero: they are told nothing, and have no
+	// leases. Where Drifts is true it is not so.
+	ClockDriftPPM uint32
+	Drifts        bool
+	Priorities    []uint8 // of the servers, from the first; none: they are all the same
 
 	CommandBytesMax     int
 	BlockBytesMax       int
@@ -52,6 +59,7 @@ type Plan struct {
 	Clients []ClientPlan
 	Calls   []Call  // by time
 	Faults  []Fault // by time
+	Orders  []Order // by time: what an operator asks for
 
 	guest *guestPlan // the user's machine that is tested; nil: none
 }
@@ -118,6 +126,8 @@ func NewPlan(seed uint64) *Plan {
 	more := rand.New(rand.NewPCG(seed, 3))
 	p.Durable, p.ServerBytesFactor = more.IntN(4) == 0, pick(more, 1, 2, 50)
 	p.lean(more)
+	orders := rand.New(rand.NewPCG(seed, 4))
+	p.plantOperator(orders)
 	p.Trouble = 18*time.Second + upTo(r, 14*time.Second)
 	p.plantCalls(r)
 	p.plantFaults(rand.New(rand.NewPCG(seed, 2)))
@@ -128,6 +138,8 @@ func NewPlan(seed uint64) *Plan {
 			N: 1 + more.IntN(12), For: upTo(more, 2*p.ElectionTimeoutMax),
 		})
 	}
+	p.plantOrders(orders)
+	p.drift(rand.New(rand.NewPCG(seed, 5)))
 	sortBy(p.Faults, func(f *Fault) time.Duration { return f.At })
 	sortBy(p.Calls, func(c *Call) time.Duration { return c.At })
 	return p
@@ -154,6 +166,19 @@ func (p *Plan) sizes(r *rand.Rand) {
 }
 
 func (p *Plan) frameBytesMax() int { return p.BlockBytesMax + 5000 }
+
+// drift decides about leases, and keeps the clocks within their bound where there is to be one.
+func (p *Plan) drift(r *rand.Rand) {
+	p.ClockDriftPPM = pick[uint32](r, 0, 1000, 20_000, 100_000)
+	if p.Drifts = p.ClockDriftPPM > 0 && r.IntN(6) == 0; p.Drifts || p.ClockDriftPPM == 0 {
+		return
+	}
+	for i := range p.Faults {
+		if f := &p.Faults[i]; f.Kind == FaultClock { // of two clocks one may be as fast as it can be, and the other as slow
+			f.X = 1 + (f.X-1)/0.3*0.48*float64(p.ClockDriftPPM)/1e6
+		}
+	}
+}
 
 // plantCalls plans what clients ask for: a steady rain, and bursts.
 func (p *Plan) plantCalls(r *rand.Rand) {
@@ -235,9 +260,15 @@ func (p *Plan) String() string {
 		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.Batches, p.Durable, p.Segments)
 	fmt.Fprintf(&b, "  bytes: command %d, block %d, in flight %d (%d messages), uncommitted %d, unapplied %d (a server %d times), tail %d, snapshot after %d, kept %d, state %d\n",
 		p.CommandBytesMax, p.BlockBytesMax, p.InflightBytesMax, p.InflightMessagesMax, p.UncommittedBytesMax, p.UnappliedBytesMax, p.ServerBytesFactor, p.TailBytesMax, p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes)
-	fmt.Fprintf(&b, "  limits %+v\n", p.Limits)
+	fmt.Fprintf(&b, "  limits %+v, clocks differ by %d ppm, more %t\n", p.Limits, p.ClockDriftPPM, p.Drifts)
+	if len(p.Orders) > 0 {
+		fmt.Fprintf(&b, "  %d servers may join, within %v, priorities %v\n", p.Spares, p.JoinTimeout, p.Priorities)
+	}
 	for i := range p.Faults {
 		fmt.Fprintf(&b, "  %v\n", &p.Faults[i])
+	}
+	for i := range p.Orders {
+		fmt.Fprintf(&b, "  %v\n", &p.Orders[i])
 	}
 	return b.String()
 }

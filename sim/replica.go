@@ -30,6 +30,7 @@ type replica struct {
 	next    *server.FetchJob  // waits until the one before has let go of its file
 	taken   int               // snapshots, since the last fault
 	asking  int               // requests of fetch that are under way
+	outside time.Duration     // since when, by its own clock, it leads without being a voter; 0: it does not
 	wants   []raft.Membership // that were asked for since its last turn
 }
 

@@ -65,10 +65,14 @@ func (w *world) begin() {
 	for k := range p.Servers {
 		w.addHost(raft.ServerID(k + 1))
 	}
+	for k := range p.Spares {
+		w.addHost(raft.ServerID(p.Servers + k + 1)).joins = true
+	}
 	for k, c := range p.Clients {
 		w.clients = append(w.clients, w.newClient(k, c))
 	}
-	for _, h := range w.hosts {
+	for _, h := range w.hosts[:p.Servers] {
+		h.began = true
 		w.after(upTo(w.jobs, 100*time.Millisecond), h.start)
 	}
 	for i := range p.Calls {
@@ -81,6 +85,10 @@ func (w *world) begin() {
 	for i := range p.Faults {
 		f := &p.Faults[i]
 		w.at(startTime+f.At, func() { w.strike(f) })
+	}
+	for i := range p.Orders {
+		o := &p.Orders[i]
+		w.at(startTime+o.At, func() { w.operator.give(o) })
 	}
 }
 

@@ -18,6 +18,7 @@ func shrink(p *Plan, r *Result, runs int, stop *atomic.Bool) (*Plan, *Result) {
 		before = s.found
 		s.shorten()
 		s.cutFaults()
+		s.cutOrders()
 		s.cutCalls()
 		s.cutServers()
 		s.cutGroups()
@@ -53,7 +54,7 @@ func (s *shrinker) try(p *Plan) bool {
 
 func (p *Plan) clone() *Plan {
 	c := *p
-	c.Clients, c.Calls, c.Faults = slices.Clone(p.Clients), slices.Clone(p.Calls), slices.Clone(p.Faults)
+	c.Clients, c.Calls, c.Faults, c.Orders = slices.Clone(p.Clients), slices.Clone(p.Calls), slices.Clone(p.Faults), slices.Clone(p.Orders)
 	return &c
 }
 
@@ -67,12 +68,25 @@ func (s *shrinker) shorten() {
 	c.Trouble = at + 1
 	c.Calls = slices.DeleteFunc(c.Calls, func(k Call) bool { return k.At > at })
 	c.Faults = slices.DeleteFunc(c.Faults, func(f Fault) bool { return f.At > at })
+	c.Orders = slices.DeleteFunc(c.Orders, func(o Order) bool { return o.At > at })
 	s.try(c)
 }
 
 // cutFaults leaves out faults, many at a time first.
 func (s *shrinker) cutFaults() {
 	cutList(s, func(p *Plan) *[]Fault { return &p.Faults })
+}
+
+// cutOrders leaves out orders, and what waits for the stages of those that are left.
+func (s *shrinker) cutOrders() {
+	cutList(s, func(p *Plan) *[]Order { return &p.Orders })
+	for i := range s.plan.Orders {
+		if s.plan.Orders[i].Ambush.Stage != stageNone {
+			c := s.plan.clone()
+			c.Orders[i].Ambush = Ambush{}
+			s.try(c)
+		}
+	}
 }
 
 func (s *shrinker) cutCalls() {

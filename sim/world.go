@@ -11,23 +11,25 @@ import (
 
 // world is a cluster, its clients and the time that they share. Everything in it happens on one goroutine.
 type world struct {
-	plan    *Plan
-	now     time.Duration // true time; servers' clocks may differ
-	events  eventHeap
-	count   uint64
-	digest  uint64 // of all that happened, in order
-	steps   uint64
-	hosts   []*host // by number, from 1; the founders come first
-	clients []*simClient
-	net     *network
-	oracle  *oracle
-	cover   Coverage
-	calm    bool // phase two: nothing goes wrong any more
-	faults  int  // that came to pass
-	byKind  [faultKinds]int
-	story   *strings.Builder // nil: nobody reads it
-	failure *Failure
-	guests  *guests // nil: no user's machine is tested
+	plan     *Plan
+	now      time.Duration // true time; servers' clocks may differ
+	events   eventHeap
+	count    uint64
+	digest   uint64 // of all that happened, in order
+	steps    uint64
+	hosts    []*host // by number, from 1; the founders come first
+	clients  []*simClient
+	net      *network
+	oracle   *oracle
+	operator operator
+	orders   [orderKinds]int // that were given
+	cover    Coverage
+	calm     bool // phase two: nothing goes wrong any more
+	faults   int  // that came to pass
+	byKind   [faultKinds]int
+	story    *strings.Builder // nil: nobody reads it
+	failure  *Failure
+	guests   *guests // nil: no user's machine is tested
 
 	// Streams of random numbers, each for a part of its own, so that a fault less in one part disturbs the others
 	// less.
@@ -44,6 +46,7 @@ func newWorld(p *Plan) *world {
 	}
 	w.net = &network{w: w}
 	w.oracle = newOracle(w)
+	w.operator.w = w
 	if p.guest != nil {
 		w.guests = newGuests(w)
 	}

@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/server"
+)
+
+// reformed looks at what a turn shows of membership and leadership.
+func (o *groupOracle) reformed(r *replica, st *look, work *server.Work) {
+	for i := range work.Events {
+		switch e := &work.Events[i]; e.Kind {
+		case server.EventTrace:
+			o.w.traceLead(&e.Trace)
+		case server.EventTransferEnded:
+			o.transferEnded(r, st, e)
+		case server.EventRemoved:
+			o.w.saw(sawRemovedTold)
+		}
+	}
+	o.lieInWait(r, st)
+}
+
+func (w *world) traceLead(t *raft.Trace) {
+	switch {
+	case t.Kind == raft.TraceTransfer && t.Reason == "it has a higher priority":
+		w.saw(sawPriority)
+	case t.Kind == raft.TraceTransfer && t.Reason == "its storage hangs":
+		w.saw(sawHungLeader)
+	}
+}
+
+// transferEnded looks at the end of a transfer that somebody asked for.
+func (o *groupOracle) transferEnded(r *replica, st *look, e *server.Event) {
+	leads := st.role == raft.RoleLeader && st.term == r.seen.term
+	switch {
+	case e.Err == nil && leads:
+		o.w.fail(checkTransfer, "server %v group %d says that it has handed leadership over, and leads term %d", r.h, o.group, st.term)
+	case e.Err == nil:
+		o.w.saw(sawTransferred)
+	case !leads:
+		o.w.fail(checkTransfer, "server %v group %d says that nobody has taken over, and is %s of term %d", r.h, o.group, st.role, st.term)
+	default:
+		o.w.saw(sawTransferTimeout)
+	}
+}
+
+// leadsOutside: a leader that is no voter any more leads no longer than it takes to hand over, once everybody may know.
+func leadsOutside(r *replica, st *look) error {
+	out := st.role == raft.RoleLeader && !st.membership.Changing() && st.membershipIndex <= st.commit && !r.h.in(st.membership.Voters)
+	if !out {
+		r.outside = 0
+		return nil
+	}
+	now := r.h.local()
+	if r.outside == 0 {
+		r.outside = now
+	}
+	if d := now - r.outside; d > 2*r.h.w.plan.ElectionTimeoutMax {
+		return fmt.Errorf("it still leads %v after the membership without it was committed", d)
+	}
+	return nil
+}
+
+// leaseHolds: while a leader has a lease nobody leads a later term, as long as clocks differ by no more than was promised.
+func leaseHolds(r *replica, st *look) error {
+	o := r.oracle
+	if !st.lease || o.w.plan.Drifts {
+		return nil
+	}
+	o.w.saw(sawLease)
+	if o.termMax > st.term {
+		return fmt.Errorf("it leads term %d with a lease, and server %v leads term %d", st.term, o.w.hosts[o.leaders[o.termMax]-1], o.termMax)
+	}
+	return nil
+}
+
+// noteReform counts what a crash interrupts.
+func (h *host) noteReform() {
+	w := h.w
+	for g, r := range h.replicas {
+		switch m := r.seen.membership; {
+		case r.seen.role != raft.RoleLeader:
+		case m.Joint():
+			w.saw(sawCrashInJoint)
+		case m.Changing():
+			w.saw(sawCrashInCatchUp)
+		}
+		if l := w.leading(g); l != nil && l != r && l.r.Err() == nil {
+			if s := l.r.Status(); s.Transferring && s.Successor == h.id {
+				w.saw(sawSuccessorCrashed)
+			}
+		}
+	}
+}
+
+// goesOn counts what the entries of a change show, as a leader appends them.
+func (o *groupOracle) goesOn(r *replica, st *look, was, now raft.MembershipAt) {
+	w := o.w
+	if began, _, ok := r.mirror.now.at(was.Index); ok && was.Membership.Changing() && began != st.term {
+		w.saw(sawChangeInherited)
+	}
+	m := now.Membership
+	if !m.Changing() && was.Membership.Joint() && !r.h.in(m.Voters) {
+		w.saw(sawLeaderLeft)
+	}
+	if !m.Joint() {
+		return
+	}
+	for _, v := range m.Voters {
+		switch h := w.hostOf(v); {
+		case h.in(m.Outgoing):
+		case h.installed:
+			w.saw(sawPromotedAfterSnapshot)
+		}
+	}
+	for _, v := range m.Outgoing {
+		if h := w.hostOf(v); !h.in(m.Voters) && slices.ContainsFunc(m.Voters, func(n raft.Member) bool { return n.ID == v.ID }) {
+			w.saw(sawReplaced)
+		}
+	}
+}
+
+// sawOrderRefused counts why a change was refused.
+func (w *world) sawOrderRefused(err error) {
+	switch {
+	case errors.Is(err, server.ErrChangeUnsafe):
+		w.saw(sawChangeUnsafe)
+	case errors.Is(err, server.ErrChangeOpen):
+		w.saw(sawChangeOpen)
+	case errors.Is(err, server.ErrChangeMoved):
+		w.saw(sawChangeMoved)
+	case errors.Is(err, server.ErrUnknown):
+		w.saw(sawChangeUnknown)
+	}
+}
+
+// quiet is the end of the second phase for groups that servers have left: they start again, and nobody minds.
+func (w *world) quiet() {
+	var left []*host
+	for _, h := range w.hosts {
+		if h.gone == nil && h.up && !slices.ContainsFunc(w.oracle.groups, func(o *groupOracle) bool { return w.isMember(int(o.group-1), h) }) {
+			left = append(left, h)
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	terms := make([]raft.Term, len(w.oracle.groups))
+	for g := range w.oracle.groups {
+		r := w.leaderOf(g)
+		if r == nil {
+			return
+		}
+		terms[g] = r.seen.term
+	}
+	for _, h := range left {
+		w.note("server %v, which has left, starts again", h)
+		h.crash(0)
+	}
+	w.run(w.now + (deafTimeouts+afterTimeouts)*w.plan.ElectionTimeoutMax)
+	w.saw(sawQuiet)
+	for g, o := range w.oracle.groups {
+		if r := w.leaderOf(g); w.failure == nil && (r == nil || r.seen.term != terms[g]) {
+			w.fail(checkQuiet, "group %d: term %d has ended, and nothing happened but that servers that have left started again", o.group, terms[g])
+		}
+	}
+}
