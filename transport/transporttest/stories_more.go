@@ -14,7 +14,11 @@ import (
 )
 
 func onlyPeers(c *script) error {
-	a, b, err := c.pair()
+	a, err := c.open(1)
+	if err != nil {
+		return err
+	}
+	b, err := c.open(2)
 	if err != nil {
 		return err
 	}
@@ -22,11 +26,10 @@ func onlyPeers(c *script) error {
 	if err != nil {
 		return err
 	}
-	c.introduce()
+	a.SetPeers(c.members) // and nobody else: who has it among its peers would be answered
 	if err := errors.Join(connect(a, b), connect(a, third)); err != nil {
 		return err
 	}
-	b.SetPeers(nil) // whoever has it among its peers would be answered
 	a.SetPeers([]raft.Member{third.member})
 	err = until("the report that a former peer is unreachable", func() { a.Send([]raft.Message{heartbeat(a, b, 50)}) },
 		func() bool { return a.unreached(2) > 0 })

@@ -132,6 +132,9 @@ func visitorIsAnswered(c *script) error {
 		return fmt.Errorf("when it is no peer any more: %w", err)
 	}
 	a.SetPeers(nil)
+	if err := until("the end of the visit", nothing, func() bool { return len(b.Status().Peers) == 0 }); err != nil {
+		return err
+	}
 	b.forget()
 	err = until("the report that a server that has gone is not sent to", func() { b.Send([]raft.Message{meant(b, a, 1)}) },
 		func() bool { return b.unreachedStore(a) > 0 })
