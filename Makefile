@@ -64,7 +64,7 @@ mutants: tools ## put ONLY (all) known bugs back in, one by one: the simulator h
 torture: tools ## RUNS (1000) random lives of each log on a disk that fails, loses power and decays, FROM (1) a seed
 	$(GO) test ./persistentlog/pebblelog ./persistentlog/seglog -count=1 -timeout 0 -run TestTortured -v -tortures=$(RUNS) -seed=$(FROM)
 
-bench: tools ## throughput, restart and memory, beside their aims, in ten minutes; rewrites docs/performance.md
+bench: tools ## throughput, reads, restart and memory, beside their aims, in a quarter of an hour; rewrites docs/performance.md
 	cd bench && $(GO) run . -markdown ../docs/performance.md
 
 bench-bindings: lib ## one counter in Go, C and Python side by side; rewrites its part of docs/performance.md

@@ -3,6 +3,7 @@
 //
 //	go run .                             all parts but bindings
 //	go run . throughput -rounds 7 -bytes 128,1024 -clients 1,256 -reads 256
+//	go run . reads -callers 256
 //	go run . restart -rounds 3 -blocks 1,64
 //	go run . memory -default-bounds
 //	go run . bindings -clients 1,256     after make lib
@@ -27,6 +28,7 @@ type part struct {
 
 var parts = []part{
 	{"throughput", "writes and linearizable reads a second, beside the limit of this machine", throughput},
+	{"reads", "reads a second by their consistency, from the leader and from all three servers", reads},
 	{"restart", "from the start of three processes to the first linearizable read", restart},
 	{"memory", "queues and memory of a leader from which too much is asked", memory},
 	{"bindings", "one counter in Go, C and Python", bindings},
@@ -77,7 +79,7 @@ func run(args []string) error {
 		}
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("there is no part %q; there are throughput, restart, memory and bindings, and without a name all but the last run", name)
+		return fmt.Errorf("there is no part %q; there are throughput, reads, restart, memory and bindings, and without a name all but the last run", name)
 	}
 	e := &environment{}
 	f := flag.NewFlagSet("bench "+name, flag.ContinueOnError)

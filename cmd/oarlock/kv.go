@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +18,7 @@ type kvFlags struct {
 	config  string
 	timeout time.Duration
 	ttl     time.Duration
+	from    client.ReadFrom
 }
 
 func newKV() *cobra.Command {
@@ -26,28 +26,12 @@ func newKV() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kv",
 		Short: "Read and write the cluster's key-value store",
-		Long: "Reads are linearizable; writes are applied exactly once, whatever happens to servers meanwhile. Exit status 1\n" +
+		Long: "Reads are linearizable unless get is told otherwise; writes are applied exactly once, whatever happens to servers meanwhile. Exit status 1\n" +
 			"of get and cas also means: no such key, or the value was another.",
 		Args: subcommand, RunE: showHelp,
 	}
 	c.PersistentFlags().StringVarP(&f.config, "config", "c", "cluster.toml", "the cluster's config")
 	c.PersistentFlags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to try")
-	get := &cobra.Command{Use: "get KEY", Short: "Print a value", Args: args("KEY")}
-	get.RunE = f.run(func(ctx context.Context, c *client.Client, a []string) error {
-		result, err := c.Query(ctx, kv.Get([]byte(a[0])))
-		if err != nil {
-			return err
-		}
-		value, found, err := kv.DecodeGet(result)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return fmt.Errorf("there is no key %q", a[0])
-		}
-		_, err = fmt.Fprintf(os.Stdout, "%s\n", value)
-		return err
-	})
 	put := &cobra.Command{Use: "put KEY VALUE", Short: "Set a value", Args: args("KEY", "VALUE")}
 	put.Flags().DurationVar(&f.ttl, "ttl", 0, "cluster time after which the key goes; 0 is never")
 	put.RunE = f.run(func(ctx context.Context, c *client.Client, a []string) error {
@@ -70,7 +54,7 @@ func newKV() *cobra.Command {
 		}
 		return err
 	})
-	c.AddCommand(get, put, app, newDelete(f), newCompareAndSet(f))
+	c.AddCommand(newGet(f), put, app, newDelete(f), newCompareAndSet(f))
 	return c
 }
 
@@ -132,7 +116,7 @@ func (f *kvFlags) run(call func(context.Context, *client.Client, []string) error
 		if err != nil {
 			return err
 		}
-		c, err := newClient(conf)
+		c, err := newClientThatReads(conf, f.from)
 		if err != nil {
 			return err
 		}
@@ -146,9 +130,13 @@ func (f *kvFlags) run(call func(context.Context, *client.Client, []string) error
 }
 
 func newClient(conf *config.Config) (*client.Client, error) {
+	return newClientThatReads(conf, client.ReadLeader)
+}
+
+func newClientThatReads(conf *config.Config, from client.ReadFrom) (*client.Client, error) {
 	dial, err := dialer(conf)
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{Addresses: conf.ClientAddresses(), Cluster: conf.Cluster, Dial: dial})
+	return client.New(client.Options{Addresses: conf.ClientAddresses(), Cluster: conf.Cluster, Dial: dial, ReadFrom: from})
 }

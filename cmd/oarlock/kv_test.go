@@ -40,6 +40,19 @@ func TestKeyValueCommandsDoWhatTheySay(t *testing.T) {
 	})
 	require.Equal(t, "v\n", kv("get", "long").succeeds(t))
 
+	for _, args := range [][]string{
+		{}, {"--any"}, {"--consistency", "lease"}, {"--consistency", "bounded", "--max-age", "1m", "--any"}, {"--consistency", "bounded", "--min-index", "3"},
+	} {
+		require.Equal(t, "v\n", kv(append([]string{"get", "long"}, args...)...).succeeds(t), args)
+	}
+	seen := strings.Fields(kv("get", "long", "--show-index").succeeds(t))
+	require.Len(t, seen, 2)
+	require.Equal(t, "v\n", kv("get", "long", "--any", "--consistency", "bounded", "--min-index", seen[1]).succeeds(t))
+	kv("get", "long", "--consistency", "stale", "--any") // whatever it says
+	kv("get", "k", "--consistency", "fresh").fails(t, exitFailed, "linearizable, lease, bounded or stale")
+	kv("get", "k", "--consistency", "bounded").fails(t, exitFailed, "neither MaxAge nor MinIndex")
+	kv("get", "k", "--max-age", "1s").fails(t, exitFailed, "belong to bounded")
+
 	kv("put", "k").fails(t, exitUsage, "VALUE is missing", "oarlock kv put KEY VALUE")
 	kv("cas", "k", "v").fails(t, exitUsage, "VALUE is missing", "oarlock kv cas KEY EXPECTED VALUE")
 	kv("cas", "k", "-", "v", "--absent").fails(t, exitUsage, `"v" is one argument too many`)
