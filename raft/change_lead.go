@@ -196,6 +196,9 @@ func (n *Node) appendMembership(m Membership) {
 	if n.alone() {
 		n.lead.quorumAt = n.clock.now // it needed nobody's answer so far, and looked at no clock (clock.go)
 	}
+	if m.Joint() {
+		n.lead.leaseEnd = 0 // it was promised by the old half; soon the new one may elect without those (lease.go)
+	}
 	index := n.trail.next
 	n.lead.readyAt = 0
 	n.appendOwn(KindMembership, 1, bytes)

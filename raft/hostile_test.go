@@ -37,6 +37,29 @@ func TestAppendThatContradictsTheCommittedLogHasNoEffect(t *testing.T) {
 	}
 }
 
+// An index that no log can have would make a read wait for ever, and a sum go round.
+func TestMessageWithAnIndexThatCannotBeHasNoEffect(t *testing.T) {
+	p, question := asking(t, 1)
+	for _, m := range []Message{
+		{Type: MessageReadIndexResponse, Term: 1, Round: question.Round, Run: question.Run, Commit: ^Index(0)},
+		{Type: MessageRefusal, Refusal: RefusalRemoved, LastIndex: 1, LastTerm: ^Term(0)},
+		{Type: MessageRefusal, Refusal: RefusalRemoved, LastIndex: ^Index(0), LastTerm: 9},
+	} {
+		p.says(2, m)
+		require.Empty(t, p.decided())
+		require.False(t, p.h.node.toldRemoved())
+	}
+	p.lead(3)
+	for _, m := range []Message{
+		{Type: MessageAppendResponse, Match: ^Index(0)}, {Type: MessageAppendResponse, LastIndex: ^Index(0)},
+		{Type: MessageAppendResponse, Reject: true, PrevIndex: 1, HintIndex: ^Index(0)}, {Type: MessageHeartbeatResponse, Match: ^Index(0)},
+	} {
+		m.Term = p.h.node.hard.Term
+		p.says(2, m)
+		require.Zero(t, p.h.node.lead.of(2, storeOf(2, 1)).heardAt)
+	}
+}
+
 func TestStateThatNoLogCanHaveLoadedIsRefused(t *testing.T) {
 	member := []Member{{ID: 1, Store: storeOf(1, 1)}}
 	config := Config{Group: 1, ID: 1, Store: storeOf(1, 1)}

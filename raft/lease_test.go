@@ -150,6 +150,27 @@ func TestTransferEndsTheLeaseForTheRestOfTheTerm(t *testing.T) {
 	require.False(t, p.holdsLease(p.now))
 }
 
+// When the new half of a change begins to count, what the old one promised is not enough: of the newcomers some may promise nothing, and
+// those could elect another leader as soon as the new half stands alone.
+func TestJointPhaseEndsTheLeaseUntilBothHalvesPromise(t *testing.T) {
+	p, _ := leased(t, drifting)
+	p.promises(2, 300*time.Millisecond)
+	require.True(t, p.holdsLease(p.now))
+	p.h.node.appendMembership(Membership{Voters: membersOf(1, 4, 5).Voters, Outgoing: membersOf(1, 2, 3).Voters, WantedVoters: membersOf(1, 4, 5).Voters})
+	p.h.endTurn()
+	require.False(t, p.holdsLease(p.now))
+	round := func(promise time.Duration) bool {
+		for range 2 {
+			p.runFor(p.h.node.config.HeartbeatInterval)
+			p.promises(2, 300*time.Millisecond)
+			p.promises(4, promise)
+		}
+		return p.holdsLease(p.now)
+	}
+	require.False(t, round(0))
+	require.True(t, round(300*time.Millisecond))
+}
+
 // promised is a follower that heard its leader, 2, say that a round was confirmed; it returns when.
 func promised(t *testing.T, change func(*Config)) (*played, time.Duration) {
 	p := playAlone(t, 3, change, func(d *disk) { d.hard = HardState{Term: 1} })

@@ -113,6 +113,8 @@ func (n *Node) inspect(m *Message) error {
 		return fmt.Errorf("a %s without a term", m.Type)
 	case m.Term > termMax:
 		return fmt.Errorf("term %d cannot be", m.Term)
+	case m.LastTerm > termMax || max(m.Commit, m.LastIndex, m.Match, m.HintIndex) > indexMax:
+		return fmt.Errorf("a term or an index cannot be: %d, %d, %d, %d, %d", m.LastTerm, m.Commit, m.LastIndex, m.Match, m.HintIndex)
 	case m.Time < 0:
 		return fmt.Errorf("cluster time %d is negative", m.Time)
 	}
