@@ -146,9 +146,13 @@ func (h *host) endTurn() {
 			c.fail("server %d says that a change has ended with %v, and %d is committed", h.id, at, a.Commit)
 		}
 		h.changeEnds = append(h.changeEnds, *a.ChangeEnded)
+		if c.transcript != nil {
+			c.logf("%d: the change has ended: %s", h.id, encodeMembership(a.ChangeEnded.At.Membership))
+		}
 	}
 	if a.TransferEnded != nil {
 		h.transferEnds = append(h.transferEnds, *a.TransferEnded)
+		c.logf("%d: the transfer to %d has ended: %v", h.id, a.TransferEnded.To, a.TransferEnded.Err)
 	}
 	h.takeSave(&a.Save, a.Membership)
 	for _, s := range a.Sends {

@@ -20,7 +20,8 @@ type story struct {
 
 // storyCommands are the words of a script. A server is named by its id, "all" means every one.
 var storyCommands = map[string]func(s *story, words []string, options map[string]string){
-	// servers N [founders=N] [key=value ...]: a cluster of N servers with empty disks; nobody runs yet
+	// servers N [founders=N | voters=N] [drift=PPM] [key=value ...]: a cluster of N servers with empty disks; nobody runs yet. With
+	// voters the first N of them are born as a group, and the others are to join
 	"servers": (*story).servers,
 	// given IDS [log=terms] [term=T] [vote=ID] [commit=I] [snapshot=I] [members=M]: born, and with this on disk. A term
 	// followed by m is a membership entry, which brings M, written as voters/outgoing voters/learners, each id@store
@@ -47,7 +48,19 @@ var storyCommands = map[string]func(s *story, words []string, options map[string
 	"pause": func(s *story, words []string, _ map[string]string) {
 		s.each(words[:1], func(h *host) { h.pausedUntil = s.c.now + s.duration(words[1]) })
 	},
-	"propose":  (*story).propose, // propose ID [count=N]
+	"propose": (*story).propose, // propose ID [count=N]
+	// transfer ID [to=ID], change ID [add=ID] [learn=ID] [promote=ID] [demote=ID] [remove=ID], cancel ID, lease ID
+	"transfer": (*story).transfer,
+	"change":   (*story).change,
+	"cancel": func(s *story, words []string, _ map[string]string) {
+		s.live(words, func(h *host) { s.answer(h, h.node.ChangeMembership(s.c.now, MembershipChange{Cancel: true})) })
+	},
+	"lease": func(s *story, words []string, _ map[string]string) {
+		s.live(words, func(h *host) {
+			index, ok := h.node.Lease(s.c.now)
+			s.c.logf("%d: lease %v at %d", h.id, ok, index)
+		})
+	},
 	"read":     (*story).read,    // read ID READ...
 	"cut":      (*story).cut,     // cut A B, or A->B: messages are lost
 	"isolate":  (*story).isolate, // isolate ID: cut from everybody
@@ -144,7 +157,11 @@ func (s *story) servers(words []string, o map[string]string) {
 	if o["founders"] != "" {
 		founders = atoi(o["founders"])
 	}
+	if o["voters"] != "" {
+		founders = 0
+	}
 	s.c.addHosts(count, founders, func(g *Config) {
+		g.ClockDriftPPM = uint32(atoi("0" + o["drift"]))
 		for key, field := range map[string]*int{
 			"messageBytes": &g.MessageBytesMax, "inflightBytes": &g.InflightBytesMax,
 			"inflightMessages": &g.InflightMessagesMax, "uncommittedBytes": &g.UncommittedBytesMax,
@@ -154,6 +171,43 @@ func (s *story) servers(words []string, o map[string]string) {
 			}
 		}
 	})
+	if o["voters"] != "" {
+		m := Membership{}
+		for _, h := range s.c.hosts[:atoi(o["voters"])] {
+			m.Voters = append(m.Voters, Member{ID: h.id, Store: h.disk.store})
+		}
+		for _, h := range s.c.hosts[:len(m.Voters)] {
+			h.disk.birth = Birth{Membership: m, Complete: true}
+		}
+	}
+}
+
+// answer logs what a server said to a call, and ends its turn.
+func (s *story) answer(h *host, err error) {
+	if err != nil {
+		s.c.logf("%d: refused: %v", h.id, err)
+	}
+	h.endTurn()
+}
+
+func (s *story) transfer(words []string, o map[string]string) {
+	s.live(words, func(h *host) { s.answer(h, h.node.TransferLeadership(s.c.now, ServerID(atoi("0"+o["to"])))) })
+}
+
+func (s *story) change(words []string, o map[string]string) {
+	var c MembershipChange
+	for _, kind := range []struct {
+		word string
+		kind ChangeKind
+	}{
+		{"add", ChangeAddVoter}, {"learn", ChangeAddLearner}, {"promote", ChangePromote}, {"demote", ChangeDemote}, {"remove", ChangeRemove},
+	} {
+		if o[kind.word] != "" {
+			id := ServerID(atoi(o[kind.word]))
+			c.Changes = append(c.Changes, Change{Kind: kind.kind, Member: Member{ID: id, Store: storeOf(id, 1)}})
+		}
+	}
+	s.live(words, func(h *host) { s.answer(h, h.node.ChangeMembership(s.c.now, c)) })
 }
 
 func (s *story) given(words []string, o map[string]string) {

@@ -56,6 +56,12 @@ func describeTrace(t Trace) string {
 		return fmt.Sprintf("woke up %v late", t.Elapsed)
 	case TraceDropped:
 		return fmt.Sprintf("drops a message of %d: %s", t.Server, t.Reason)
+	case TraceGaveUp:
+		return "gives the change up: " + t.Reason
+	case TraceTransfer:
+		return "hands over: " + t.Reason
+	case TraceTransferEnded:
+		return "handed over " + t.Reason
 	case TraceLostLog:
 		return fmt.Sprintf("%d has lost its log after %d", t.Server, t.Index)
 	}
