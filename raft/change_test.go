@@ -241,30 +241,40 @@ func TestChangeThatCouldStopTheGroupIsRefused(t *testing.T) {
 	require.NoError(t, p.h.change(replace(3)))
 }
 
-// Before the joint phase it is looked again, with a patience of its own for each change.
+// Before the joint phase it is looked again, with a patience of its own for each change: whoever is silent, or has to install a snapshot
+// before it can follow, would stop the group.
 func TestJointPhaseWaitsForAMajorityOfTheNewVoters(t *testing.T) {
-	p := playAlone(t, 3, nil, nil)
-	p.lead(2, 3)
-	patience := p.h.node.config.JoinTimeout
-	p.h.node.lead.readyAt = p.now // of another change
-	for end := p.now + 2*patience; p.now < end; {
-		p.hears(time.Second, 2, 3)
+	for _, installs := range []bool{false, true} {
+		p := playAlone(t, 3, nil, nil)
+		p.lead(2, 3)
+		patience := p.h.node.config.JoinTimeout
+		p.h.node.lead.readyAt = p.now // of another change
+		for end := p.now + 2*patience; p.now < end; {
+			p.hears(time.Second, 2, 3)
+		}
+		require.NoError(t, p.h.change(changes(changeOf(ChangeRemove, 2))))
+		answering := []ServerID{2}
+		if installs {
+			q := p.h.node.lead.of(3, storeOf(3, 1))
+			q.enter(ProgressSnapshot, q.next)
+			q.offered, answering = SnapshotMeta{Index: 1 << 20}, []ServerID{2, 3}
+		}
+		for began := p.now; p.now < began+electionTimeout; p.runFor(20 * time.Millisecond) {
+			for _, id := range answering {
+				p.acks(id, 1) // their disks are slow
+			}
+		}
+		p.hears(electionTimeout, 2)
+		began := p.now
+		require.True(t, p.h.node.membership().Changing())
+		for p.now < began+patience-2*time.Second {
+			p.hears(time.Second, answering...)
+			require.True(t, p.h.node.membership().Changing(), "%v", p.now-began)
+			require.False(t, p.h.node.membership().Joint(), "3 would have to agree")
+		}
+		p.hears(3*time.Second, answering...)
+		require.Equal(t, membersOf(1, 2, 3), p.h.node.membership())
 	}
-	require.NoError(t, p.h.change(changes(changeOf(ChangeRemove, 2))))
-	for began := p.now; p.now < began+electionTimeout; p.runFor(20 * time.Millisecond) {
-		p.acks(2, 1) // it answers, and its disk is slow; 3 answers no more
-	}
-	p.hears(electionTimeout, 2)
-	began := p.now
-	require.True(t, p.h.node.membership().Changing())
-	for p.now < began+patience-2*time.Second {
-		p.hears(time.Second, 2)
-		require.True(t, p.h.node.membership().Changing(), "%v", p.now-began)
-		require.False(t, p.h.node.membership().Joint(), "3 would have to agree")
-	}
-	p.hears(3*time.Second, 2)
-	require.False(t, p.h.node.membership().Changing())
-	require.Equal(t, membersOf(1, 2, 3), p.h.node.membership())
 }
 
 // 4.2.2: a leader that is removed leads through the change without counting itself, hands over, and is a member no more.
