@@ -52,11 +52,11 @@ func (r *Replica) carry(a *raft.Actions) {
 	}
 	if a.Membership != nil {
 		r.membership = a.Membership.Membership
-		r.work.Members = r.members()
 		r.event(Event{Kind: EventMembership, Index: a.Membership.Index})
 	}
 	if a.Membership != nil || moved && len(r.orders.memberships) > 1 {
 		r.followMembership(a.Membership)
+		r.work.Members = r.members()
 		r.tellRemoved()
 	}
 }

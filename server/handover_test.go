@@ -32,8 +32,9 @@ func TestCloseHandsLeadershipOverFirst(t *testing.T) {
 					st := m.status()
 					if st.Role == raft.RoleLeader {
 						leads++
+						require.Equal(t, term+1, st.Term)
 					}
-					require.Equal(t, term+1, st.Term)
+					require.LessOrEqual(t, st.Term, term+1) // who was not needed for the election may not have heard of it yet
 				}
 				require.Equal(t, 1, leads, "when Close has returned another server leads")
 				if members > 2 { // two of two are needed, and one of them is gone

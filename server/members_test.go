@@ -85,6 +85,13 @@ func TestGroupGrowsFromOneToThreeAndShrinksToAnother(t *testing.T) {
 		require.Contains(t, st.Refusal, "server 1 was removed from the group")
 		require.Contains(t, kinds(sub), server.EventRemoved)
 		require.NoError(t, one.server.Err())
+
+		// A client that knows no other server is sent on.
+		_, err = one.server.Propose(t.Context(), group, []byte("sent on"))
+		var hint *server.NotLeaderError
+		require.ErrorAs(t, err, &hint)
+		require.Equal(t, raft.ServerID(3), hint.Leader)
+		require.Equal(t, memnet.Address(3), hint.Address)
 	})
 }
 

@@ -181,9 +181,24 @@ func (r *Replica) notLeader() error {
 			return fmt.Errorf("%w: group %d waits for its founders %d", ErrNotReady, r.group.ID, s.BirthMissing)
 		}
 	}
+	if m, ok := r.elsewhere(); ok {
+		return &NotLeaderError{Leader: m.ID, Address: m.Address}
+	}
 	if r.leader == 0 || r.leader == r.shared.identity.Server {
 		return ErrNoLeader
 	}
 	m, _ := r.membership.Member(r.leader)
 	return &NotLeaderError{Leader: r.leader, Address: m.Address}
+}
+
+// elsewhere is where a server that is no member any more sends clients: to the voters that it knows of, one after the other. It
+// hears of no leader, and one of them does. ok is false at a member.
+func (r *Replica) elsewhere() (m raft.Member, ok bool) {
+	self := r.shared.identity
+	voters := r.membership.Voters
+	if _, is := r.membership.Find(self.Server, self.Store); is || len(voters) == 0 {
+		return raft.Member{}, false
+	}
+	r.pointed++
+	return voters[r.pointed%len(voters)], true
 }

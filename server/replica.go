@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -75,6 +76,7 @@ type Replica struct {
 	fresh       []waiting    // this turn's waiters
 	waiters     []waiting    // by index
 	waitersHead int
+	pointed     int        // how often elsewhere was asked
 	own         []ownBlock // appended as leader and not committed
 	ownBytes    int64
 	ownNext     raft.Index // the end of the latest of them
@@ -219,7 +221,15 @@ func knownMemberships(s raft.State) []raft.MembershipAt {
 
 // members are those to be connected with: the membership in force or, before the birth, the founders.
 func (r *Replica) members() []raft.Member {
-	if members := r.membership.Members(); len(members) > 0 {
+	members := r.membership.Members()
+	for _, at := range r.orders.memberships { // a server that moves is reached at both addresses until that is committed
+		for _, m := range at.Membership.Members() {
+			if moved, is := r.membership.Find(m.ID, m.Store); is && moved.Address != m.Address && !slices.Contains(members, m) {
+				members = append(members, m)
+			}
+		}
+	}
+	if len(members) > 0 {
 		return members
 	}
 	return r.group.Founders

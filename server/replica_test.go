@@ -184,3 +184,24 @@ func TestLogIsCutBehindTheOlderOfTwoSnapshotsThatAPointerNamed(t *testing.T) {
 		})
 	}
 }
+
+func TestAServerThatMovesIsReachedAtBothAddressesUntilThatIsCommitted(t *testing.T) {
+	r := newReplica(t)
+	at := func(index raft.Index, address string) *raft.MembershipAt {
+		return &raft.MembershipAt{Index: index, Membership: raft.Membership{Voters: []raft.Member{
+			{ID: 1, Store: raft.StoreID{1}, Address: "one"}, {ID: 2, Store: raft.StoreID{2}, Address: address},
+		}}}
+	}
+	addresses := func(commit raft.Index, m *raft.MembershipAt) (all []string) {
+		r.carry(&raft.Actions{Membership: m, Commit: commit})
+		for _, m := range r.members() {
+			all = append(all, m.Address)
+		}
+		return all
+	}
+	require.Equal(t, []string{"one", "old"}, addresses(3, at(3, "old")))
+	require.Equal(t, []string{"one", "new", "old"}, addresses(3, at(5, "new")))
+	require.Equal(t, []string{"one", "old"}, addresses(3, at(3, "old")), "a truncation gives it back")
+	addresses(3, at(5, "new"))
+	require.Equal(t, []string{"one", "new"}, addresses(5, nil))
+}
