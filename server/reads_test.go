@@ -104,19 +104,20 @@ func TestBoundedReadNeedsNobodyAsLongAsItsAgeAllows(t *testing.T) {
 			return server.Consistency{Level: server.Bounded, MaxAge: age}
 		}
 
+		began := time.Now()
 		_, err := far.query(of(time.Hour))
 		require.NoError(t, err)
 		require.EqualValues(t, 1, far.status().Reads.Confirmed, "a server that has confirmed nothing asks, whatever the age")
-		confirmedAt := time.Now()
+		confirmed := time.Now() // what the server has confirmed was asked between the two
 		c.apart(far)
 		time.Sleep(10 * time.Second)
 		c.propose("b")
-		got, err := far.query(of(time.Since(confirmedAt)))
+		got, err := far.query(of(time.Since(began)))
 		require.NoError(t, err)
 		require.NotContains(t, got, "b")
 		require.EqualValues(t, 1, far.status().Reads.Confirmed)
 
-		_, err = far.query(of(time.Since(confirmedAt) - 1))
+		_, err = far.query(of(time.Since(confirmed) - 1))
 		refusedRead(t, err)
 		c.net.Heal()
 		c.agree()
