@@ -245,7 +245,12 @@ func stageWords(m raft.Membership) string {
 	case m.Joint():
 		return fmt.Sprintf("both decide: %s, and %s", of(m.Voters), of(m.Outgoing))
 	case m.Changing():
-		return fmt.Sprintf("new servers catch up: %s decide", of(m.Voters))
+		for _, v := range m.WantedVoters {
+			if !slices.ContainsFunc(m.Voters, func(o raft.Member) bool { return o.ID == v.ID && o.Store == v.Store }) {
+				return fmt.Sprintf("new servers catch up: %s decide", of(m.Voters))
+			}
+		}
+		return fmt.Sprintf("the change is agreed on: %s decide", of(m.Voters))
 	}
 	return fmt.Sprintf("settled: %s decide", of(m.Voters))
 }
