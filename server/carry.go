@@ -35,6 +35,7 @@ func (r *Replica) carry(a *raft.Actions) {
 		r.resume = true
 		r.transferEnded(a.TransferEnded)
 	}
+	was := r.role
 	r.carryRole(a)
 	for i := range a.Sends {
 		r.carrySend(&a.Sends[i])
@@ -42,7 +43,7 @@ func (r *Replica) carry(a *raft.Actions) {
 	for i := range a.Fills {
 		r.carryFill(a.Fills[i])
 	}
-	moved := r.commit != a.Commit
+	moved, left := r.commit != a.Commit, was == raft.RoleLeader && r.role != was
 	r.commit = a.Commit
 	for i := range a.Reads {
 		r.carryRead(a.Reads[i])
@@ -54,9 +55,12 @@ func (r *Replica) carry(a *raft.Actions) {
 		r.membership = a.Membership.Membership
 		r.event(Event{Kind: EventMembership, Index: a.Membership.Index})
 	}
-	if a.Membership != nil || moved && len(r.orders.memberships) > 1 {
+	news := a.Membership != nil || moved && len(r.orders.memberships) > 1
+	if news {
 		r.followMembership(a.Membership)
 		r.work.Members = r.members()
+	}
+	if news || left {
 		r.tellRemoved()
 	}
 }

@@ -230,7 +230,7 @@ func (r *Replica) CommittedMembership() raft.MembershipAt {
 
 // tellRemoved makes known that this server was removed, or is a member again.
 func (r *Replica) tellRemoved() {
-	removed := r.node.Status().Refused.Reason == raft.RefusalRemoved
+	removed := r.role != raft.RoleLeader && r.node.Status().Refused.Reason == raft.RefusalRemoved
 	if removed != r.orders.removed {
 		r.orders.removed = removed
 		if removed {

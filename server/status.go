@@ -88,8 +88,10 @@ func (r *Replica) Status() GroupStatus {
 		Uncommitted: r.bounds.uncommitted.Status(), Unapplied: r.bounds.unapplied.Status(), NoSnapshot: r.lost, Fenced: r.fence,
 		Reads: r.counts.read(),
 	}
-	st.Removed = st.Refused.Reason == raft.RefusalRemoved
-	if by := st.Refused.By; by != 0 {
+	// A leader that is to go has to end the change and to hand over first.
+	going := st.Refused.Reason == raft.RefusalRemoved && st.Role == raft.RoleLeader
+	st.Removed = st.Refused.Reason == raft.RefusalRemoved && !going
+	if by := st.Refused.By; by != 0 && !going {
 		st.Refusal = refusalText(r.shared.identity.Server, by, st.Refused.Reason)
 	}
 	return st

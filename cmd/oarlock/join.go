@@ -38,7 +38,7 @@ func newJoin() *cobra.Command {
 	c.Flags().StringVar(&f.address, "address", "", "where the other servers will reach the new one, host:port")
 	c.Flags().StringVar(&f.listen, "listen", "", "what it listens on, if that is not its address")
 	c.Flags().StringVar(&f.clientAddress, "client-address", "", "a listener of its own for clients")
-	c.Flags().StringVar(&f.data, "data", "", "its data directory, relative to CONFIG (default data/ID)")
+	c.Flags().StringVar(&f.data, "data", "", "its data directory, relative to CONFIG (default: beside the other members')")
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to try to reach the server of --from")
 	return c
 }
@@ -100,7 +100,8 @@ func joinConfig(path string, id raft.ServerID, f joinFlags) (conf *config.Config
 	}
 	m := config.Member{ID: id, Address: f.address, Listen: f.listen, ClientAddress: f.clientAddress, Data: f.data}
 	if m.Data == "" {
-		m.Data = filepath.Join("data", strconv.FormatUint(uint64(id), 10))
+		// Beside the others', where the file has them.
+		m.Data = filepath.Join(filepath.Dir(conf.Members[0].Data), strconv.FormatUint(uint64(id), 10))
 	}
 	if missing {
 		_, err := conf.Member(id)

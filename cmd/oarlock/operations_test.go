@@ -24,9 +24,9 @@ func TestOperationsPageSaysWhatHappens(t *testing.T) {
 	}
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
 	require.NoError(t, err)
-	port := testPorts(t, 3)
+	port := testPorts(t, 6)
 	text := string(page)
-	for i := range 3 {
+	for i := range 6 {
 		text = strings.ReplaceAll(text, strconv.Itoa(4501+i), strconv.Itoa(port+i))
 	}
 	blocks := shellBlock.FindAllStringSubmatch(text, -1)
