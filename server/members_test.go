@@ -107,6 +107,30 @@ func kinds(sub *server.Subscription) (all []server.EventKind) {
 	}
 }
 
+// What a joiner is fed begins with memberships in which it is not: it was never one of them.
+func TestServerThatJoinsDoesNotSayThatItWasRemoved(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 1).start()
+		for n := range 50 {
+			c.propose(fmt.Sprint(n))
+		}
+		two, three := c.join(2, raft.StoreID{2}), c.join(3, raft.StoreID{3})
+		second, third := two.server.Events(10_000), three.server.Events(10_000)
+		c.changed(voter(two))
+		c.changed(voter(three))
+		c.agree()
+		for _, m := range []*member{two, three} {
+			require.False(t, m.status().Removed)
+			require.Empty(t, m.status().Refusal)
+		}
+		require.NotContains(t, kinds(second), server.EventRemoved)
+		require.NotContains(t, kinds(third), server.EventRemoved)
+		c.changed(remove(two))
+		require.Eventually(t, func() bool { return two.status().Removed }, time.Minute, time.Millisecond)
+		require.Contains(t, kinds(second), server.EventRemoved)
+	})
+}
+
 func TestServersOpenAgainWithTheMembershipOfTheirLogsAndSnapshots(t *testing.T) {
 	for _, snapshot := range []bool{false, true} {
 		t.Run(fmt.Sprint("snapshot ", snapshot), func(t *testing.T) {
