@@ -204,9 +204,14 @@ func (c *testCluster) member(id raft.ServerID) config.Member {
 // dataDir is where a member's data is.
 func (c *testCluster) dataDir(id raft.ServerID) string { return c.conf.DataDir(c.member(id)) }
 
+// status asks one server what it knows.
+func (c *testCluster) status(id raft.ServerID) (client.Status, error) {
+	return askStatus(c.conf, c.member(id), 2*time.Second)
+}
+
 // group asks one server what it knows of the group.
 func (c *testCluster) group(id raft.ServerID) (client.GroupStatus, error) {
-	status, err := askStatus(c.conf, c.member(id), 2*time.Second)
+	status, err := c.status(id)
 	if err != nil {
 		return client.GroupStatus{}, err
 	}

@@ -36,7 +36,7 @@ func newDemo() *cobra.Command {
 	c.PersistentFlags().IntVar(&o.writers, "writers", 16, "goroutines that write")
 	c.PersistentFlags().StringVar(&o.dir, "dir", "", "where the servers' data goes (default: a new temporary folder)")
 	c.PersistentFlags().BoolVar(&o.keep, "keep", false, "keep the data and the servers' logs")
-	c.AddCommand(newDemoRestart(&o))
+	c.AddCommand(newDemoGrow(&o), newDemoRestart(&o))
 	return c
 }
 
@@ -138,7 +138,7 @@ func (d *demo) loseServers(ctx context.Context) error {
 // open makes a cluster and waits for its first leader.
 func (d *demo) open(ctx context.Context, servers int, what string) error {
 	v := d.view
-	c, err := demoConfig(d.dir, servers)
+	c, port, err := demoConfig(d.dir, servers)
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,7 @@ func (d *demo) open(ctx context.Context, servers int, what string) error {
 	}
 	v.section(what)
 	began := time.Now()
+	d.cluster.port = port
 	if err := d.cluster.start(c, d.dir); err != nil {
 		return err
 	}
@@ -161,16 +162,16 @@ func (d *demo) open(ctx context.Context, servers int, what string) error {
 	return nil
 }
 
-func demoConfig(dir string, servers int) (*config.Config, error) {
-	port, err := freePorts(demoPorts)
+func demoConfig(dir string, servers int) (c *config.Config, port int, err error) {
+	port, err = freePorts(demoPorts)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	c, err := config.Generate(servers, filepath.Join(dir, "data"), port)
+	c, err = config.Generate(servers, filepath.Join(dir, "data"), port)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return c, c.Write(filepath.Join(dir, "cluster.toml"))
+	return c, port, c.Write(filepath.Join(dir, "cluster.toml"))
 }
 
 // loseLeader kills the leader, waits for the first write that succeeds after it, and brings the dead one back.

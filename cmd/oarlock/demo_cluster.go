@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -22,6 +23,7 @@ import (
 // demoCluster is some server processes, a client of all of them, and one of each alone to look at it.
 type demoCluster struct {
 	conf      *config.Config
+	port      int // the first server's; the others have those behind it
 	processes []*demoProcess
 	client    *client.Client
 }
@@ -39,21 +41,37 @@ type demoProcess struct {
 func (c *demoCluster) start(conf *config.Config, dir string) error {
 	c.conf = conf
 	var addresses []string
-	for i, m := range conf.Members {
-		look, err := client.New(client.Options{Servers: []string{m.Address}, Cluster: conf.Cluster, Sessionless: true})
-		if err != nil {
-			return err
-		}
-		p := &demoProcess{member: m, config: conf.Path(), look: look, log: filepath.Join(dir, fmt.Sprintf("server-%d.log", i+1))}
-		c.processes = append(c.processes, p)
+	for _, m := range conf.Members {
 		addresses = append(addresses, m.Address)
-		if err := p.start(); err != nil {
+		if _, err := c.add(m, dir); err != nil {
 			return err
 		}
 	}
 	var err error
 	c.client, err = client.New(client.Options{Servers: addresses, Cluster: conf.Cluster, BackoffMax: 100 * time.Millisecond})
 	return err
+}
+
+// add starts one more member of the configuration.
+func (c *demoCluster) add(m config.Member, dir string) (*demoProcess, error) {
+	look, err := client.New(client.Options{Servers: []string{m.Address}, Cluster: c.conf.Cluster, Sessionless: true})
+	if err != nil {
+		return nil, err
+	}
+	p := &demoProcess{member: m, config: c.conf.Path(), look: look, log: filepath.Join(dir, fmt.Sprintf("server-%d.log", m.ID))}
+	c.processes = append(c.processes, p)
+	return p, p.start()
+}
+
+// drop forgets a process that has ended for good.
+func (c *demoCluster) drop(p *demoProcess) {
+	_ = p.look.Close() // it has no session to end
+	c.processes = slices.DeleteFunc(c.processes, func(o *demoProcess) bool { return o == p })
+}
+
+// address is where a server is, or will be.
+func (c *demoCluster) address(id raft.ServerID) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port+int(id)-1))
 }
 
 // stop ends every process that still runs.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oarlock/oarlock/client"
+	"github.com/oarlock/oarlock/raft"
 )
 
 // measured is what a demo has whose clients are to notice nothing: every call of theirs has to succeed, and how long they waited
@@ -26,9 +27,9 @@ func (d *demo) startMeasured(ctx context.Context, clients int) (err error) {
 	if d.deaf, err = d.pauses.listen(d.dir); err != nil {
 		return err
 	}
-	addresses := make([]string, 0, len(c.Members))
-	for _, m := range c.Members {
-		addresses = append(addresses, m.Address)
+	addresses := make([]string, demoPorts)
+	for k := range addresses {
+		addresses[k] = d.cluster.address(raft.ServerID(k + 1))
 	}
 	for range clients {
 		one, err := client.New(client.Options{Servers: addresses, Cluster: c.Cluster, BackoffMax: 100 * time.Millisecond})

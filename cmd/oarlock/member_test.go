@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -14,8 +13,6 @@ import (
 	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/raft"
 )
-
-func word(id raft.ServerID) string { return strconv.FormatUint(uint64(id), 10) }
 
 // join formats a new member, at a port of its own, and starts it.
 func (c *testCluster) join(id raft.ServerID) {
