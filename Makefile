@@ -13,12 +13,15 @@ RUNS ?= 1000
 FROM ?= 1
 SEED ?= 0
 
+# How long `make soak` runs.
+LONG ?= 5m
+
 # Which known bugs `make mutants` runs, as shell patterns with commas between; and the page whose table it rewrites.
 ONLY ?=
 PAGE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo demo-restart test test-c test-python check race fuzz sim torture mutants bench bench-bindings bench-micro build lib install clean
+.PHONY: help tools demo demo-grow demo-restart soak test test-c test-python check race fuzz sim torture mutants bench bench-bindings bench-micro build lib install clean
 
 help: ## this list
 	@echo "oarlock: a replicated log that applications plug into"
@@ -32,6 +35,9 @@ demo: tools ## three servers on real disks and sockets: kill the leader, lose no
 	@echo "building oarlock (the first time this fetches and compiles what it needs: a minute or two)"
 	@$(GO) build -trimpath -o bin/oarlock ./cmd/oarlock
 	@bin/oarlock demo
+
+demo-grow: build ## one server becomes five, and then another one, under load
+	@bin/oarlock demo grow
 
 demo-restart: build ## three servers, restarted one after the other under load: no call fails
 	@bin/oarlock demo restart
@@ -56,6 +62,9 @@ fuzz: tools ## each fuzz target for FUZZTIME (20s)
 
 sim: tools ## RUNS (1000) simulated clusters FROM (1) a seed; or SEED=n alone, with its story
 	$(GO) test ./sim -count=1 -timeout 0 -run TestNoSeedBreaksARule -v -sim.runs=$(RUNS) -sim.from=$(FROM) -sim.seed=$(SEED)
+
+soak: tools ## real processes for LONG (5m): changes of membership, kills, lost disks, under load; SEED=n repeats a plan
+	OARLOCK_SOAK=$(LONG) OARLOCK_SOAK_SEED=$(filter-out 0,$(SEED)) $(GO) test ./cmd/oarlock -count=1 -timeout 0 -run TestSoak -v
 
 mutants: RUNS = 2000
 mutants: tools ## put ONLY (all) known bugs back in, one by one: the simulator has to find each within RUNS (2000) seeds

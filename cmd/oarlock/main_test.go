@@ -124,6 +124,9 @@ func TestHelpNamesEveryCommandAndTheVariable(t *testing.T) {
 	for _, c := range []string{"get", "put", "append", "delete", "cas"} {
 		require.Contains(t, oarlock(t, "kv").succeeds(t), "\n  "+c+" ")
 	}
+	for _, c := range []string{"grow", "restart"} {
+		require.Contains(t, oarlock(t, "demo", "--help").succeeds(t), "\n  "+c+" ")
+	}
 	require.Contains(t, oarlock(t, "kv", "put", "--help").succeeds(t), "--ttl")
 	require.Contains(t, oarlock(t, "node", "--help").succeeds(t), "Exit status 3")
 }
