@@ -27,11 +27,13 @@ func (n *Node) mark(at MembershipAt) Mark {
 // toldRemoved reports whether a peer told of a committed membership without this server, and none with it came since.
 func (n *Node) toldRemoved() bool { return n.removal != Mark{} }
 
-// takeRemoval believes a peer whose membership is not older than the own one: it may be that the peer does not know yet by
-// which entry this server was added.
+// takeRemoval believes a peer whose membership is later than the own one: it may be that the peer does not know yet by
+// which entry this server was added. It may be the own one, too, if this server is not in it: then it learns that it is committed.
 func (n *Node) takeRemoval(m *Message) {
-	told := Mark{Term: m.LastTerm, Index: m.LastIndex}
-	if n.role == RoleLeader || !n.mark(n.memberships[len(n.memberships)-1]).less(told) || !n.removal.less(told) {
+	told, at := Mark{Term: m.LastTerm, Index: m.LastIndex}, n.memberships[len(n.memberships)-1]
+	_, in := at.Membership.Find(n.config.ID, n.config.Store)
+	own := n.mark(at)
+	if n.role == RoleLeader || told.less(own) || in && told == own || !n.removal.less(told) {
 		return
 	}
 	n.removal = told

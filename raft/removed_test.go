@@ -174,6 +174,9 @@ func TestServerThatItsOwnLogRemovesStandsUntilThatIsCommitted(t *testing.T) {
 			require.Equal(t, RolePreCandidate, p.h.node.role, "it does not count itself")
 			p.says(3, Message{Type: MessagePreVoteResponse, Term: 3})
 			require.Equal(t, RoleCandidate, p.h.node.role)
+			p.saysRemoved(3, 2, 2)
+			require.False(t, p.stands(), "that very entry is committed, it is told")
+			require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
 		}
 	}
 }
