@@ -41,6 +41,11 @@ var (
 	checkLease        = &check{26, "nobody leads a later term while a leader has a lease", leaseHolds}
 	checkTransfer     = &check{52, "what is said of a transfer is so", nil}
 	checkQuiet        = &check{53, "servers that have left move no term", nil}
+	checkCaughtUp     = &check{54, "who is to vote has what the log held when its change began", nil}
+	checkHung         = &check{55, "a leader whose disk hangs leads no longer than three election timeouts", hungLeads}
+	checkPreferred    = &check{56, "a server with the highest priority leads once nothing fails", nil}
+	checkTold         = &check{57, "a server that has left learns it once nothing fails", nil}
+	checkBack         = &check{58, "one process never shows less than it has shown", nil}
 	checkLinear       = &check{24, "histories of clients are linearizable", nil}
 	checkRead         = &check{25, "a read sees all that was answered before it was asked", nil}
 	checkOnce         = &check{27, "a command is executed at most once, and every answer is that execution's", nil}
@@ -71,7 +76,8 @@ var (
 var checks = []*check{
 	checkElection, checkVoteOnce, checkVoteDurable, checkAppend, checkAppendOnly, checkMatching, checkCommitted, checkCompleteness,
 	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot,
-	checkInForce, checkOneChange, checkOverlap, checkOutside, checkLease, checkChanged, checkTransfer, checkQuiet, checkLinear,
+	checkInForce, checkOneChange, checkOverlap, checkOutside, checkLease, checkChanged, checkTransfer, checkQuiet,
+	checkCaughtUp, checkHung, checkPreferred, checkTold, checkBack, checkLinear,
 	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkJoint,
 	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
 	checkStops, checkMute,

@@ -41,6 +41,9 @@ func (w *world) newClient(number int, p ClientPlan) *simClient {
 	for _, h := range w.hosts {
 		o.Addresses = append(o.Addresses, address(h.number))
 	}
+	if p.ReadAny {
+		o.ReadFrom = client.ReadAny
+	}
 	if number%2 == 1 {
 		c.site = number/2%w.plan.Servers + 1
 	}
@@ -89,7 +92,12 @@ func (c *simClient) call(p *Call) {
 	}
 	body = append(body, p.Input...)
 	w.note("client %d calls %d: %s of key %d, %d bytes%s", c.number, k.number, k.kind, k.key, len(body), p.input())
-	k.handle = c.core.Start(w.now, how, body, k)
+	if p.Kind == CallRead {
+		k.consistency = p.Consistency
+		k.handle = c.core.Start(w.now, how, body, k, p.Consistency)
+	} else {
+		k.handle = c.core.Start(w.now, how, body, k)
+	}
 	c.act()
 	if p.Cancel > 0 {
 		w.after(p.Cancel, func() {

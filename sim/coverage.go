@@ -86,6 +86,11 @@ const (
 	sawPriority
 	sawHungLeader
 	sawLease
+	sawLeaseRead
+	sawLeasePaused
+	sawFollowerRead
+	sawFollowerReadRefused
+	sawBoundedRead
 	sawRunChecked
 	sawCheckUnfinished
 	situations
@@ -131,7 +136,10 @@ var situationNames = [situations]string{
 	sawTransferred: "leadership was handed over on demand", sawTransferTimeout: "a transfer was in vain",
 	sawSuccessorCrashed: "a server crashed that was to take over", sawPriority: "a leader handed over to a server with a higher priority",
 	sawHungLeader: "a leader with a hung disk handed over", sawLease: "a leader had a lease",
-	sawNoMajority: "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
+	sawLeaseRead: "a read rested on a lease", sawLeasePaused: "a leader was paused beyond its lease",
+	sawFollowerRead: "a linearizable read was served by a server that does not lead", sawFollowerReadRefused: "a server that does not lead refused a read",
+	sawBoundedRead: "a bounded read was served by a server that does not lead",
+	sawNoMajority:  "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
 }
 
 // Coverage counts how often runs came into situations that are worth it.

@@ -112,13 +112,13 @@ func (c *conn) arrived(piece []byte) {
 // request does what the server's own door does with it.
 func (c *conn) request(r *wire.ClientRequest) {
 	h, p := c.host, c.w.plan
-	call := &doorCall{c: c, id: r.ID, method: r.Method, at: c.w.now}
+	call := &doorCall{c: c, id: r.ID, method: r.Method, at: c.w.now, indexed: r.Indexed, consistency: r.Consistency, group: r.Group}
 	switch r.Method {
 	case wire.MethodHello:
 		id := h.identity
 		raw, err := wire.AppendClientValue(nil, r.ID, wire.ClientHello{
 			Version: wire.ClientVersion, Cluster: id.Cluster[:], Server: uint64(h.id), CommandBytesMax: p.CommandBytesMax,
-			RequestBytesMax: p.CommandBytesMax + 128, OutstandingMax: 64,
+			RequestBytesMax: p.CommandBytesMax + 128, OutstandingMax: 64, Indexes: true,
 		})
 		if err != nil {
 			c.w.fail(checkAnswered, "hello: %v", err)
@@ -232,6 +232,17 @@ type doorCall struct {
 	at     time.Duration
 	r      *replica // that owes the answer; nil: the door gives it
 	ended  bool
+
+	group       raft.GroupID
+	consistency raft.Consistency
+	indexed     bool       // the client wants to know what the answer reflects
+	index       raft.Index // which is the log up to here; 0: nobody said it
+}
+
+// CompleteAt implements server.IndexCompletion.
+func (d *doorCall) CompleteAt(index raft.Index, result []byte) {
+	d.index = index
+	d.Complete(result, nil)
 }
 
 // writes reports whether the answer waits for an entry of the log.
@@ -262,9 +273,14 @@ func (d *doorCall) Complete(result []byte, err error) {
 		return
 	}
 	c.w.sawError(err)
+	if d.method == wire.MethodQuery {
+		d.sawRead(result, err)
+	}
 	switch {
 	case err != nil:
 		c.respond(wire.AppendClientError(nil, d.id, err))
+	case d.indexed && d.index > 0 && (d.method == wire.MethodPropose || d.method == wire.MethodQuery):
+		c.respond(wire.AppendClientIndexed(nil, d.id, d.index, result))
 	case d.method == wire.MethodPropose || d.method == wire.MethodQuery:
 		c.respond(wire.AppendClientBytes(nil, d.id, result))
 	case d.method == wire.MethodSessionOpen:

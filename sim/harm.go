@@ -119,9 +119,11 @@ var _ server.Completion = ignored{}
 func (h *host) pause(d time.Duration) {
 	h.pausedUntil = max(h.pausedUntil, h.w.now+d)
 	for _, r := range h.replicas {
-		r.outside = 0
+		r.outside, r.hung = 0, 0
 		if r.seen.role == raft.RoleLeader && d > h.w.plan.ElectionTimeoutMin {
-			h.w.saw(sawPauseOfLeader)
+			if h.w.saw(sawPauseOfLeader); r.seen.lease {
+				h.w.saw(sawLeasePaused)
+			}
 		}
 	}
 }

@@ -41,6 +41,7 @@ func (w *world) heal() {
 		}
 	}
 	w.wait(within+w.plan.JoinTimeout, checkJoint, w.unsettled)
+	w.wait(within, checkPreferred, w.preferred)
 	if w.failure != nil {
 		return
 	}
@@ -48,6 +49,7 @@ func (w *world) heal() {
 	w.wait(electionTimeouts*timeout, checkServes, func() string { return unanswered(probes) })
 	w.wait(answersWithin, checkAnswered, func() string { return unanswered(w.oracle.ops) })
 	w.wait(within, checkConverges, w.together)
+	w.wait(within, checkTold, w.told)
 	w.rest(6 * timeout)
 	w.spared()
 	w.disturb()
@@ -133,6 +135,17 @@ func (w *world) unsettled() string {
 			return sprintf("group %d is led by server %v, which hands over", o.group, r.h)
 		case !r.h.in(r.seen.membership.Voters):
 			return sprintf("group %d is led by server %v, which is no voter", o.group, r.h)
+		}
+	}
+	return ""
+}
+
+// preferred says which group is not led by one of those with the highest priority.
+func (w *world) preferred() string {
+	for g, o := range w.oracle.groups {
+		r := w.leaderOf(g)
+		if r == nil || r.r.Status().Transferring {
+			return sprintf("group %d has no leader that stays", o.group)
 		}
 		for _, v := range r.seen.membership.Voters {
 			if h := w.hostOf(v); h.sound() && w.plan.priority(h.number) > w.plan.priority(r.h.number) {

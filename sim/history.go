@@ -36,21 +36,22 @@ type keyVersion struct {
 
 // op is one call of a client on its way.
 type op struct {
-	kind     CallKind
-	number   uint32
-	key      uint8
-	expect   uint32 // what a swap expects
-	client   *simClient
-	group    *groupOracle
-	handle   client.Handle
-	invoked  time.Duration
-	returned time.Duration
-	floor    uint64 // so many changes somebody had been told of before it was invoked
-	executed uint64 // which change it was; 0: none so far
-	ended    bool
-	refused  bool
-	err      error
-	result   []byte
+	kind        CallKind
+	number      uint32
+	key         uint8
+	expect      uint32 // what a swap expects
+	client      *simClient
+	group       *groupOracle
+	handle      client.Handle
+	consistency raft.Consistency
+	invoked     time.Duration
+	returned    time.Duration
+	floor       uint64 // so many changes somebody had been told of before it was invoked
+	executed    uint64 // which change it was; 0: none so far
+	ended       bool
+	refused     bool
+	err         error
+	result      []byte
 }
 
 // reads reports whether a call changes nothing.
@@ -150,7 +151,7 @@ func (k *op) answer(result []byte, err error) {
 		if k.executed == 0 || k.kind != CallLarge {
 			w.fail(checkOnce, "call %d has a result that is too large and is change %d", k.number, k.executed)
 		}
-		o.told = max(o.told, k.executed)
+		o.tell(k.executed)
 	case k.reads():
 		w.saw(sawReadRefused)
 	default:
@@ -176,7 +177,7 @@ func (k *op) done(result []byte) {
 	case k.executed <= k.floor:
 		w.fail(checkRead, "call %d is change %d, and before it was asked for somebody knew of %d changes", k.number, k.executed, k.floor)
 	}
-	o.told = max(o.told, k.executed)
+	o.tell(k.executed)
 }
 
 // asked looks at the answer to what reads no state. What a status says is the server's own view, which may be old.
@@ -221,10 +222,10 @@ func (k *op) read(result []byte) {
 		w.saw(sawLocalRead)
 	} else {
 		w.saw(sawReadServed)
-		if count < k.floor {
-			w.fail(checkRead, "read %d has seen %d changes, and before it was asked somebody knew of %d", k.number, count, k.floor)
+		if least := k.least(); count < least {
+			w.fail(checkRead, "%s read %d has seen %d changes, and it had to see %d", k.consistency, k.number, count, least)
 		}
-		o.told = max(o.told, count)
+		o.tell(count)
 	}
 	h := &o.keys[k.key]
 	at := sort.Search(len(h.versions), func(i int) bool { return h.versions[i].count > count })

@@ -67,7 +67,7 @@ var linearModel = porcupine.Model{
 func linearHistory(ops []*op, o *groupOracle, key int) []porcupine.Operation {
 	var history []porcupine.Operation
 	for _, k := range ops {
-		if k.group != o || int(k.key) != key || k.kind > CallRead || k.refused {
+		if k.group != o || int(k.key) != key || k.kind > CallRead || k.refused || !k.linear() {
 			continue
 		}
 		p := porcupine.Operation{

@@ -90,8 +90,9 @@ func (q *request) reform(r *replica) {
 	}
 	c := q.change
 	c.Forced, c.Cancel = q.Forced, q.Kind == OrderCancel
-	if q.N%3 == 0 && q.tries == 1 {
-		c.From = r.seen.membershipIndex
+	if q.N%3 == 0 && q.tries == 1 { // it is asked for as what follows the membership of now, however long that takes
+		q.change.From = r.seen.membershipIndex
+		c.From = q.change.From
 	}
 	after, ok := r.outcomes(c.Changes)
 	if !ok || !q.w.bearable(after) {
@@ -233,6 +234,10 @@ func (q *request) transfer(r *replica) {
 	q.w.orders[q.Kind]++
 	r.in.TransferLeadership(q.to, q)
 	r.poke()
+	if k := slices.IndexFunc(voters, func(v raft.Member) bool { return v.ID == q.to }); k >= 0 && q.N%4 == 0 {
+		successor := q.w.hostOf(voters[k])
+		q.w.after(upTo(q.w.people, q.w.plan.StepMax+q.w.plan.DelayMax), func() { successor.crash(q.For) })
+	}
 }
 
 // hostsMax is how many servers a run has at most.
@@ -323,6 +328,9 @@ func (q *request) changed(err error) {
 		w.saw(sawChangeGivenUp)
 	default:
 		w.sawOrderRefused(err)
+		if errors.Is(err, server.ErrChangeMoved) {
+			q.change.From = 0
+		}
 		q.later()
 	}
 }

@@ -41,7 +41,8 @@ type groupOracle struct {
 
 	changes []change // of the application, in order
 	keys    [keysMax]keyHistory
-	told    uint64 // the largest count of changes that any client has been told of
+	told    uint64    // the largest count of changes that any client has been told of
+	telling []telling // when it grew
 }
 
 type ballot struct {
@@ -86,7 +87,7 @@ type look struct {
 	born, needsBackup bool
 	membership        raft.Membership
 	membershipIndex   raft.Index
-	lease             bool
+	lease, hung       bool
 }
 
 func (r *replica) look() look {
@@ -94,7 +95,7 @@ func (r *replica) look() look {
 	l := look{
 		role: st.Role, term: st.Term, leader: st.Leader, commit: st.Commit, applied: st.Status.Applied, first: st.First, next: st.Next,
 		snapshot: st.Snapshot, time: st.ClusterTime, uncommitted: st.Uncommitted.Bytes, unapplied: st.Unapplied.Bytes,
-		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership, membershipIndex: st.Status.MembershipIndex, lease: st.Lease,
+		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership, membershipIndex: st.Status.MembershipIndex, lease: st.Lease, hung: st.StorageHung,
 	}
 	for k := range st.Progress {
 		l.inflight = max(l.inflight, int64(st.Progress[k].InflightBytes))

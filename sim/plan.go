@@ -68,6 +68,7 @@ type Plan struct {
 type ClientPlan struct {
 	Group       raft.GroupID
 	Sessionless bool
+	ReadAny     bool // any server answers its reads
 }
 
 // CallKind is what a call asks for.
@@ -98,13 +99,14 @@ func (k CallKind) String() string { return callNames[k] }
 
 // Call is one call of a client.
 type Call struct {
-	At     time.Duration // since the run began
-	Client int           // of Plan.Clients
-	Kind   CallKind
-	Key    uint8
-	Size   int           // of the command in bytes; more than CommandBytesMax must be refused
-	Cancel time.Duration // after which it is given up; zero: it is waited for
-	Input  []byte        // the command or the query for the user's machine that is tested
+	At          time.Duration // since the run began
+	Client      int           // of Plan.Clients
+	Kind        CallKind
+	Key         uint8
+	Size        int              // of the command in bytes; more than CommandBytesMax must be refused
+	Cancel      time.Duration    // after which it is given up; zero: it is waited for
+	Consistency raft.Consistency // of a read
+	Input       []byte           // the command or the query for the user's machine that is tested
 }
 
 // NewPlan expands a seed.
@@ -140,6 +142,7 @@ func NewPlan(seed uint64) *Plan {
 	}
 	p.plantOrders(orders)
 	p.drift(rand.New(rand.NewPCG(seed, 5)))
+	p.plantReads(rand.New(rand.NewPCG(seed, 6)))
 	sortBy(p.Faults, func(f *Fault) time.Duration { return f.At })
 	sortBy(p.Calls, func(c *Call) time.Duration { return c.At })
 	return p
@@ -166,6 +169,25 @@ func (p *Plan) sizes(r *rand.Rand) {
 }
 
 func (p *Plan) frameBytesMax() int { return p.BlockBytesMax + 5000 }
+
+// plantReads decides who answers reads, and what each has to reflect.
+func (p *Plan) plantReads(r *rand.Rand) {
+	for i := range p.Clients {
+		p.Clients[i].ReadAny = r.IntN(3) == 0
+	}
+	for i := range p.Calls {
+		c := &p.Calls[i]
+		if c.Kind != CallRead {
+			continue
+		}
+		switch n := r.IntN(10); {
+		case n < 2:
+			c.Consistency.Level = raft.Lease
+		case n < 4:
+			c.Consistency = raft.Consistency{Level: raft.Bounded, MaxAge: 1 + pick(r, 0, upTo(r, p.HeartbeatInterval/2), upTo(r, p.ElectionTimeoutMax))}
+		}
+	}
+}
 
 // drift decides about leases, and keeps the clocks within their bound where there is to be one.
 func (p *Plan) drift(r *rand.Rand) {

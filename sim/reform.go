@@ -65,13 +65,31 @@ func leadsOutside(r *replica, st *look) error {
 	return nil
 }
 
+// hungLeads: a leader whose saves do not complete gives leadership away, or up.
+func hungLeads(r *replica, st *look) error {
+	if st.role != raft.RoleLeader || !st.hung || len(st.membership.Voters) == 1 { // the only voter leads on: nobody else can
+		r.hung = 0
+		return nil
+	}
+	now := r.h.local()
+	if r.hung == 0 {
+		r.hung = now
+	}
+	if d := now - r.hung; d > 3*r.h.w.plan.ElectionTimeoutMax {
+		return fmt.Errorf("it still leads %v after its storage was found to hang", d)
+	}
+	return nil
+}
+
 // leaseHolds: while a leader has a lease nobody leads a later term, as long as clocks differ by no more than was promised.
 func leaseHolds(r *replica, st *look) error {
 	o := r.oracle
 	if !st.lease || o.w.plan.Drifts {
 		return nil
 	}
-	o.w.saw(sawLease)
+	if !r.seen.lease {
+		o.w.saw(sawLease)
+	}
 	if o.termMax > st.term {
 		return fmt.Errorf("it leads term %d with a lease, and server %v leads term %d", st.term, o.w.hosts[o.leaders[o.termMax]-1], o.termMax)
 	}
@@ -111,10 +129,15 @@ func (o *groupOracle) goesOn(r *replica, st *look, was, now raft.MembershipAt) {
 		return
 	}
 	for _, v := range m.Voters {
-		switch h := w.hostOf(v); {
-		case h.in(m.Outgoing):
-		case h.installed:
+		h := w.hostOf(v)
+		if h.in(m.Outgoing) || h == r.h {
+			continue
+		}
+		if h.installed {
 			w.saw(sawPromotedAfterSnapshot)
+		}
+		if disk := &o.mirrors[h.number-1].disk; h.harmless() && disk.next() <= was.Index {
+			w.fail(checkCaughtUp, "server %v group %d makes server %v a voter, whose disk ends at %d; the change began at %d", r.h, o.group, h, disk.next()-1, was.Index)
 		}
 	}
 	for _, v := range m.Outgoing {
@@ -136,6 +159,29 @@ func (w *world) sawOrderRefused(err error) {
 	case errors.Is(err, server.ErrUnknown):
 		w.saw(sawChangeUnknown)
 	}
+}
+
+// told says which server has left a group and does not know it.
+func (w *world) told() string {
+	for g, o := range w.oracle.groups {
+		for _, h := range w.hosts {
+			if !h.up || h.gone != nil || h.formats > 1 || w.isMember(g, h) || !o.wasMember(h) || o.mirrors[h.number-1].now.hard.Lost {
+				continue
+			}
+			st := h.replicas[g].r.Status()
+			switch st.Refused.Reason {
+			case raft.RefusalRemoved, raft.RefusalStranger: // the latter if its id has another store now
+			default:
+				return sprintf("group %d: server %v goes by %s and says %q of itself", o.group, h, describeMembership(st.Status.Membership), st.Refusal)
+			}
+		}
+	}
+	return ""
+}
+
+// wasMember reports whether a server has ever known itself to be one.
+func (o *groupOracle) wasMember(h *host) bool {
+	return slices.ContainsFunc(o.mirrors[h.number-1].now.members, func(at raft.MembershipAt) bool { return h.in(at.Membership.Members()) })
 }
 
 // quiet is the end of the second phase for groups that servers have left: they start again, and nobody minds.

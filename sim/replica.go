@@ -28,9 +28,11 @@ type replica struct {
 	lanes   [5][]server.Job
 	fetch   *server.FetchJob
 	next    *server.FetchJob  // waits until the one before has let go of its file
+	read    uint64            // changes that a read here has seen, the most
 	taken   int               // snapshots, since the last fault
 	asking  int               // requests of fetch that are under way
 	outside time.Duration     // since when, by its own clock, it leads without being a voter; 0: it does not
+	hung    time.Duration     // since when, by its own clock, it leads with a disk that hangs; 0: it does not
 	wants   []raft.Membership // that were asked for since its last turn
 }
 
