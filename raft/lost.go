@@ -40,7 +40,7 @@ func (n *Node) refused() Refused {
 	switch {
 	case n.hard.Lost && n.refusal.Reason != RefusalLostLog:
 		return Refused{By: n.config.ID, Reason: RefusalLostLog}
-	case n.refusal.Reason == RefusalNone && (n.removed() && !n.joining() || n.toldRemoved()):
+	case (n.refusal.Reason == RefusalNone || n.refusal.Reason == RefusalUnborn) && (n.removed() && !n.joining() || n.toldRemoved()):
 		return Refused{By: n.config.ID, Reason: RefusalRemoved}
 	}
 	return n.refusal

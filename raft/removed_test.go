@@ -46,6 +46,8 @@ func TestServerThatIsToldOfItsRemovalStandsNoMore(t *testing.T) {
 	require.Equal(t, RoleFollower, p.h.node.role)
 	require.False(t, p.stands())
 	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
+	p.says(3, Message{Type: MessageRefusal, Refusal: RefusalUnborn})
+	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason, "a newcomer that knows nothing says nothing of that")
 	p.sentTo(3)
 	require.Equal(t, Never, p.h.node.Deadline())
 	require.True(t, p.votesFor(3, 2, false), "4.2.3: the others may need its vote to bring the change to its end")
