@@ -67,7 +67,7 @@ func (r *Replica) countReads(bytes int64) {
 	r.shared.bounds.unapplied.add(bytes)
 }
 
-// join puts a query into a batch.
+// join puts a query into a batch, and its bytes, which are counted for all that join in a turn.
 func (r *Replica) join(b *readBatch, q *query) {
 	if b.queries == nil {
 		if n := len(r.idle); n > 0 {
@@ -76,9 +76,7 @@ func (r *Replica) join(b *readBatch, q *query) {
 		}
 	}
 	b.queries = append(b.queries, *q)
-	bytes := q.size()
-	b.bytes += bytes
-	r.countReads(bytes)
+	b.bytes += q.size()
 }
 
 // answerBatch refuses everybody in a batch.
@@ -100,6 +98,9 @@ func (r *Replica) recycle(qs []query) {
 // read takes the reads of a turn. now was read after they had arrived: a lease, or an age, that is judged at another time
 // says nothing of them. What has to be confirmed is confirmed at once for all (dissertation 6.4).
 func (r *Replica) read(now time.Duration, qs []query) {
+	if len(qs) == 0 {
+		return
+	}
 	var ready, asked readBatch
 	var lease heldLease
 	var refused error
@@ -118,10 +119,12 @@ func (r *Replica) read(now time.Duration, qs []query) {
 			ready.index = max(ready.index, index)
 		} else if under := r.underWay(now, q); under != nil {
 			r.join(under, q)
+			r.countReads(q.size())
 		} else {
 			r.join(&asked, q)
 		}
 	}
+	r.countReads(ready.bytes + asked.bytes)
 	if len(asked.queries) > 0 {
 		r.readID++
 		r.counts.confirmed.Add(1)

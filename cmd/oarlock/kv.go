@@ -116,7 +116,7 @@ func (f *kvFlags) run(call func(context.Context, *client.Client, []string) error
 		if err != nil {
 			return err
 		}
-		c, err := newClientThatReads(conf, f.from)
+		c, err := newClient(conf, f.from)
 		if err != nil {
 			return err
 		}
@@ -129,11 +129,7 @@ func (f *kvFlags) run(call func(context.Context, *client.Client, []string) error
 	}
 }
 
-func newClient(conf *config.Config) (*client.Client, error) {
-	return newClientThatReads(conf, client.ReadLeader)
-}
-
-func newClientThatReads(conf *config.Config, from client.ReadFrom) (*client.Client, error) {
+func newClient(conf *config.Config, from client.ReadFrom) (*client.Client, error) {
 	dial, err := dialer(conf)
 	if err != nil {
 		return nil, err
