@@ -31,7 +31,7 @@ import (
 
 // Options are a Client's settings. Zero values take the defaults that stand beside them.
 type Options struct {
-	// Servers are addresses of servers of the cluster; the others are learned from redirects. One at least is needed, here
+	// Servers are addresses of servers of the cluster; the others are learned from those that answer. One at least is needed, here
 	// or in Addresses.
 	Servers []string
 	// Addresses says where clients reach a server, where that is not the address in the group's membership, by which

@@ -38,6 +38,7 @@ type Core struct {
 	sessionKeeping bool
 
 	addresses []string // where servers may be, in order of learning
+	given     int      // how many of them the options named
 	byID      map[raft.ServerID]string
 	cluster   raft.ClusterID
 	limit     int        // bytes of a command or query, as the last server said
@@ -170,12 +171,14 @@ func NewCore(o CoreOptions) (*Core, error) {
 		byID: make(map[raft.ServerID]string), limit: math.MaxInt,
 	}
 	c.window.reset()
+	c.given = addressesMax // of those that are given, none takes another one's place
 	for _, a := range o.Addresses {
 		c.learn(a)
 	}
 	for _, id := range slices.Sorted(maps.Keys(o.ByID)) {
 		c.learn(o.ByID[id])
 	}
+	c.given = len(c.addresses)
 	// Many clients with one list should not all begin with the same server.
 	c.lead.rotation = c.random.IntN(len(c.addresses))
 	c.lead.target = c.addresses[c.lead.rotation]

@@ -182,10 +182,19 @@ func (c *Core) checkLinks() {
 	}
 }
 
+// learn adds an address to those that are tried. Where there is no room it takes the place of the one that was learned first; the
+// client's own list stays.
 func (c *Core) learn(address string) {
-	if !slices.Contains(c.addresses, address) && len(c.addresses) < addressesMax {
-		c.addresses = append(c.addresses, address)
+	if address == "" || slices.Contains(c.addresses, address) {
+		return
 	}
+	if len(c.addresses) >= addressesMax {
+		if c.given >= addressesMax {
+			return
+		}
+		c.addresses = slices.Delete(c.addresses, c.given, c.given+1)
+	}
+	c.addresses = append(c.addresses, address)
 }
 
 // detach stops sending by l. What it still owes may come.

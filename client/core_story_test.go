@@ -117,8 +117,8 @@ func (s *story) connect(address string) ConnID {
 	return s.connectTo(address, 1)
 }
 
-// connectTo is connect to a server with that id.
-func (s *story) connectTo(address string, server uint64) ConnID {
+// connectTo is connect to a server with that id, which names those members.
+func (s *story) connectTo(address string, server uint64, members ...wire.ClientAddress) ConnID {
 	s.t.Helper()
 	d := s.dials[len(s.dials)-1]
 	require.Equal(s.t, address, d.Address)
@@ -126,7 +126,7 @@ func (s *story) connectTo(address string, server uint64) ConnID {
 	s.act()
 	hello := s.next(d.Conn, wire.MethodHello)
 	require.Empty(s.t, s.sent[d.Conn], "nothing is sent before the server has said who it is")
-	raw, err := wire.AppendClientValue(nil, hello.ID, wire.ClientHello{Version: 1, Cluster: bytes.Repeat([]byte{1}, 16), Server: server, CommandBytesMax: 1000})
+	raw, err := wire.AppendClientValue(nil, hello.ID, wire.ClientHello{Version: 1, Cluster: bytes.Repeat([]byte{1}, 16), Server: server, CommandBytesMax: 1000, Members: members})
 	require.NoError(s.t, err)
 	s.answer(d.Conn, raw)
 	return d.Conn

@@ -220,6 +220,28 @@ func TestPipelinedCommandsAreAppliedOnceWhileLeadersDie(t *testing.T) {
 	})
 }
 
+// The client is told of one server alone, and that one goes for good.
+func TestClientOutlivesTheServerThatItWasToldOf(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		first := h.rooms[0]
+		for h.leader() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if leader := h.leader(); leader != first {
+			require.NoError(t, leader.server.TransferLeadership(t.Context(), raft.DefaultGroup, first.id))
+		}
+		c := open(h.t, client.Options{Servers: []string{memnet.Address(first.id)}, Dial: h.net.DialAddress, Seed: 1})
+		_, err := c.Propose(t.Context(), []byte("x"))
+		require.NoError(t, err)
+		h.stopBy(first, (*server.Server).CloseNow)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		result, err := c.Propose(ctx, []byte("x"))
+		require.NoError(t, err)
+		require.Equal(t, "2", string(result))
+	})
+}
+
 func TestClientSeesWhatTheServersAre(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		c := h.client(client.Options{Cluster: raft.ClusterID{1}})

@@ -1,8 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
@@ -29,8 +32,26 @@ func (d clientDoor) hello() wire.ClientHello {
 	return wire.ClientHello{
 		Version: wire.ClientVersion, Cluster: id.Cluster[:], Server: uint64(id.Server),
 		RequestBytesMax: d.options.CommandBytesMax + clientRequestOverhead, CommandBytesMax: d.options.CommandBytesMax,
-		OutstandingMax: d.clients.options.OutstandingMax, Indexes: true,
+		OutstandingMax: d.clients.options.OutstandingMax, Indexes: true, Members: d.addresses(),
 	}
+}
+
+// addresses are those of the members of all groups, sorted by id.
+func (d clientDoor) addresses() (all []wire.ClientAddress) {
+	d.peersMu.Lock()
+	defer d.peersMu.Unlock()
+	for _, g := range d.sorted() {
+		for _, m := range g.peers {
+			one := wire.ClientAddress{ID: uint64(m.ID), Address: m.Address}
+			if !slices.Contains(all, one) {
+				all = append(all, one)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b wire.ClientAddress) int {
+		return cmp.Or(compare(a.ID, b.ID), strings.Compare(a.Address, b.Address))
+	})
+	return all
 }
 
 func (d clientDoor) refuses(group raft.GroupID, bytes int) error {

@@ -23,6 +23,15 @@ type ClientHello struct {
 	// Indexes says that the server knows the forms of propose and query whose answers carry an index, and the consistencies
 	// that are arrays.
 	Indexes bool `msgpack:"indexes"`
+	// Members are the servers of all groups that this one knows, itself among them; left out where it knows none. A client remembers
+	// them, so that it finds a cluster of which none of the servers is left that it was told of at first.
+	Members []ClientAddress `msgpack:"members,omitempty"`
+}
+
+// ClientAddress is a server and where the other servers reach it.
+type ClientAddress struct {
+	ID      uint64 `msgpack:"id"`
+	Address string `msgpack:"address"`
 }
 
 // ClientStatus is the result of status: what one server knows of itself.
