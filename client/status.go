@@ -30,7 +30,8 @@ type GroupStatus struct {
 	Term raft.Term
 	// Leader is who leads in that term, as far as the server knows; 0: nobody.
 	Leader raft.ServerID
-	// LeaderAddress is where other servers reach the leader; empty: not known. Clients may have to use another address.
+	// LeaderAddress is where clients reach the leader, as that one told the server; if it told nothing, where other servers reach
+	// it; empty: not known.
 	LeaderAddress string
 	// First and Next bound the log: it holds the entries from First up to, not including, Next.
 	First, Next raft.Index

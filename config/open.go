@@ -194,6 +194,7 @@ func (c *Config) openTransport(s *Server, log persistentlog.PersistentLog, logge
 	}
 	options := c.tcpOptions(who, logger.With(ComponentKey, "tcp"))
 	options.Local.Address = s.Member.Address
+	options.Local.ClientAddress = dialable(s.Member.ClientAddress)
 	var run [8]byte
 	if _, err := rand.Read(run[:]); err != nil {
 		return nil, fmt.Errorf("config: no random run id: %w", err)

@@ -97,6 +97,23 @@ func (a *addressBook) SetPeers(peers []raft.Member) {
 	a.Transport.SetPeers(sortedByID(merged))
 }
 
+// ClientAddress implements transport.ClientAddresser.
+func (a *addressBook) ClientAddress(server raft.ServerID) string {
+	if c, ok := a.Transport.(transport.ClientAddresser); ok {
+		return c.ClientAddress(server)
+	}
+	return ""
+}
+
+// dialable returns an address if others can dial it, and nothing for a listener on every interface.
+func dialable(address string) string {
+	host, err := splitAddress(address)
+	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		return ""
+	}
+	return address
+}
+
 func containsMember(members []raft.Member, id raft.ServerID) bool {
 	for _, m := range members {
 		if m.ID == id {

@@ -37,5 +37,5 @@ var (
 )
 
 // NotLeaderError is the ErrNotLeader that may name who leads. Its fields are Leader (a raft.ServerID, 0: unknown) and Address
-// (a string, where other servers reach it; empty: unknown).
+// (a string, where it is reached: by clients, if the answering server knows that, or else by other servers; empty: unknown).
 type NotLeaderError = wire.NotLeaderError

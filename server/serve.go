@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/transport"
 )
 
 // Serve accepts clients from a listener and serves each of them, until the listener fails or the server is closed: then
@@ -42,7 +44,7 @@ func (d clientDoor) addresses() (all []wire.ClientAddress) {
 	defer d.peersMu.Unlock()
 	for _, g := range d.sorted() {
 		for _, m := range g.peers {
-			one := wire.ClientAddress{ID: uint64(m.ID), Address: m.Address}
+			one := wire.ClientAddress{ID: uint64(m.ID), Address: cmp.Or(d.clientAddress(m.ID), m.Address)}
 			if !slices.Contains(all, one) {
 				all = append(all, one)
 			}
@@ -52,6 +54,25 @@ func (d clientDoor) addresses() (all []wire.ClientAddress) {
 		return cmp.Or(compare(a.ID, b.ID), strings.Compare(a.Address, b.Address))
 	})
 	return all
+}
+
+// clientAddress is where clients reach another server, as that one says; empty: it is not known.
+func (d clientDoor) clientAddress(server raft.ServerID) string {
+	if a, ok := d.options.Transport.(transport.ClientAddresser); ok && server != 0 {
+		return a.ClientAddress(server)
+	}
+	return ""
+}
+
+func (d clientDoor) hint(err error) error {
+	var n *NotLeaderError
+	if !errors.As(err, &n) || errors.Is(err, ErrUnknown) {
+		return err
+	}
+	if address := d.clientAddress(n.Leader); address != "" {
+		return &NotLeaderError{Leader: n.Leader, Address: address}
+	}
+	return err
 }
 
 func (d clientDoor) refuses(group raft.GroupID, bytes int) error {
@@ -95,7 +116,7 @@ func (d clientDoor) status(id raft.GroupID) (wire.ClientStatus, error) {
 	st := wire.ClientStatus{Server: uint64(d.shared.identity.Server), Cluster: d.shared.identity.Cluster[:], Store: d.shared.identity.Store[:], Groups: []wire.ClientGroup{}}
 	for _, g := range d.sorted() {
 		if id == 0 || id == g.id {
-			st.Groups = append(st.Groups, clientGroup(g.id, g.status()))
+			st.Groups = append(st.Groups, d.clientGroup(g.id, g.status()))
 		}
 	}
 	if id != 0 && len(st.Groups) == 0 {
@@ -104,10 +125,10 @@ func (d clientDoor) status(id raft.GroupID) (wire.ClientStatus, error) {
 	return st, nil
 }
 
-func clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
+func (d clientDoor) clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
 	leader, _ := st.Membership.Member(st.Leader)
 	g := wire.ClientGroup{
-		Group: uint64(id), Role: st.Role.String(), Term: uint64(st.Term), Leader: uint64(st.Leader), LeaderAddress: leader.Address,
+		Group: uint64(id), Role: st.Role.String(), Term: uint64(st.Term), Leader: uint64(st.Leader), LeaderAddress: cmp.Or(d.clientAddress(st.Leader), leader.Address),
 		First: uint64(st.First), Next: uint64(st.Next), Commit: uint64(st.Commit), Applied: uint64(st.Applied), Born: st.Born,
 		Missing: []uint64{}, Progress: []wire.ClientProgress{},
 	}

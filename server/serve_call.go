@@ -89,7 +89,7 @@ func (c *clientCall) lay(o *outbox, result []byte, err error) {
 
 func (c *clientCall) append(out, result []byte, err error) []byte {
 	if err != nil {
-		return wire.AppendClientError(out, c.id, err)
+		return wire.AppendClientError(out, c.id, c.k.c.backend.hint(err))
 	}
 	switch c.method {
 	case wire.MethodPropose, wire.MethodQuery:

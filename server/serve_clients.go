@@ -24,6 +24,8 @@ type clientBackend interface {
 	// barrier waits until the leader has applied what was answered before.
 	barrier(group raft.GroupID, done Completion)
 	hello() wire.ClientHello
+	// hint puts where clients reach the leader into an error that names it.
+	hint(err error) error
 	limits(group raft.GroupID) raft.GroupLimits
 	status(group raft.GroupID) (wire.ClientStatus, error)
 	SubmitMembers(group raft.GroupID, done Completion)

@@ -113,6 +113,8 @@ func (f *fakeDoor) query(_ raft.GroupID, q []byte, c Consistency, leader bool, d
 
 func (f *fakeDoor) barrier(_ raft.GroupID, done Completion) { done.Complete(nil, nil) }
 
+func (f *fakeDoor) hint(err error) error { return err }
+
 func (f *fakeDoor) hello() wire.ClientHello {
 	return wire.ClientHello{
 		Version: 1, Cluster: bytes.Repeat([]byte{0xc1}, 16), Server: 1, RequestBytesMax: f.commands + clientRequestOverhead,

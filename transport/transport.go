@@ -70,6 +70,9 @@ type Local struct {
 	// Address is where other servers reach this one, at most AddressBytesMax bytes. Those that it connects to answer there
 	// even if they know it from nowhere else. Empty claims none: then only those answer that have it among their peers.
 	Address string
+	// ClientAddress is where clients reach this server, if not at Address; empty: there, or it is not known. Servers tell it to
+	// clients that look for this one.
+	ClientAddress string
 	// FrameBytesMax is the largest frame that this server reads, and BlockBytesMax the largest block that it will send.
 	// A peer that could not take our largest block, or could send us larger ones than we read, is refused in the handshake.
 	FrameBytesMax int
@@ -78,6 +81,13 @@ type Local struct {
 
 // AddressBytesMax is the longest address that a server can claim.
 const AddressBytesMax = 1024
+
+// ClientAddresser is a Transport that hears from other servers where clients reach them.
+type ClientAddresser interface {
+	// ClientAddress returns what a server with that id that is connected to this one claims (Local.ClientAddress); empty: nothing is
+	// known. It may be called from any goroutine and does not wait.
+	ClientAddress(server raft.ServerID) string
+}
 
 // ChunkRequest asks for bytes of a snapshot.
 type ChunkRequest struct {

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/raft"
 )
@@ -266,4 +270,41 @@ func TestNewMachineWritesItsConfigFromARunningServer(t *testing.T) {
 	c.answers(2)
 	oarlock(t, "member", "add", path, "2").succeeds(t)
 	require.Equal(t, voters(1, 2), c.roles())
+}
+
+// A client that was given one server, before the other one was there, finds that one at its own port for clients.
+func TestClientsAreSentToThePortForClientsOfAServerThatJoined(t *testing.T) {
+	port := testPorts(t, 1)
+	c := startedCluster(t, 1, func(conf *config.Config) { conf.Members[0].ClientAddress = fmt.Sprintf("127.0.0.1:%d", port) })
+	old := c.conf.Clone()
+	door := fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1))
+	oarlock(t, "join", c.path, "2", "--address", fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1)), "--client-address", door).succeeds(t)
+	c.reload()
+	c.start(2)
+	c.answers(2)
+	oarlock(t, "member", "add", c.path, "2").succeeds(t)
+	oarlock(t, "leader", "transfer", c.path, "2").succeeds(t)
+	eventually(t, "server 1 knows who leads", func() error {
+		g, err := c.group(1)
+		if err == nil && (g.Leader != 2 || g.LeaderAddress != door) {
+			err = fmt.Errorf("server %d at %s", g.Leader, g.LeaderAddress)
+		}
+		return err
+	})
+	p := promise{}
+	var mu sync.Mutex
+	var dialled []string
+	cl := c.connect(func(o *client.Options) {
+		o.Addresses = old.ClientAddresses()
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			dialled = append(dialled, address)
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	})
+	c.write(cl, p, "there", 3, 10)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []string{old.Members[0].ClientAddress, door}, dialled)
 }

@@ -209,7 +209,7 @@ func ClassOf(err error) Class { return CodeOf(err).Class() }
 // NotLeaderError is the ErrNotLeader of a server that may know who leads.
 type NotLeaderError struct {
 	Leader  raft.ServerID // zero: unknown
-	Address string        // where other servers reach the leader; empty: unknown
+	Address string        // where it is reached: by clients, if that is known, or else by other servers; empty: unknown
 }
 
 // Error names the leader, if one is known.

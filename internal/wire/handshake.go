@@ -66,6 +66,7 @@ type Hello struct {
 	To                     raft.ServerID
 	ToStore                raft.StoreID // the only store that is wanted; zero: whichever To has
 	Address                string       // where From says that it can be reached; empty: nowhere
+	ClientAddress          string       // where clients reach From, if that is another one; empty: not told
 }
 
 // Welcome is what the acceptor says if it agrees. It may grow in the same way.
@@ -113,7 +114,7 @@ func (r *Refused) Is(target error) bool {
 }
 
 // AppendHello appends the magic and the frame that open a connection: [version min, version max, lane, cluster, server,
-// store, run, frame bytes max, block bytes max, to, store of to, address]. A longer address than AddressBytesMax is left out.
+// store, run, frame bytes max, block bytes max, to, store of to, address, address for clients]. An address longer than AddressBytesMax is left out.
 func AppendHello(dst []byte, h Hello) []byte {
 	dst = append(dst, PeerMagic...)
 	at := len(dst)
@@ -127,18 +128,25 @@ func AppendHello(dst []byte, h Hello) []byte {
 		h.Address = ""
 	}
 	dst = appendStr(dst, h.Address)
+	if len(h.ClientAddress) > AddressBytesMax {
+		h.ClientAddress = ""
+	}
+	dst = appendStr(dst, h.ClientAddress)
 	return endFrame(dst, at, FrameHello, 0)
 }
 
-// DecodeHello reads the frame that follows the magic. The last two values may be missing. Errors match ErrMalformed.
+// DecodeHello reads the frame that follows the magic. The last three values may be missing. Errors match ErrMalformed.
 func DecodeHello(f Frame) (Hello, error) {
 	c := cursor{b: f.Head}
 	n := c.handshake(f, FrameHello, helloValuesLeast)
 	h := Hello{
 		VersionMin: c.uint32(), VersionMax: c.uint32(), Lane: Lane(c.byte()), From: c.identity(), To: raft.ServerID(c.uint()),
 	}
-	if n >= helloValues {
+	if n >= helloValuesAddress {
 		h.ToStore, h.Address = c.id16(), c.str(AddressBytesMax)
+	}
+	if n >= helloValues {
+		h.ClientAddress = c.str(AddressBytesMax)
 	}
 	if h.VersionMin > h.VersionMax || h.VersionMin == 0 {
 		c.fail("a range of versions that is none")
@@ -256,7 +264,8 @@ func fits(sender, receiver PeerIdentity) error {
 }
 
 const (
-	helloValues         = 12
+	helloValues         = 13
+	helloValuesAddress  = 12 // without the address for clients
 	helloValuesLeast    = 10 // without the store of to, and the address
 	welcomeValues       = 7
 	handshakeValuesMost = 64 // what a later version may have grown to

@@ -22,6 +22,7 @@ func identity(server raft.ServerID) PeerIdentity {
 func exampleHello() Hello {
 	return Hello{
 		VersionMin: 1, VersionMax: 3, Lane: LaneEntries, From: identity(2), To: 1, ToStore: identity(1).Store, Address: "two.example:7000",
+		ClientAddress: "two.example:7500",
 	}
 }
 
@@ -123,9 +124,9 @@ func TestServersWithOneIDTalkIfThatIsMeant(t *testing.T) {
 // Programs of before say neither which store they want nor where they are.
 func TestHelloOfTenValuesIsRead(t *testing.T) {
 	want := exampleHello()
-	want.ToStore, want.Address = raft.StoreID{}, ""
+	want.ToStore, want.Address, want.ClientAddress = raft.StoreID{}, "", ""
 	head := AppendHello(nil, want)[len(PeerMagic)+FrameHeaderSize:]
-	short := append([]byte{0x90 | helloValuesLeast}, head[1:len(head)-1-18]...)
+	short := append([]byte{0x90 | helloValuesLeast}, head[1:len(head)-2-18]...)
 	h, err := DecodeHello(Frame{Type: FrameHello, Head: short})
 	require.NoError(t, err)
 	require.Equal(t, want, h)

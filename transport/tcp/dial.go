@@ -83,6 +83,7 @@ func (l *lane) shakeHands(conn net.Conn, store raft.StoreID) (*wire.FrameReader,
 	hello := wire.Hello{
 		VersionMin: wire.PeerVersionMin, VersionMax: wire.PeerVersionMax, Lane: l.kind, From: t.localIdentity(),
 		To: l.peer.id, ToStore: store, Address: t.options.Local.Address,
+		ClientAddress: t.options.Local.ClientAddress,
 	}
 	if _, err := conn.Write(wire.AppendHello(nil, hello)); err != nil {
 		return nil, wire.Welcome{}, err

@@ -136,6 +136,8 @@ func (o Options) Validate() error {
 	switch {
 	case len(o.Local.Address) > min(transport.AddressBytesMax, wire.AddressBytesMax):
 		return fmt.Errorf("tcp: Local.Address has %d bytes, at most %d are possible", len(o.Local.Address), transport.AddressBytesMax)
+	case len(o.Local.ClientAddress) > min(transport.AddressBytesMax, wire.AddressBytesMax):
+		return fmt.Errorf("tcp: Local.ClientAddress has %d bytes, at most %d are possible", len(o.Local.ClientAddress), transport.AddressBytesMax)
 	case o.Local.FrameBytesMax > 1<<30:
 		return fmt.Errorf("tcp: FrameBytesMax %d is above 1 GiB", o.Local.FrameBytesMax)
 	case o.Local.BlockBytesMax > o.Local.FrameBytesMax-wire.FrameOverheadMax:

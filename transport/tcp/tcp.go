@@ -44,16 +44,17 @@ type Transport struct {
 	peers atomic.Pointer[roster] // replaced as a whole, under mu
 	since time.Time
 
-	mu       sync.Mutex
-	started  bool
-	closed   bool
-	accepted map[net.Conn]struct{} // every connection that came in and is not a client's
-	pending  map[string]int        // those of them that have not finished the handshake, by source
-	pendings int
-	serving  int // those that have
-	lost     map[who]struct{}
-	visitors map[who]*visitor
-	answered int // those of them that have a peer
+	mu         sync.Mutex
+	started    bool
+	closed     bool
+	accepted   map[net.Conn]struct{} // every connection that came in and is not a client's
+	pending    map[string]int        // those of them that have not finished the handshake, by source
+	pendings   int
+	serving    int // those that have
+	lost       map[who]struct{}
+	visitors   map[who]*visitor
+	handshakes uint64 // that came in so far
+	answered   int    // those of them that have a peer
 
 	lostWake chan struct{}
 	refusals rateLimit

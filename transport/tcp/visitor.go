@@ -4,12 +4,15 @@ import (
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
 )
 
 // visitor is a server that has connections to this one: a peer, or somebody who may have to be answered. It is known for
 // as long as they last.
 type visitor struct {
 	address  string // which its latest handshake claims; empty: none
+	clients  string // the same, for clients
+	latest   uint64 // of all handshakes, which one was its latest
 	sessions int
 	peer     *peer // through which it is answered; nil before that and after a while, and where it is a peer proper
 }
@@ -23,6 +26,8 @@ func (t *Transport) visits(h wire.Hello) {
 		t.visitors[w] = v
 	}
 	v.sessions++
+	t.handshakes++
+	v.clients, v.latest = h.ClientAddress, t.handshakes
 	if h.Address == "" || h.Address == v.address {
 		return
 	}
@@ -33,6 +38,20 @@ func (t *Transport) visits(h wire.Hello) {
 	if v.peer != nil {
 		v.peer.lookAt(w.store, []string{v.address}, "")
 	}
+}
+
+// ClientAddress implements transport.ClientAddresser. Of two stores under one id the one that came last counts: it takes the
+// other's place.
+func (t *Transport) ClientAddress(server raft.ServerID) (address string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	latest := uint64(0)
+	for w, v := range t.visitors {
+		if w.id == server && v.latest > latest {
+			address, latest = v.clients, v.latest
+		}
+	}
+	return address
 }
 
 // left notes that such a connection has ended, and makes room for another.

@@ -175,3 +175,14 @@ func TestConnectionsStayWhileTheyLeadToThePeer(t *testing.T) {
 	})
 	requireWorks(t, a, 1, received, 2)
 }
+
+func TestServersTellWhereClientsReachThem(t *testing.T) {
+	a, _ := start(t, 1, nil)
+	b, _ := start(t, 2, func(o *tcp.Options) { o.Local.ClientAddress = "two.example:7500" })
+	require.Empty(t, a.ClientAddress(2), "it has not connected")
+	b.SetPeers([]raft.Member{named(1, a.Address())})
+	eventually(t, "it has connected", func() bool { return a.ClientAddress(2) == "two.example:7500" })
+	require.Empty(t, b.ClientAddress(1))
+	require.NoError(t, b.Close())
+	eventually(t, "it is not known any more", func() bool { return a.ClientAddress(2) == "" })
+}
