@@ -13,8 +13,9 @@ var (
 	ErrChangeOpen = errors.New("raft: another membership change is open")
 	// ErrChangeMoved: the membership is not the one that the caller expects.
 	ErrChangeMoved = errors.New("raft: the membership is another one than expected")
-	// ErrChangeEarly: the leader has not committed an entry of its term yet, or the last membership is not committed.
-	ErrChangeEarly = errors.New("raft: the leader does not know yet what is committed")
+	// ErrChangeEarly: the leader has not committed an entry of its term yet, the last membership is not committed, or the leader
+	// was elected within ElectionTimeoutMax and has not heard yet of those whom the change needs. Ask again soon.
+	ErrChangeEarly = errors.New("raft: the leader does not know enough yet")
 	// ErrChangeUnsafe: the group could stand still after the change; MembershipChange.Forced passes this check.
 	ErrChangeUnsafe = errors.New("raft: the change could stop the group")
 )
@@ -149,16 +150,24 @@ func (n *Node) mayChange(m, w Membership, forced bool) error {
 			return fmt.Errorf("%w: server %d leads, so its disk is not lost", ErrChangeUnsafe, old.ID)
 		case !forced && n.hears(old):
 			return fmt.Errorf("%w: server %d is heard of with the store that is to be replaced", ErrChangeUnsafe, old.ID)
+		case !forced && n.isNew():
+			return ErrChangeEarly
 		}
 	}
 	able := func(v Member) bool { // who does not vote yet is waited for
 		return n.follows(v) || !slices.ContainsFunc(m.Voters, v.same) && (n.hears(v) || !slices.ContainsFunc(m.Members(), v.same))
 	}
 	if !forced && !n.majorityOf(w.Voters, able) {
+		if n.isNew() {
+			return ErrChangeEarly
+		}
 		return fmt.Errorf("%w: no majority of the new voters is heard of and follows", ErrChangeUnsafe)
 	}
 	return nil
 }
+
+// isNew reports whether this leader was elected so lately that who has not answered yet may be well.
+func (n *Node) isNew() bool { return n.clock.now-n.lead.electedAt < n.config.ElectionTimeoutMax }
 
 func (n *Node) majorityOf(voters []Member, ok func(Member) bool) bool {
 	return quorum{halves: [2][]Member{voters}}.reached(ok)

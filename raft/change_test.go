@@ -211,6 +211,14 @@ func TestChangeThatCouldStopTheGroupIsRefused(t *testing.T) {
 	begin := func() *played {
 		p := playAlone(t, 3, nil, nil)
 		p.lead(2)
+		for _, kind := range []ChangeKind{ChangeRemove, ChangeReplace} { // 3 may be well: this leader has had no time to hear of it
+			early := changes(changeOf(ChangeRemove, 2))
+			if kind == ChangeReplace {
+				early = changes(Change{Kind: kind, Member: Member{ID: 3, Store: storeOf(3, 2)}})
+			}
+			require.ErrorIs(t, p.h.change(early), ErrChangeEarly)
+		}
+		p.hears(electionTimeout, 2)
 		return p
 	}
 	p := begin()

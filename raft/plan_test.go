@@ -60,6 +60,7 @@ func TestPlanOfWhatIsSoAlreadyIsEmpty(t *testing.T) {
 func TestPlanOfWhatIsRefusedSaysWhy(t *testing.T) {
 	p := playAlone(t, 3, nil, nil)
 	p.lead(2)
+	p.hears(electionTimeout, 2)
 	plan := planOf(t, p, changes(changeOf(ChangeRemove, 2)))
 	require.ErrorIs(t, plan.Refused, ErrChangeUnsafe)
 	require.Len(t, plan.Stages, 3)
@@ -93,6 +94,7 @@ func TestPlanCountsWhoMayFail(t *testing.T) {
 func TestPlanNamesEveryMember(t *testing.T) {
 	p := playAlone(t, 3, nil, nil)
 	p.lead(2)
+	p.hears(electionTimeout, 2)
 	plan := planOf(t, p, changes(Change{Kind: ChangeReplace, Member: Member{ID: 3, Store: storeOf(3, 2)}}, changeOf(ChangeAddLearner, 4)))
 	require.NoError(t, plan.Refused)
 	type row struct {

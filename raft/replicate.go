@@ -14,6 +14,7 @@ type leadState struct {
 	readRound   Round // the newest that reads wait for
 	authority   Round // rounds below it were sent before a pause and prove nothing about now
 	rounds      []sentRound
+	electedAt   time.Duration
 	quorumAt    time.Duration // when the newest confirmed round was sent
 	confirmedAt time.Duration // when the newest round became confirmed; zero: before a pause, or never
 	leaseEnd    time.Duration
@@ -59,7 +60,7 @@ func (n *Node) becomeLeader(now time.Duration) {
 	n.leadsAgain()
 	n.role, n.leader = RoleLeader, peer{n.config.ID, n.config.Store}
 	n.lead = leadState{
-		fillSeq: fills, quorumAt: now, beat: true, heartbeatAt: now, authority: 1,
+		fillSeq: fills, electedAt: now, quorumAt: now, beat: true, heartbeatAt: now, authority: 1,
 		priorityAt: now + n.priorityWait(),
 	}
 	n.clock.run(now)
