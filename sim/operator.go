@@ -72,14 +72,39 @@ func (q *request) ask() {
 		q.transfer(r)
 	case OrderStepDown:
 		w.note("ORDER to server %v: step down in group %d", r.h, r.group)
-		r.in.StepDown(q)
+		r.in.StepDown(&reply{request: q})
 		r.poke()
 	default:
 		q.reform(r)
 	}
 }
 
-func (q *request) later() { q.w.after(q.w.plan.ElectionTimeoutMin, q.ask) }
+// later asks again after a while, or as soon as another leader is there.
+func (q *request) later() {
+	n := q.tries
+	again := func() {
+		if q.tries == n {
+			q.ask()
+		}
+	}
+	q.group.hopes = append(q.group.hopes, again)
+	q.w.after(q.w.plan.ElectionTimeoutMin, again)
+}
+
+// elected has those ask at once who wait for a leader.
+func (o *groupOracle) elected() {
+	hopes := o.hopes
+	o.hopes = nil
+	for _, ask := range hopes {
+		o.w.after(0, ask)
+	}
+}
+
+// reply is one answer that an order waits for.
+type reply struct {
+	*request
+	given bool
+}
 
 // reform asks for a change.
 func (q *request) reform(r *replica) {
@@ -104,7 +129,7 @@ func (q *request) reform(r *replica) {
 	if q.Ambush.Stage != stageNone {
 		q.group.ambush = &q.Ambush
 	}
-	r.in.ChangeMembership(c, q)
+	r.in.ChangeMembership(c, &reply{request: q})
 	r.poke()
 }
 
@@ -138,88 +163,6 @@ func (h *host) harmless() bool { return h.gone == nil && !h.budget && h.formats 
 // voters bounds how many a group is given.
 const votersMax = 7
 
-// compose works out a change for the membership that a leader has.
-func (q *request) compose(r *replica) []raft.Change {
-	m := r.seen.membership
-	if m.Changing() {
-		m = raft.Membership{Voters: m.WantedVoters, Learners: m.WantedLearners}
-	}
-	if q.Kind != OrderSeveral {
-		c, ok := q.one(r, m, q.Kind, q.Server)
-		if !ok {
-			return nil
-		}
-		return []raft.Change{c}
-	}
-	var list []raft.Change
-	for k := range 2 + q.N%3 {
-		n := q.N>>(2*k) + 7*k
-		kind := [...]OrderKind{OrderAdd, OrderRemove, OrderAdd, OrderDemote, OrderLearn, OrderPromote, OrderRemove}[n%7]
-		c, ok := q.one(r, m, kind, q.Server+n)
-		if ok && !slices.ContainsFunc(list, func(o raft.Change) bool { return o.Member.ID == c.Member.ID }) {
-			list = append(list, c)
-		}
-	}
-	return list
-}
-
-// one makes one change of a kind, of the n-th server that it may be for.
-func (q *request) one(r *replica, m raft.Membership, kind OrderKind, n int) (c raft.Change, ok bool) {
-	w := q.w
-	var from []raft.Member
-	switch kind {
-	case OrderAdd, OrderLearn:
-		if len(m.Voters) >= votersMax {
-			return c, false
-		}
-		for _, h := range w.hosts {
-			if _, taken := m.Member(h.id); !taken && h.harmless() {
-				from = append(from, h.member())
-			}
-		}
-		if kind == OrderAdd {
-			for _, l := range m.Learners {
-				from = append(from, l)
-			}
-		}
-	case OrderPromote:
-		from = m.Learners
-	case OrderDemote:
-		from = m.Voters
-	default:
-		from = m.Members()
-	}
-	if n < 0 { // the leader, where it can be
-		if k := slices.IndexFunc(from, r.h.is); k >= 0 {
-			n = k
-		} else {
-			n = q.N
-		}
-	}
-	if len(from) == 0 {
-		return c, false
-	}
-	c.Member = from[n%len(from)]
-	c.Kind = map[OrderKind]raft.ChangeKind{
-		OrderAdd: raft.ChangeAddVoter, OrderLearn: raft.ChangeAddLearner, OrderPromote: raft.ChangePromote, OrderDemote: raft.ChangeDemote,
-		OrderRemove: raft.ChangeRemove, OrderAddress: raft.ChangeAddress,
-	}[kind]
-	switch h := w.hostOf(c.Member); kind {
-	case OrderAddress:
-		c.Member.Address = sprintf("%s.%d", address(h.number), q.N%10)
-	case OrderAdd, OrderLearn:
-		if !h.began { // it joins late
-			h.began = true
-			w.after(upTo(w.people, 2*w.plan.ElectionTimeoutMax), h.start)
-		}
-	case OrderRemove:
-		if q.N%4 == 0 && len(m.Voters) > 2 {
-			h.crash(q.For) // it learns of it later
-		}
-	}
-	return c, true
-}
-
 // member is a server as a change names it.
 func (h *host) member() raft.Member {
 	return raft.Member{ID: h.id, Store: h.identity.Store, Address: address(h.number)}
@@ -232,7 +175,7 @@ func (q *request) transfer(r *replica) {
 	}
 	q.w.note("ORDER to server %v: hand group %d over to %d", r.h, r.group, q.to)
 	q.w.orders[q.Kind]++
-	r.in.TransferLeadership(q.to, q)
+	r.in.TransferLeadership(q.to, &reply{request: q})
 	r.poke()
 	if k := slices.IndexFunc(voters, func(v raft.Member) bool { return v.ID == q.to }); k >= 0 && q.N%4 == 0 {
 		successor := q.w.hostOf(voters[k])
@@ -294,11 +237,14 @@ func (w *world) hostsBorn() bool {
 }
 
 // Complete implements server.Completion.
-func (q *request) Complete(result []byte, err error) {
+func (q *reply) Complete(_ []byte, err error) {
 	w := q.w
 	w.note("ORDER answered: group %d, %s %s: %s", q.group.group, q.Kind, describeChanges(q.change.Changes), firstLine(err))
-	if q.ended {
+	if q.given {
 		w.fail(checkAnswered, "the order %v is answered twice: %s", q.Order, firstLine(err))
+		return
+	}
+	if q.given = true; q.ended {
 		return
 	}
 	switch q.Kind {
@@ -364,27 +310,4 @@ func describeChanges(changes []raft.Change) (s string) {
 	return s
 }
 
-// lieInWait springs the ambush of a group when a change has come so far.
-func (o *groupOracle) lieInWait(r *replica, st *look) {
-	a, w := o.ambush, o.w
-	if a == nil || st.role != raft.RoleLeader || w.calm {
-		return
-	}
-	at := stageSettled
-	switch m := st.membership; {
-	case m.Joint():
-		at = stageJoint
-	case m.Changing():
-		at = stageCatchUp
-	case st.membershipIndex > st.commit:
-		at = stageLeaving
-	}
-	if at != a.Stage || at == stageSettled && (r.seen.membershipIndex <= r.seen.commit || r.seen.role != raft.RoleLeader) {
-		return
-	}
-	o.ambush = nil
-	f := a.Fault
-	w.after(f.At, func() { w.strike(&f) })
-}
-
-var _ server.Completion = (*request)(nil)
+var _ server.Completion = (*reply)(nil)

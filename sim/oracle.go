@@ -38,6 +38,7 @@ type groupOracle struct {
 
 	memberships []raft.MembershipAt // that are committed, in order
 	ambush      *Ambush             // nil: none waits
+	hopes       []func()            // of those who wait for a leader
 
 	changes []change // of the application, in order
 	keys    [keysMax]keyHistory

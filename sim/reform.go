@@ -21,6 +21,9 @@ func (o *groupOracle) reformed(r *replica, st *look, work *server.Work) {
 			o.w.saw(sawRemovedTold)
 		}
 	}
+	if st.role == raft.RoleLeader && r.seen.role != raft.RoleLeader {
+		o.elected()
+	}
 	o.lieInWait(r, st)
 }
 
