@@ -1,9 +1,6 @@
 package raft
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // takeRefusal takes a peer's word that this server's messages have no effect. All but one reason pass, when the peer talks
 // again. That the log was lost is found by the one leader that heard what it had acknowledged, and no later leader can find
@@ -49,12 +46,8 @@ func (n *Node) refused() Refused {
 // joining reports whether this server has a birth that it took no part in and no more, or a leader feeds it a log in which it has not
 // come yet to the entry that adds it.
 func (n *Node) joining() bool {
-	is := func(at MembershipAt) bool {
-		_, ok := at.Membership.Find(n.config.ID, n.config.Store)
-		return ok
-	}
 	at := n.memberships[len(n.memberships)-1]
-	return (at.Index == 0 || n.leader != (peer{})) && !slices.ContainsFunc(n.memberships, is)
+	return (at.Index == 0 || n.leader != (peer{})) && !n.belonged
 }
 
 // removed reports whether this server's own log says that it is no member.

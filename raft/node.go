@@ -2,6 +2,7 @@ package raft
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type Node struct {
 	ack      *Message // the answer to this turn's appends, sent once, at its end
 	ackRoom  Message
 	refusal  Refused
+	belonged bool // a membership with this server in it was in force in this run
 	removal  Mark // the committed membership without this server that a peer told of; zero: none
 	asks     askState
 
@@ -66,6 +68,10 @@ func NewNode(c Config, s State, now time.Duration) (*Node, error) {
 			n.memberships = append(n.memberships, at)
 		}
 	}
+	n.belonged = slices.ContainsFunc(n.memberships, func(at MembershipAt) bool {
+		_, ok := at.Membership.Find(c.ID, c.Store)
+		return ok
+	})
 	n.saves.durable = n.trail.next
 	n.weights.next = n.trail.next
 	n.cacheFirst = n.trail.next

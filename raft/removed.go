@@ -45,7 +45,9 @@ func (n *Node) takeRemoval(m *Message) {
 
 // isBack takes a membership that came into force: what was told of an older one is over if this server is in it.
 func (n *Node) isBack(at MembershipAt) {
-	if _, ok := at.Membership.Find(n.config.ID, n.config.Store); ok && !n.mark(at).less(n.removal) {
+	_, ok := at.Membership.Find(n.config.ID, n.config.Store)
+	n.belonged = n.belonged || ok
+	if ok && !n.mark(at).less(n.removal) {
 		n.removal = Mark{}
 	}
 }

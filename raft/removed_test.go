@@ -183,6 +183,17 @@ func TestServerThatItsOwnLogRemovesStandsUntilThatIsCommitted(t *testing.T) {
 	}
 }
 
+// The membership that it was in may be compacted away while it remembers who led it: it is no newcomer for that.
+func TestRemovedServerKnowsItWhenTheLogIsCompacted(t *testing.T) {
+	p := apart(t, 2, 2, membershipEntry(1, membersOf(1, 2, 3)), membershipEntry(2, membersOf(2, 3)))
+	p.says(2, Message{Type: MessageHeartbeatRequest, Term: 2, Round: 1})
+	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
+	p.h.node.trail.compact(2)
+	p.h.node.dropOldMemberships()
+	require.Len(t, p.h.node.memberships, 1)
+	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
+}
+
 // A learner, one that was a voter once, and one that cannot restore its state stand for nothing; but they ask, or they would never hear of
 // their removal. What is answered to them makes them no candidates.
 func TestWhoCannotStandAsksAndIsTold(t *testing.T) {
