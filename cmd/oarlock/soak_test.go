@@ -43,6 +43,9 @@ func TestSoak(t *testing.T) {
 	s.cl = s.connect()
 	s.pauses = new(pauses)
 	s.pauses.begin("nothing")
+	deaf, err := s.pauses.listen(t.TempDir())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, deaf()) }()
 	s.load = startLoadBy(t.Context(), []*client.Client{s.cl, s.connect()}, 8, &demoView{w: io.Discard}, s.pauses)
 	t.Cleanup(s.load.stop)
 	for steps := 1; time.Since(s.began) < long; steps++ {
@@ -250,7 +253,8 @@ func (s *soak) killInAChange() {
 	require.NoError(s.t, os.RemoveAll(s.dataDir(c.Member.ID)))
 }
 
-// pauseLeader stops a process for longer than an election takes, and lets it go on as if nothing had been.
+// pauseLeader stops a process for longer than an election takes, and lets it go on as if nothing had been. Writes go on when it does, or
+// when their clients give up a connection that stands and is silent (client.Options.SilenceMax), however soon another server leads.
 func (s *soak) pauseLeader() {
 	id := s.leads()
 	s.begin("server %d, which leads, stands still", id)
