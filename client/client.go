@@ -45,8 +45,8 @@ type Options struct {
 	// return an end of a net.Pipe. It returns a connection or an error, never neither.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
-	// ReadFrom says which servers answer queries: ReadLeader. With ReadAny name all servers in Servers: only the leader's address
-	// is learned from others.
+	// ReadFrom says which servers answer queries: ReadLeader. With ReadAny name several servers in Servers: the others are learned with
+	// the first answer of one that is reached.
 	ReadFrom ReadFrom
 	// Sessionless does without a session: more than 256 proposals can be outstanding, and each one whose connection is
 	// lost is ErrUnknown, because it could not be repeated safely.

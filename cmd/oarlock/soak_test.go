@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ func TestSoak(t *testing.T) {
 	defer func() { require.NoError(t, deaf()) }()
 	s.load = startLoadBy(t.Context(), []*client.Client{s.cl, s.connect()}, 8, &demoView{w: io.Discard}, s.pauses)
 	t.Cleanup(s.load.stop)
+	readers := s.readAnywhere()
 	for steps := 1; time.Since(s.began) < long; steps++ {
 		s.step()
 		if steps%8 == 0 {
@@ -56,10 +58,54 @@ func TestSoak(t *testing.T) {
 	}
 	s.compare()
 	require.NoError(t, s.load.finish())
+	t.Logf("%d reads, each by whichever server was nearest, saw what was acknowledged before", readers())
 	acked, unknown := s.load.results()
 	require.Zero(t, unknown)
 	_, worst := s.pauses.all()
 	t.Logf("%d keys, each applied once; the longest pause was %s, in: %s (the machine had one of %s)", acked, milliseconds(worst.pause), worst.name, milliseconds(worst.noise))
+}
+
+// readAnywhere reads keys that are acknowledged, linearizably, by any server, until stop is called, which returns how many were read.
+func (s *soak) readAnywhere() (stop func() int) {
+	cl := s.connect(func(o *client.Options) { o.ReadFrom, o.Sessionless = client.ReadAny, true })
+	ctx, cancel := context.WithCancel(s.t.Context())
+	ended, read := make(chan struct{}), 0
+	go func() {
+		defer close(ended)
+		for pause(ctx, time.Millisecond) {
+			n, ok := s.load.latest()
+			if !ok {
+				continue
+			}
+			result, err := cl.Query(ctx, kv.Get(demoKey(n)))
+			if ctx.Err() != nil {
+				return
+			}
+			value, found, err2 := kv.DecodeGet(result)
+			if errors.Join(err, err2) != nil || !found || !bytes.Equal(value, demoValue(n)) {
+				s.t.Errorf("key %d, which was acknowledged before: found %t, %q, %v", n, found, value, errors.Join(err, err2))
+				return
+			}
+			read++
+		}
+	}()
+	stop = func() int {
+		cancel()
+		<-ended
+		return read
+	}
+	s.t.Cleanup(func() { stop() })
+	return stop
+}
+
+// latest is the key that was acknowledged last, if one was.
+func (l *demoLoad) latest() (n int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.keys) == 0 {
+		return 0, false
+	}
+	return l.keys[len(l.keys)-1], true
 }
 
 // soak is one run: who is a member, and what is done to them.
