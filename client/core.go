@@ -39,6 +39,8 @@ type Core struct {
 
 	addresses []string // where servers may be, in order of learning
 	given     int      // how many of them the options named
+	roams     bool     // a call asked for more than what one server has: any member may lead to the answer
+	named     []string // members that were named while none had
 	byID      map[raft.ServerID]string
 	cluster   raft.ClusterID
 	limit     int        // bytes of a command or query, as the last server said
@@ -197,6 +199,9 @@ func (c *Core) Start(now time.Duration, op Op, body []byte, tag any, consistency
 	h := Handle{call: k, life: k.life}
 	var err error
 	k.consistency, err = oneConsistency(op, consistency)
+	if op != OpStatus && k.consistency.Level != Stale {
+		c.roam()
+	}
 	switch {
 	case c.closed:
 		c.finish(k, nil, ErrClosed)

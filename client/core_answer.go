@@ -266,11 +266,7 @@ func (c *Core) greeted(l *link, r *wire.ClientResponse) {
 	}
 	l.up, l.indexes = true, hello.Indexes
 	c.know(raft.ServerID(hello.Server), l.address)
-	for _, m := range hello.Members {
-		if c.o.ByID[raft.ServerID(m.ID)] == "" {
-			c.learn(m.Address)
-		}
-	}
+	c.meet(hello.Members)
 	if hello.CommandBytesMax > 0 {
 		c.limit = hello.CommandBytesMax
 	}

@@ -197,6 +197,29 @@ func (c *Core) learn(address string) {
 	c.addresses = append(c.addresses, address)
 }
 
+// meet takes the members that a server has named. A client that looks at one server, and asks for nothing but what that one has, stays
+// with it.
+func (c *Core) meet(members []wire.ClientAddress) {
+	c.named = c.named[:0]
+	for _, m := range members {
+		if c.o.ByID[raft.ServerID(m.ID)] == "" { // where it is reached is known
+			c.named = append(c.named, m.Address)
+		}
+	}
+	if c.roams {
+		c.roam()
+	}
+}
+
+// roam has every server tried that was named.
+func (c *Core) roam() {
+	c.roams = true
+	for _, address := range c.named {
+		c.learn(address)
+	}
+	c.named = c.named[:0]
+}
+
 // detach stops sending by l. What it still owes may come.
 func (c *Core) detach(l *link) {
 	l.route.active, l.route.holdUntil = nil, 0

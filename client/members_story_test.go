@@ -31,6 +31,36 @@ func TestClientTriesTheServersThatOthersHaveNamed(t *testing.T) {
 	require.Equal(t, map[string]bool{"one": true, "two's door for clients": true, "three": true}, tried, "the one whose address is given is reached there")
 }
 
+// Who looks at one server, to find out how that one is, must not be told how another one is.
+func TestClientThatLooksAtOneServerStaysWithIt(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: []string{"one"}, Sessionless: true})
+	s.start(OpStatus, "look")
+	id := s.connectTo("one", 1, wire.ClientAddress{ID: 1, Address: "one"}, wire.ClientAddress{ID: 2, Address: "two"})
+	s.next(id, wire.MethodStatus)
+	s.core.Disconnected(s.now, id, errors.New("gone"))
+	s.act()
+	for n := range 4 {
+		if n == 2 {
+			s.start(OpQueryLocal, "what it has")
+		}
+		s.wake()
+		d := s.dials[len(s.dials)-1]
+		require.Equal(t, "one", d.Address)
+		s.core.Disconnected(s.now, d.Conn, errors.New("refused"))
+		s.act()
+	}
+	s.start(OpPropose, "x") // now whoever leads is wanted
+	tried := map[string]bool{}
+	for range 4 {
+		s.wake()
+		d := s.dials[len(s.dials)-1]
+		tried[d.Address] = true
+		s.core.Disconnected(s.now, d.Conn, errors.New("refused"))
+		s.act()
+	}
+	require.Equal(t, map[string]bool{"one": true, "two": true}, tried)
+}
+
 func TestClientForgetsWhatItLearnedFirstAndNothingThatItWasGiven(t *testing.T) {
 	s := newStory(t, CoreOptions{Addresses: []string{"one", "two"}})
 	for n := range 3 * addressesMax {
