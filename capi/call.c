@@ -62,8 +62,9 @@ static void complete(struct oar_call_object *call, oar_completion *c) {
     oar_call_unref(call);
 }
 
-void oar_call_succeed(struct oar_call_object *call, const void *result, size_t result_len) {
+void oar_call_succeed(struct oar_call_object *call, const void *result, size_t result_len, uint64_t index) {
     oar_completion c = call->completion;
+    c.index = index;
     c.text = c.leader_address = "";
     c.result_len = result_len;
     c.result = result;
@@ -85,7 +86,8 @@ void oar_call_succeed(struct oar_call_object *call, const void *result, size_t r
 void oar_calls_succeed(const struct oar_answer *answers, size_t count, struct oar_door *door, enum oar_type type,
                        uintptr_t go) {
     oar_door_hold(door);
-    for (size_t i = 0; i < count; i++) oar_call_succeed(answers[i].call, answers[i].result, answers[i].result_len);
+    for (size_t i = 0; i < count; i++) 
+        oar_call_succeed(answers[i].call, answers[i].result, answers[i].result_len, answers[i].index);
     oar_door_release(door, type, go);
 }
 
@@ -144,8 +146,8 @@ oar_status oar_call_answer(struct oar_call_object *call, void **result, size_t *
 /* What the end of the time means for a call of a server, which goes on without its caller. */
 static oar_status time_over(const struct oar_call_object *call) {
     if (!call->proposes) return oar_failed(OAR_ERR_TIMEOUT, "the time is over before the answer came");
-    return oar_failed_by(OAR_ERR_UNKNOWN, OAR_ERR_TIMEOUT, "the time is over before the command's result came; it may have been "
-                                                           "applied, or may yet be");
+    return oar_failed_by(OAR_ERR_UNKNOWN, OAR_ERR_TIMEOUT, "the time is over before the result came; what was asked for may "
+                                                           "have been done, or may yet be");
 }
 
 oar_status oar_call_finish(struct oar_call_object *call, int64_t timeout, void **result, size_t *result_len) {

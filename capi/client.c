@@ -6,7 +6,7 @@
 oar_status oar_client_take(oar_client_options *o, const oar_client_options *options) {
     memset(o, 0, sizeof *o);
     if (options != NULL) OAR_TRY(oar_take(o, sizeof *o, options, "oar_client_options", sizeof *o));
-    if (o->flags & ~OAR_CLIENT_SESSIONLESS || o->reserved != 0)
+    if (o->flags & ~(OAR_CLIENT_SESSIONLESS | OAR_CLIENT_READ_ANY) || o->reserved != 0)
         return oar_failed(OAR_ERR_FLAGS, "flags %#x or reserved of oar_client_options: unknown", o->flags);
     if (o->dial_timeout < 0 || o->silence_max < 0 || o->backoff_min < 0 || o->backoff_max < 0 || o->close_timeout < 0)
         return oar_failed(OAR_ERR_ARGUMENT, "a duration of oar_client_options is negative");
@@ -52,12 +52,23 @@ static oar_status json(oar_client *client, enum oar_op op, int64_t timeout, char
 
 oar_status oar_client_status_json(oar_client *client, int64_t timeout, char **out) {
     OAR_ENTER();
-    return json(client, OAR_OP_STATUS, timeout, out);
+    return json(client, OAR_OP_STATUS_JSON, timeout, out);
 }
 
 oar_status oar_client_members_json(oar_client *client, int64_t timeout, char **out) {
     OAR_ENTER();
-    return json(client, OAR_OP_MEMBERS, timeout, out);
+    return json(client, OAR_OP_MEMBERS_JSON, timeout, out);
+}
+
+oar_status oar_client_seen(oar_client *client, uint64_t *index) {
+    OAR_ENTER();
+    if (index == NULL) return oar_failed(OAR_ERR_ARGUMENT, "index is NULL");
+    *index = 0;
+    struct oar_client_object *c = oar_handle_enter(client, OAR_CLIENT);
+    if (c == NULL) return OAR_ERR_HANDLE;
+    *index = oargo_client_seen(c->go);
+    oar_handle_leave(client);
+    return OAR_OK;
 }
 
 oar_status oar_client_close(oar_client *client) {

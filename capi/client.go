@@ -41,7 +41,7 @@ type clientBox struct {
 type clientCall struct {
 	box   *clientBox
 	call  *C.struct_oar_call_object
-	query bool
+	op    C.enum_oar_op
 	timer *time.Timer
 
 	// Guarded by box.mu. handle names the call once it was submitted; a cancellation that comes before waits here.
@@ -58,10 +58,13 @@ func (k *clientCall) Complete(result []byte, err error) {
 	if k.timer != nil {
 		k.timer.Stop()
 	}
+	if err == nil {
+		result, err = answerOf(k.op, result)
+	}
 	a := answer{call: k.call, result: result}
 	if err != nil {
 		f := failureOf(err, C.OAR_ERR_UNKNOWN)
-		if k.query {
+		if readsOnly(k.op) {
 			f = ofQuery(f)
 		}
 		a.failed = &f
@@ -84,8 +87,9 @@ func (k *clientCall) cancel(cause error) {
 func clientOf(h C.uintptr_t) *clientBox { return cgo.Handle(h).Value().(*clientBox) }
 
 var clientOps = map[C.enum_oar_op]client.Op{
-	C.OAR_OP_PROPOSE: client.OpPropose, C.OAR_OP_QUERY: client.OpQuery, C.OAR_OP_QUERY_STALE: client.OpQueryLocal,
-	C.OAR_OP_BARRIER: client.OpBarrier,
+	C.OAR_OP_PROPOSE: client.OpPropose, C.OAR_OP_QUERY: client.OpQuery, C.OAR_OP_BARRIER: client.OpBarrier,
+	C.OAR_OP_CHANGE: client.OpChangeMembership, C.OAR_OP_PLAN: client.OpPlanMembership, C.OAR_OP_MEMBERS: client.OpMembers,
+	C.OAR_OP_TRANSFER: client.OpTransferLeadership, C.OAR_OP_STEP_DOWN: client.OpStepDown,
 }
 
 //export oargo_client_empty
@@ -99,14 +103,14 @@ func (b *clientBox) take(call *C.struct_oar_call_object) {
 	defer func() { _ = recover() }()
 	b.answers.underWay.Add(1)
 	r := &call.request
-	k := &clientCall{box: b, call: call, query: r.op != C.OAR_OP_PROPOSE}
+	k := &clientCall{box: b, call: call, op: r.op}
 	if r.timeout > 0 {
 		k.timer = time.AfterFunc(time.Duration(r.timeout), func() { k.cancel(context.DeadlineExceeded) })
 	}
 	b.mu.Lock()
 	b.calls[call] = k
 	b.mu.Unlock()
-	handle, err := b.client.Submit(clientOps[r.op], unsafe.Slice((*byte)(r.body), int(r.body_len)), k)
+	handle, err := b.submit(r, k)
 	if err != nil {
 		// It is not known whether the call will complete: it does now, if it has not.
 		b.mu.Lock()
@@ -124,6 +128,18 @@ func (b *clientBox) take(call *C.struct_oar_call_object) {
 	if cancelled != nil {
 		k.cancel(cancelled)
 	}
+}
+
+// submit begins a call with the client.
+func (b *clientBox) submit(r *C.struct_oar_request, k *clientCall) (client.Handle, error) {
+	body, err := clientBody(r, unsafe.Slice((*byte)(r.body), int(r.body_len)))
+	switch {
+	case err != nil:
+		return client.Handle{}, err
+	case r.op == C.OAR_OP_QUERY && r.consistency != C.OAR_LINEARIZABLE:
+		return b.client.Submit(client.OpQuery, body, k, consistencyOf(r))
+	}
+	return b.client.Submit(clientOps[r.op], body, k)
 }
 
 //export oargo_client_cancel
@@ -169,6 +185,9 @@ func openClient(
 		DialTimeout: time.Duration(o.dial_timeout), SilenceMax: time.Duration(o.silence_max),
 		BackoffMin: time.Duration(o.backoff_min), BackoffMax: time.Duration(o.backoff_max), CloseTimeout: time.Duration(o.close_timeout),
 	}
+	if o.flags&C.OAR_CLIENT_READ_ANY != 0 {
+		options.ReadFrom = client.ReadAny
+	}
 	if options.CloseTimeout == 0 {
 		options.CloseTimeout = time.Second
 	}
@@ -192,6 +211,9 @@ func openClient(
 	box.answers.owner = *out
 	return C.OAR_OK
 }
+
+//export oargo_client_seen
+func oargo_client_seen(h C.uintptr_t) C.uint64_t { return C.uint64_t(clientOf(h).client.Seen()) }
 
 // configure takes the cluster, its addresses and its TLS from a configuration.
 func configure(o *client.Options, c *config.Config) error {
@@ -223,7 +245,7 @@ func oargo_client_json(h C.uintptr_t, op C.enum_oar_op, timeout C.int64_t, out *
 	defer cancel()
 	var value any
 	var err error
-	if op == C.OAR_OP_STATUS {
+	if op == C.OAR_OP_STATUS_JSON {
 		value, err = b.client.Status(ctx)
 	} else {
 		var at raft.MembershipAt

@@ -3,11 +3,12 @@
 
 #include "_cgo_export.h"
 
-enum { SERVERS_MAX = 9 };
+enum { SERVERS_FIRST_MAX = 9, SERVERS_MAX = 16 };
 
 struct server_place {
     _Atomic(oar_server *) handle; /* of the newest run, NULL: there was none */
     bool runs;                    /* it was started and not stopped */
+    char *address;                /* that oar_cluster_add gave; NULL: it was not asked */
 };
 
 struct oar_cluster_object {
@@ -16,7 +17,7 @@ struct oar_cluster_object {
     bool freeing;          /* nothing starts any more */
     bool pull;
     uint32_t pull_flags;
-    uint32_t servers;
+    atomic_uint servers; /* how many there are by now: the first places */
     oar_state_machine vtable;
     oar_machine_factory machine_new;
     void *user_data;
@@ -46,7 +47,8 @@ static oar_status check_options(oar_cluster_options *o) {
     if (o->flags & ~OAR_CLUSTER_PULL || o->pull_flags & ~OAR_PULL_ALL)
         return oar_failed(OAR_ERR_FLAGS, "flags %#x or pull_flags %#x of oar_cluster_options: unknown", o->flags, o->pull_flags);
     if (o->servers == 0) o->servers = 3;
-    if (o->servers > SERVERS_MAX) return oar_failed(OAR_ERR_ARGUMENT, "a cluster of %u servers: it has from 1 to %d", o->servers, SERVERS_MAX);
+    if (o->servers > SERVERS_FIRST_MAX)
+        return oar_failed(OAR_ERR_ARGUMENT, "a cluster of %u servers: it begins with from 1 to %d", o->servers, SERVERS_FIRST_MAX);
     bool pull = (o->flags & OAR_CLUSTER_PULL) != 0;
     if (pull && (o->machine != NULL || o->machine_new != NULL))
         return oar_failed(OAR_ERR_ARGUMENT, "a machine or machine_new, and OAR_CLUSTER_PULL: it is one or the other");
@@ -57,6 +59,7 @@ static oar_status check_options(oar_cluster_options *o) {
 }
 
 static void object_free(struct oar_cluster_object *c) {
+    for (size_t i = 0; i < SERVERS_MAX; i++) free(c->places[i].address);
     (void)pthread_mutex_destroy(&c->mutex);
     oar_release(c, sizeof *c);
 }
@@ -213,6 +216,47 @@ oar_status oar_cluster_start(oar_cluster *cluster, uint64_t server_id) {
     }
     leave(cluster, c);
     return status;
+}
+
+/* Fills in *change for a server that was added, or replaced. The caller holds the mutex. */
+static oar_status added(struct oar_cluster_object *c, uint64_t replace, oar_change *change) {
+    char *address = NULL;
+    if (c->freeing) return oar_failed(OAR_ERR_CLOSED, "the cluster is being freed");
+    if (replace != 0 && c->places[replace - 1].runs)
+        return oar_failed(OAR_ERR_ORDER, "server %llu runs (oar_cluster_stop)", (unsigned long long)replace);
+    OAR_TRY(oargo_cluster_add(c->go, replace, change, &address));
+    struct server_place *p = &c->places[change->id - 1];
+    if (p->address == NULL) {
+        p->address = address;
+    } else {
+        free(address); /* it is the same, and may be in the host's hands */
+    }
+    change->address = p->address;
+    if (replace == 0) atomic_store(&c->servers, (unsigned)change->id);
+    return OAR_OK;
+}
+
+static oar_status enter_and_add(oar_cluster *cluster, uint64_t replace, oar_change *change) {
+    struct oar_cluster_object *c;
+    oar_change now;
+    OAR_INIT(&now);
+    OAR_TRY(oar_give(change, &now, sizeof now, "oar_change", sizeof now));
+    OAR_TRY(enter(cluster, replace, &c));
+    oar_status status = added(c, replace, &now);
+    if (status == OAR_OK) (void)oar_give(change, &now, sizeof now, "oar_change", sizeof now);
+    leave(cluster, c);
+    return status;
+}
+
+oar_status oar_cluster_add(oar_cluster *cluster, oar_change *change) {
+    OAR_ENTER();
+    return enter_and_add(cluster, 0, change);
+}
+
+oar_status oar_cluster_replace(oar_cluster *cluster, uint64_t server_id, oar_change *change) {
+    OAR_ENTER();
+    if (server_id == 0) return oar_failed(OAR_ERR_NOT_FOUND, "there is no server 0");
+    return enter_and_add(cluster, server_id, change);
 }
 
 /* Stops one, or with 0 all, the others too where one is stuck: the last failure is told. */

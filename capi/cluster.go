@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/cgo"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -102,7 +103,7 @@ func oargo_cluster_close(h C.uintptr_t, id C.uint64_t, object *C.struct_oar_serv
 
 // close stops every server, for oar_shutdown.
 func (b *clusterBox) close() (all error) {
-	for _, m := range b.members {
+	for _, m := range b.all() {
 		m.mu.Lock()
 		s := m.box
 		m.mu.Unlock()
@@ -116,7 +117,7 @@ func (b *clusterBox) close() (all error) {
 // alive returns the servers that run.
 func (b *clusterBox) alive() map[raft.ServerID]*running {
 	found := make(map[raft.ServerID]*running)
-	for _, m := range b.members {
+	for _, m := range b.all() {
 		m.mu.Lock()
 		s := m.box
 		m.mu.Unlock()
@@ -180,7 +181,7 @@ func oargo_cluster_leader(h C.uintptr_t, timeout C.int64_t, out *C.uint64_t) (st
 			return C.OAR_OK
 		}
 		if err := b.pause(ctx, ticker); err != nil {
-			return fail(fmt.Errorf("%w: %d of %d servers run, and none leads", err, len(b.alive()), len(b.members)), C.OAR_ERR_TIMEOUT)
+			return fail(fmt.Errorf("%w: %d of %d servers run, and none leads", err, len(b.alive()), len(b.all())), C.OAR_ERR_TIMEOUT)
 		}
 	}
 }
@@ -218,6 +219,12 @@ func (b *clusterBox) settle(ctx context.Context) error {
 	}
 }
 
+// outside reports whether a server was removed from the group, or is yet to be added.
+func outside(s *running, st *server.GroupStatus) bool {
+	store := s.Status().Identity.Store
+	return st.Removed || !slices.ContainsFunc(st.Membership.Members(), func(m raft.Member) bool { return m.ID == st.ID && m.Store == store })
+}
+
 // behind names a server that has not applied everything up to an index. The error is of one that never will.
 func (b *clusterBox) behind(goal raft.Index) (why string, err error) {
 	for id, s := range b.alive() {
@@ -225,6 +232,7 @@ func (b *clusterBox) behind(goal raft.Index) (why string, err error) {
 		switch {
 		case ok && st.Fenced != nil:
 			return "", fmt.Errorf("%w: server %d: %w", server.ErrFenced, id, st.Fenced)
+		case ok && st.Applied < goal && outside(s, &st):
 		case !ok || st.Applied < goal:
 			why = fmt.Sprintf("server %d has applied %d entries of %d", id, st.Applied, goal)
 		}
@@ -244,6 +252,32 @@ func oargo_cluster_client(
 	})
 }
 
+// oargo_cluster_add makes one more server, or takes the disk of one that does not run, and says how the group is to take it.
+//
+//export oargo_cluster_add
+func oargo_cluster_add(h C.uintptr_t, replace C.uint64_t, out *C.oar_change, address **C.char) (status C.oar_status) {
+	defer caught(&status)
+	b := clusterOf(h)
+	var m raft.Member
+	var err error
+	if replace != 0 {
+		out.kind = C.OAR_CHANGE_REPLACE
+		m, err = b.Replace(raft.ServerID(replace))
+	} else {
+		out.kind = C.OAR_CHANGE_ADD_VOTER
+		m, err = b.add()
+	}
+	if err != nil {
+		return fail(err, C.OAR_ERR_ORDER)
+	}
+	out.id = C.uint64_t(m.ID)
+	for i, x := range m.Store {
+		out.store[i] = C.uchar(x)
+	}
+	*address = C.CString(m.Address)
+	return C.OAR_OK
+}
+
 //export oargo_cluster_split
 func oargo_cluster_split(h C.uintptr_t, ids *C.uint64_t, count C.size_t) (status C.oar_status) {
 	defer caught(&status)
@@ -256,7 +290,7 @@ func oargo_cluster_split(h C.uintptr_t, ids *C.uint64_t, count C.size_t) (status
 		}
 		one[raft.ServerID(id)] = true
 	}
-	for _, m := range b.members {
+	for _, m := range b.all() {
 		side := 0
 		if one[m.id] {
 			side = 1

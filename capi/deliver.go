@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/oarlock/oarlock/raft"
 )
 
 // deliverer brings answers to C. Where many calls are under way their answers go together: one step from Go into C, one
@@ -39,7 +41,8 @@ type deliverer struct {
 type answer struct {
 	call   *C.struct_oar_call_object
 	result []byte
-	failed *failure // nil: it succeeded
+	index  raft.Index // that the result reflects; 0: not known
+	failed *failure   // nil: it succeeded
 }
 
 // directMax is how many calls may be under way for an answer to be delivered at once, by whoever brings it.
@@ -116,7 +119,7 @@ func (a *answer) deliver() {
 		failCall(a.call, *a.failed)
 		return
 	}
-	C.oar_call_succeed(a.call, unsafe.Pointer(unsafe.SliceData(a.result)), C.size_t(len(a.result)))
+	C.oar_call_succeed(a.call, unsafe.Pointer(unsafe.SliceData(a.result)), C.size_t(len(a.result)), C.uint64_t(a.index))
 }
 
 // run delivers until there is nothing left.
@@ -180,7 +183,7 @@ func (d *deliverer) lay(all []answer, need uintptr) {
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(d.at)), need)
 	at := uintptr(len(all)) * unsafe.Sizeof(C.struct_oar_answer{})
 	for i := range all {
-		list[i] = C.struct_oar_answer{call: all[i].call, result_len: C.size_t(len(all[i].result))}
+		list[i] = C.struct_oar_answer{call: all[i].call, result_len: C.size_t(len(all[i].result)), index: C.uint64_t(all[i].index)}
 		if len(all[i].result) > 0 {
 			list[i].result = unsafe.Pointer(&bytes[at])
 			at += uintptr(copy(bytes[at:], all[i].result))

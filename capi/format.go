@@ -12,14 +12,17 @@ import (
 	"github.com/oarlock/oarlock/raft"
 )
 
-// formatMember makes a member's store, and the folder that its data directory is to stand in.
-func formatMember(c *config.Config, id raft.ServerID) error {
+// formatMember makes a member's store, of a founder or of one that joins, and the folder that its data directory is to stand in.
+func formatMember(c *config.Config, id raft.ServerID, joining bool) error {
 	m, err := c.Member(id)
 	if err != nil {
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(c.DataDir(m)), 0o700); err != nil {
 		return err
+	}
+	if joining {
+		return c.FormatJoining(id)
 	}
 	return c.Format(id)
 }

@@ -72,6 +72,9 @@ char *oar_callback_leave(void);
 oar_status oar_take(void *to, size_t size, const void *from, const char *name, size_t first);
 oar_status oar_give(void *to, const void *from, size_t size, const char *name, size_t first);
 
+/* The size of a struct that ends before a member: of the version before that had it. */
+#define OAR_UP_TO(type, member) offsetof(type, member)
+
 #define OAR_TRY(expression)                                                                                            \
     do {                                                                                                               \
         oar_status try_ = (expression);                                                                                \
@@ -113,19 +116,27 @@ uint32_t oar_handle_count(enum oar_type type);
 enum oar_op {
     OAR_OP_PROPOSE = 1,
     OAR_OP_QUERY,
-    OAR_OP_QUERY_STALE,
     OAR_OP_BARRIER,
     OAR_OP_SESSION_OPEN,
     OAR_OP_SESSION_KEEP,
     OAR_OP_SESSION_CLOSE,
-    OAR_OP_STATUS, /* a client's, like the next */
-    OAR_OP_MEMBERS
+    OAR_OP_CHANGE,
+    OAR_OP_PLAN,
+    OAR_OP_MEMBERS,
+    OAR_OP_TRANSFER,
+    OAR_OP_STEP_DOWN,
+    OAR_OP_STATUS_JSON, /* a client's, like the next */
+    OAR_OP_MEMBERS_JSON
 };
 
 /* What a call asks for. Go reads the fields. */
 struct oar_request {
     enum oar_op op;
     uint64_t group, session, sequence, floor;
+    uint32_t consistency;         /* of a query or barrier, like the next */
+    int64_t max_age;
+    uint64_t min_index;
+    uint64_t to;     /* of a transfer */
     int64_t timeout; /* of a call that nobody waits for; 0: none */
     const void *body;
     size_t body_len;
@@ -173,7 +184,7 @@ extern atomic_uint oar_calls_under_way;
 struct oar_call_object *oar_call_new(enum oar_call_way way, const void *body, size_t body_len);
 void oar_call_unref(struct oar_call_object *call);
 /* Called by the library exactly once. The memory of the arguments stays the caller's. Gives up the library's reference. */
-void oar_call_succeed(struct oar_call_object *call, const void *result, size_t result_len);
+void oar_call_succeed(struct oar_call_object *call, const void *result, size_t result_len, uint64_t index);
 void oar_call_fail(struct oar_call_object *call, const struct oar_failure *failure);
 /* Waits; false: the deadline passed, or with interruptible a signal came (*interrupted). */
 bool oar_call_await(struct oar_call_object *call, const struct timespec *deadline, bool interruptible, bool *interrupted);
@@ -184,6 +195,7 @@ struct oar_answer {
     struct oar_call_object *call;
     const void *result;
     size_t result_len;
+    uint64_t index; /* that it reflects; 0: not known */
 };
 
 /* Completes calls. What their callbacks submit at this door goes in together. */
@@ -198,7 +210,14 @@ oar_status oar_call_finish(struct oar_call_object *call, int64_t timeout, void *
 void oar_door_hold(const struct oar_door *door);
 void oar_door_release(struct oar_door *door, enum oar_type type, uintptr_t go);
 
-/* Asks a server or a client (OAR_SERVER, OAR_CLIENT) and waits. */
+/* A request without a body; group 0 is the default one. */
+struct oar_request oar_request_plain(enum oar_op op, uint64_t group);
+/* Asks a server or a client (OAR_SERVER, OAR_CLIENT), each in its way. */
+oar_status oar_request_called_back(const void *handle, enum oar_type type, const struct oar_request *request,
+                                   oar_completion_callback callback, void *user_data);
+oar_status oar_request_queued(const void *handle, enum oar_type type, const struct oar_request *request, oar_queue *queue,
+                              uint64_t tag);
+oar_status oar_request_start(const void *handle, enum oar_type type, const struct oar_request *request, oar_call **call);
 oar_status oar_request_wait(const void *handle, enum oar_type type, const struct oar_request *request, int64_t timeout,
                             void **result, size_t *result_len);
 
@@ -300,6 +319,12 @@ uint64_t oar_work_push(struct oar_work_queue *q, const struct oar_work_item *ite
 void oar_work_close(struct oar_work_queue *q);
 
 #define OAR_PULL_ALL (OAR_PULL_CONCURRENT_QUERIES | OAR_PULL_NO_SNAPSHOTS | OAR_PULL_STATE_HASH | OAR_PULL_SCHEDULED)
+
+/* ---- Memberships and plans (membership.c) ---- */
+
+/* What their bytes begin with. */
+#define OAR_MARK_MEMBERSHIP 0x4d52414fu
+#define OAR_MARK_PLAN 0x5052414fu
 
 /* ---- Checks of state machines (check.c) ---- */
 

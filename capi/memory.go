@@ -24,7 +24,9 @@ import (
 type memory struct {
 	*servertest.Cluster
 	patience time.Duration // how long closing a server may take
-	members  []*memoryMember
+
+	mu      sync.Mutex
+	members []*memoryMember // they become more
 }
 
 // memoryMember is what a cluster is told of a server that starts, and how it is to end.
@@ -41,15 +43,26 @@ type memoryMember struct {
 	box   *serverBox
 }
 
-// newMemory makes a cluster of the settings of a configuration, whose members and their addresses mean nothing.
+// memoryMembersMax is how many servers a cluster has at most.
+const memoryMembersMax = 16
+
+// newMemory makes a cluster of the settings of a configuration, of whose members nothing but the priority means something.
 func newMemory(c *config.Config, servers int) (*memory, error) {
+	priorities := make(map[raft.ServerID]uint8)
+	for _, m := range c.Members {
+		priorities[m.ID] = m.Priority
+	}
 	c.TLS, c.Members = config.TLS{}, nil
 	c.Cluster = raft.ClusterID{1}
 	m := &memory{patience: c.Timing.CloseTimeout}
-	for k := range servers {
+	for k := range memoryMembersMax {
 		id, number := raft.ServerID(k+1), strconv.Itoa(k+1)
-		c.Members = append(c.Members, config.Member{ID: id, Address: "127.0.0.1:" + number, Data: filepath.Join("/", number), Founder: true})
-		m.members = append(m.members, &memoryMember{cluster: m, id: id})
+		c.Members = append(c.Members, config.Member{
+			ID: id, Address: "127.0.0.1:" + number, Data: filepath.Join("/", number), Founder: k < servers, Priority: priorities[id],
+		})
+		if k < servers {
+			m.members = append(m.members, &memoryMember{cluster: m, id: id})
+		}
 	}
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -57,12 +70,12 @@ func newMemory(c *config.Config, servers int) (*memory, error) {
 	var err error
 	m.Cluster, err = servertest.New(servertest.Options{
 		Servers: servers,
-		Machine: func(id raft.ServerID) statemachine.StateMachine { return m.members[id-1].machine },
+		Machine: func(id raft.ServerID) statemachine.StateMachine { return m.all()[id-1].machine },
 		Configure: func(id raft.ServerID, o *server.Options) {
 			seed := o.Seed
 			*o = c.ServerOptions(c.Members[id-1], nil)
 			o.Seed = seed
-			m.members[id-1].options(o)
+			m.all()[id-1].options(o)
 		},
 	})
 	return m, err
@@ -70,10 +83,32 @@ func newMemory(c *config.Config, servers int) (*memory, error) {
 
 // at returns the member of an id.
 func (m *memory) at(id raft.ServerID) (*memoryMember, error) {
-	if id < 1 || int(id) > len(m.members) {
-		return nil, fmt.Errorf("%w: the cluster has no server %d, its servers are 1 to %d", fs.ErrNotExist, id, len(m.members))
+	all := m.all()
+	if id < 1 || int(id) > len(all) {
+		return nil, fmt.Errorf("%w: the cluster has no server %d, its servers are 1 to %d", fs.ErrNotExist, id, len(all))
 	}
-	return m.members[id-1], nil
+	return all[id-1], nil
+}
+
+// all returns every member there is by now.
+func (m *memory) all() []*memoryMember {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.members[:len(m.members):len(m.members)]
+}
+
+// add makes one more member.
+func (m *memory) add() (raft.Member, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.members) == memoryMembersMax {
+		return raft.Member{}, fmt.Errorf("%w: the cluster has %d servers, which are as many as it can have", errOrder, memoryMembersMax)
+	}
+	added, err := m.Cluster.Add()
+	if err == nil {
+		m.members = append(m.members, &memoryMember{cluster: m, id: added.ID})
+	}
+	return added, err
 }
 
 // configure has a client come in by the cluster's network.

@@ -109,7 +109,7 @@ oar_status oar_queue_next(oar_queue *handle, int64_t timeout, oar_completion *co
     if (count != NULL) *count = 0;
     if (completions == NULL || count == NULL || most == 0)
         return oar_failed(OAR_ERR_ARGUMENT, "completions or count is NULL, or most is 0");
-    if (completion_size < sizeof *completions || completion_size > 4096 || completion_size % 8 != 0)
+    if (completion_size < OAR_UP_TO(oar_completion, index) || completion_size > 4096 || completion_size % 8 != 0)
         return oar_failed(OAR_ERR_STRUCT_SIZE, "completion_size is %zu, must be sizeof(oar_completion)", completion_size);
     OAR_TRY(oar_check_timeout(timeout));
     OAR_TRY(oar_may_wait());

@@ -5,7 +5,13 @@
 #include "_cgo_export.h"
 
 static bool proposes(enum oar_op op) {
-    return op == OAR_OP_PROPOSE || op == OAR_OP_SESSION_OPEN || op == OAR_OP_SESSION_KEEP || op == OAR_OP_SESSION_CLOSE;
+    switch (op) {
+    case OAR_OP_QUERY:
+    case OAR_OP_BARRIER:
+    case OAR_OP_PLAN:
+    case OAR_OP_MEMBERS: return false;
+    default: return true;
+    }
 }
 
 /* Puts a chain of calls at the door, the newest first, and, if nobody is there who would, has Go empty it. */
@@ -112,8 +118,8 @@ oar_status oar_request_wait(const void *handle, enum oar_type type, const struct
     return status;
 }
 
-static oar_status called_back(const void *handle, enum oar_type type, const struct oar_request *request,
-                              oar_completion_callback callback, void *user_data) {
+oar_status oar_request_called_back(const void *handle, enum oar_type type, const struct oar_request *request,
+                                   oar_completion_callback callback, void *user_data) {
     if (callback == NULL) return oar_failed(OAR_ERR_ARGUMENT, "callback is NULL");
     void *object = oar_handle_enter(handle, type);
     if (object == NULL) return OAR_ERR_HANDLE;
@@ -130,8 +136,8 @@ static oar_status called_back(const void *handle, enum oar_type type, const stru
     return status;
 }
 
-static oar_status queued(const void *handle, enum oar_type type, const struct oar_request *request, oar_queue *queue,
-                         uint64_t tag) {
+oar_status oar_request_queued(const void *handle, enum oar_type type, const struct oar_request *request, oar_queue *queue,
+                              uint64_t tag) {
     void *object = oar_handle_enter(handle, type);
     if (object == NULL) return OAR_ERR_HANDLE;
     oar_status status;
@@ -147,7 +153,7 @@ static oar_status queued(const void *handle, enum oar_type type, const struct oa
     return status;
 }
 
-static oar_status started(const void *handle, enum oar_type type, const struct oar_request *request, oar_call **out) {
+oar_status oar_request_start(const void *handle, enum oar_type type, const struct oar_request *request, oar_call **out) {
     if (out == NULL) return oar_failed(OAR_ERR_ARGUMENT, "call is NULL");
     *out = NULL;
     OAR_TRY(oar_may_wait()); /* a call that a callback could not wait for is not begun in one */
@@ -171,7 +177,7 @@ static oar_status started(const void *handle, enum oar_type type, const struct o
 
 /* ---- Options ---- */
 
-static struct oar_request plain(enum oar_op op, uint64_t group) {
+struct oar_request oar_request_plain(enum oar_op op, uint64_t group) {
     struct oar_request r;
     memset(&r, 0, sizeof r);
     r.op = op;
@@ -181,7 +187,7 @@ static struct oar_request plain(enum oar_op op, uint64_t group) {
 
 static oar_status propose_request(struct oar_request *r, const oar_propose_options *options, const void *command, size_t len) {
     oar_propose_options o;
-    *r = plain(OAR_OP_PROPOSE, 0);
+    *r = oar_request_plain(OAR_OP_PROPOSE, 0);
     r->body = command;
     r->body_len = len;
     if (options == NULL) return OAR_OK;
@@ -201,23 +207,33 @@ static oar_status propose_request(struct oar_request *r, const oar_propose_optio
     return OAR_OK;
 }
 
+static oar_status check_consistency(const oar_query_options *o) {
+    if (o->consistency > OAR_BOUNDED)
+        return oar_failed(OAR_ERR_UNSUPPORTED, "consistency %u is not in this version (OAR_LINEARIZABLE, OAR_STALE, OAR_LEASE, OAR_BOUNDED)",
+                          o->consistency);
+    if (o->max_age < 0) return oar_failed(OAR_ERR_ARGUMENT, "max_age is %lld, and must not be negative", (long long)o->max_age);
+    bool bounds = o->max_age != 0 || o->min_index != 0;
+    if (o->consistency != OAR_BOUNDED && bounds) return oar_failed(OAR_ERR_ARGUMENT, "max_age or min_index without OAR_BOUNDED");
+    if (o->consistency == OAR_BOUNDED && !bounds)
+        return oar_failed(OAR_ERR_ARGUMENT, "OAR_BOUNDED by neither max_age nor min_index; OAR_STALE is without a bound");
+    return OAR_OK;
+}
+
 static oar_status query_request(struct oar_request *r, const oar_query_options *options, const void *query, size_t len) {
     oar_query_options o;
-    *r = plain(OAR_OP_QUERY, 0);
+    *r = oar_request_plain(OAR_OP_QUERY, 0);
     r->body = query;
     r->body_len = len;
     if (options == NULL) return OAR_OK;
-    OAR_TRY(oar_take(&o, sizeof o, options, "oar_query_options", sizeof o));
+    OAR_TRY(oar_take(&o, sizeof o, options, "oar_query_options", OAR_UP_TO(oar_query_options, max_age)));
     if (o.flags != 0 || o.reserved != 0) return oar_failed(OAR_ERR_FLAGS, "flags and reserved of oar_query_options must be 0");
     OAR_TRY(oar_check_timeout(o.timeout));
     if (o.group != 0) r->group = o.group;
     r->timeout = o.timeout > 0 ? o.timeout : 0;
-    if (o.consistency == OAR_STALE) {
-        r->op = OAR_OP_QUERY_STALE;
-    } else if (o.consistency != OAR_LINEARIZABLE) {
-        return oar_failed(OAR_ERR_UNSUPPORTED, "consistency %u is not in this version (OAR_LINEARIZABLE, OAR_STALE)", o.consistency);
-    }
-    return OAR_OK;
+    r->consistency = o.consistency;
+    r->max_age = o.max_age;
+    r->min_index = o.min_index;
+    return check_consistency(&o);
 }
 
 static oar_status of_client(const struct oar_request *r, uint64_t group) {
@@ -251,7 +267,7 @@ oar_status oar_propose_async(oar_server *server, const oar_propose_options *opti
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(propose_request(&r, options, command, command_len));
-    return called_back(server, OAR_SERVER, &r, callback, user_data);
+    return oar_request_called_back(server, OAR_SERVER, &r, callback, user_data);
 }
 
 oar_status oar_propose_queued(oar_server *server, const oar_propose_options *options, const void *command,
@@ -259,7 +275,7 @@ oar_status oar_propose_queued(oar_server *server, const oar_propose_options *opt
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(propose_request(&r, options, command, command_len));
-    return queued(server, OAR_SERVER, &r, queue, tag);
+    return oar_request_queued(server, OAR_SERVER, &r, queue, tag);
 }
 
 oar_status oar_propose_start(oar_server *server, const oar_propose_options *options, const void *command,
@@ -267,7 +283,7 @@ oar_status oar_propose_start(oar_server *server, const oar_propose_options *opti
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(propose_request(&r, options, command, command_len));
-    return started(server, OAR_SERVER, &r, call);
+    return oar_request_start(server, OAR_SERVER, &r, call);
 }
 
 oar_status oar_query(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
@@ -283,7 +299,7 @@ oar_status oar_query_async(oar_server *server, const oar_query_options *options,
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(query_request(&r, options, query, query_len));
-    return called_back(server, OAR_SERVER, &r, callback, user_data);
+    return oar_request_called_back(server, OAR_SERVER, &r, callback, user_data);
 }
 
 oar_status oar_query_queued(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
@@ -291,7 +307,7 @@ oar_status oar_query_queued(oar_server *server, const oar_query_options *options
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(query_request(&r, options, query, query_len));
-    return queued(server, OAR_SERVER, &r, queue, tag);
+    return oar_request_queued(server, OAR_SERVER, &r, queue, tag);
 }
 
 oar_status oar_query_start(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
@@ -299,12 +315,20 @@ oar_status oar_query_start(oar_server *server, const oar_query_options *options,
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(query_request(&r, options, query, query_len));
-    return started(server, OAR_SERVER, &r, call);
+    return oar_request_start(server, OAR_SERVER, &r, call);
 }
 
 oar_status oar_barrier(oar_server *server, uint64_t group, int64_t timeout) {
     OAR_ENTER();
-    struct oar_request r = plain(OAR_OP_BARRIER, group);
+    struct oar_request r = oar_request_plain(OAR_OP_BARRIER, group);
+    return oar_request_wait(server, OAR_SERVER, &r, timeout, NULL, NULL);
+}
+
+oar_status oar_barrier_at(oar_server *server, const oar_query_options *options, int64_t timeout) {
+    struct oar_request r;
+    OAR_ENTER();
+    OAR_TRY(query_request(&r, options, NULL, 0));
+    r.op = OAR_OP_BARRIER;
     return oar_request_wait(server, OAR_SERVER, &r, timeout, NULL, NULL);
 }
 
@@ -312,7 +336,7 @@ oar_status oar_session_open(oar_server *server, uint64_t group, int64_t timeout,
     OAR_ENTER();
     if (session == NULL) return oar_failed(OAR_ERR_ARGUMENT, "session is NULL");
     *session = 0;
-    struct oar_request r = plain(OAR_OP_SESSION_OPEN, group);
+    struct oar_request r = oar_request_plain(OAR_OP_SESSION_OPEN, group);
     void *result = NULL;
     size_t result_len = 0;
     OAR_TRY(oar_request_wait(server, OAR_SERVER, &r, timeout, &result, &result_len));
@@ -324,7 +348,7 @@ oar_status oar_session_open(oar_server *server, uint64_t group, int64_t timeout,
 
 static oar_status session(oar_server *server, enum oar_op op, uint64_t group, uint64_t session, int64_t timeout) {
     if (session == 0) return oar_failed(OAR_ERR_ARGUMENT, "0 is no session");
-    struct oar_request r = plain(op, group);
+    struct oar_request r = oar_request_plain(op, group);
     r.session = session;
     return oar_request_wait(server, OAR_SERVER, &r, timeout, NULL, NULL);
 }
@@ -354,7 +378,7 @@ oar_status oar_client_propose_async(oar_client *client, const oar_propose_option
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(client_propose_request(&r, options, command, command_len));
-    return called_back(client, OAR_CLIENT, &r, callback, user_data);
+    return oar_request_called_back(client, OAR_CLIENT, &r, callback, user_data);
 }
 
 oar_status oar_client_propose_queued(oar_client *client, const oar_propose_options *options, const void *command,
@@ -362,7 +386,7 @@ oar_status oar_client_propose_queued(oar_client *client, const oar_propose_optio
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(client_propose_request(&r, options, command, command_len));
-    return queued(client, OAR_CLIENT, &r, queue, tag);
+    return oar_request_queued(client, OAR_CLIENT, &r, queue, tag);
 }
 
 oar_status oar_client_propose_start(oar_client *client, const oar_propose_options *options, const void *command,
@@ -370,7 +394,7 @@ oar_status oar_client_propose_start(oar_client *client, const oar_propose_option
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(client_propose_request(&r, options, command, command_len));
-    return started(client, OAR_CLIENT, &r, call);
+    return oar_request_start(client, OAR_CLIENT, &r, call);
 }
 
 oar_status oar_client_query(oar_client *client, const oar_query_options *options, const void *query, size_t query_len,
@@ -386,7 +410,7 @@ oar_status oar_client_query_async(oar_client *client, const oar_query_options *o
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(client_query_request(&r, options, query, query_len));
-    return called_back(client, OAR_CLIENT, &r, callback, user_data);
+    return oar_request_called_back(client, OAR_CLIENT, &r, callback, user_data);
 }
 
 oar_status oar_client_query_queued(oar_client *client, const oar_query_options *options, const void *query,
@@ -394,7 +418,7 @@ oar_status oar_client_query_queued(oar_client *client, const oar_query_options *
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(client_query_request(&r, options, query, query_len));
-    return queued(client, OAR_CLIENT, &r, queue, tag);
+    return oar_request_queued(client, OAR_CLIENT, &r, queue, tag);
 }
 
 oar_status oar_client_query_start(oar_client *client, const oar_query_options *options, const void *query,
@@ -402,11 +426,11 @@ oar_status oar_client_query_start(oar_client *client, const oar_query_options *o
     struct oar_request r;
     OAR_ENTER();
     OAR_TRY(client_query_request(&r, options, query, query_len));
-    return started(client, OAR_CLIENT, &r, call);
+    return oar_request_start(client, OAR_CLIENT, &r, call);
 }
 
 oar_status oar_client_barrier(oar_client *client, int64_t timeout) {
     OAR_ENTER();
-    struct oar_request r = plain(OAR_OP_BARRIER, 0);
+    struct oar_request r = oar_request_plain(OAR_OP_BARRIER, 0);
     return oar_request_wait(client, OAR_CLIENT, &r, timeout, NULL, NULL);
 }

@@ -93,14 +93,23 @@ oar_status oar_server_open(oar_config *config, uint64_t server_id, const oar_ser
     return status;
 }
 
-oar_status oar_server_format(oar_config *config, uint64_t server_id) {
-    OAR_ENTER();
+static oar_status format(oar_config *config, uint64_t server_id, bool joining) {
     OAR_TRY(oar_may_wait());
     uintptr_t conf = (uintptr_t)oar_handle_enter(config, OAR_CONFIG);
     if (conf == 0) return OAR_ERR_HANDLE;
-    oar_status status = oargo_server_format(conf, server_id);
+    oar_status status = oargo_server_format(conf, server_id, joining);
     oar_handle_leave(config);
     return status;
+}
+
+oar_status oar_server_format(oar_config *config, uint64_t server_id) {
+    OAR_ENTER();
+    return format(config, server_id, false);
+}
+
+oar_status oar_server_format_joining(oar_config *config, uint64_t server_id) {
+    OAR_ENTER();
+    return format(config, server_id, true);
 }
 
 /* ---- Life ---- */
@@ -182,12 +191,26 @@ oar_status oar_server_group_info(oar_server *server, uint64_t group, oar_group_i
     OAR_ENTER();
     oar_group_info now;
     OAR_INIT(&now);
-    OAR_TRY(oar_give(info, &now, sizeof now, "oar_group_info", sizeof now));
+    OAR_TRY(oar_give(info, &now, sizeof now, "oar_group_info", OAR_UP_TO(oar_group_info, membership_index)));
     OAR_TRY(oar_may_wait());
     uintptr_t go = enter(server);
     if (go == 0) return OAR_ERR_HANDLE;
     oar_status status = oargo_server_group_info(go, group == 0 ? OAR_GROUP_DEFAULT : group, &now);
-    if (status == OAR_OK) (void)oar_give(info, &now, sizeof now, "oar_group_info", sizeof now);
+    if (status == OAR_OK) (void)oar_give(info, &now, sizeof now, "oar_group_info", OAR_UP_TO(oar_group_info, membership_index));
+    oar_handle_leave(server);
+    return status;
+}
+
+oar_status oar_server_identity(oar_server *server, oar_identity *identity) {
+    OAR_ENTER();
+    oar_identity now;
+    OAR_INIT(&now);
+    OAR_TRY(oar_give(identity, &now, sizeof now, "oar_identity", sizeof now));
+    OAR_TRY(oar_may_wait());
+    uintptr_t go = enter(server);
+    if (go == 0) return OAR_ERR_HANDLE;
+    oar_status status = oargo_server_identity(go, &now);
+    if (status == OAR_OK) (void)oar_give(identity, &now, sizeof now, "oar_identity", sizeof now);
     oar_handle_leave(server);
     return status;
 }

@@ -80,7 +80,7 @@ func newServerBox(object *C.struct_oar_server_object, from source, patience time
 }
 
 //export oargo_server_format
-func oargo_server_format(conf C.uintptr_t, id C.uint64_t) (status C.oar_status) {
+func oargo_server_format(conf C.uintptr_t, id C.uint64_t, joining C.bool) (status C.oar_status) {
 	defer caught(&status)
 	b := configOf(conf)
 	b.mu.Lock()
@@ -89,7 +89,7 @@ func oargo_server_format(conf C.uintptr_t, id C.uint64_t) (status C.oar_status) 
 	if err := c.Validate(); err != nil {
 		return fail(err, C.OAR_ERR_CONFIG)
 	}
-	return fail(formatMember(c, raft.ServerID(id)), C.OAR_ERR_IO)
+	return fail(formatMember(c, raft.ServerID(id), bool(joining)), C.OAR_ERR_IO)
 }
 
 //export oargo_server_open

@@ -34,6 +34,41 @@ func oargo_server_group_info(h C.uintptr_t, group C.uint64_t, out *C.oar_group_i
 		snapshot_index: C.uint64_t(st.Snapshot), sessions: C.uint64_t(max(st.Sessions, 0)), commands: C.uint64_t(st.Commands),
 		fenced: flag(st.Fenced != nil), refused: flag(st.Refusal != ""),
 		voters: C.uint32_t(len(st.Membership.Voters)), learners: C.uint32_t(len(st.Membership.Learners)),
+		membership_index: C.uint64_t(st.MembershipIndex), successor: C.uint64_t(st.Successor), flags: groupFlags(&st),
+		priority: C.uint32_t(st.Priority),
+	}
+	return C.OAR_OK
+}
+
+func groupFlags(st *server.GroupStatus) (flags C.uint32_t) {
+	for _, one := range []struct {
+		holds bool
+		bit   C.uint32_t
+	}{
+		{st.Membership.Changing(), C.OAR_GROUP_CHANGING}, {st.Removed, C.OAR_GROUP_REMOVED},
+		{st.Transferring, C.OAR_GROUP_TRANSFERRING}, {st.Lease, C.OAR_GROUP_LEASE}, {st.StorageHung, C.OAR_GROUP_STORAGE_HUNG},
+	} {
+		if one.holds {
+			flags |= one.bit
+		}
+	}
+	return flags
+}
+
+//export oargo_server_identity
+func oargo_server_identity(h C.uintptr_t, out *C.oar_identity) (status C.oar_status) {
+	defer caught(&status)
+	s, err := serverOf(h).running()
+	if err != nil {
+		return fail(err, C.OAR_ERR_ORDER)
+	}
+	who := s.Status().Identity
+	out.server = C.uint64_t(who.Server)
+	for i, b := range who.Cluster {
+		out.cluster[i] = C.uchar(b)
+	}
+	for i, b := range who.Store {
+		out.store[i] = C.uchar(b)
 	}
 	return C.OAR_OK
 }

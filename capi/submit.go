@@ -52,6 +52,16 @@ func (d *queryDone) Complete(result []byte, err error) {
 	d.box.answers.bring(a)
 }
 
+// CompleteAt implements server.IndexCompletion.
+func (d *proposalDone) CompleteAt(index raft.Index, result []byte) {
+	d.box.answers.bring(answer{call: d.call, result: result, index: index})
+}
+
+// CompleteAt implements server.IndexCompletion.
+func (d *queryDone) CompleteAt(index raft.Index, result []byte) {
+	d.box.answers.bring(answer{call: d.call, result: result, index: index})
+}
+
 // ofQuery is what a failure is called where nothing can have been applied.
 func ofQuery(f failure) failure {
 	switch {
@@ -67,7 +77,7 @@ func ofQuery(f failure) failure {
 
 // timedDone ends a call of a server at a time, whatever becomes of it then.
 type timedDone struct {
-	inner server.Completion
+	inner server.IndexCompletion
 	ended atomic.Bool
 	timer *time.Timer
 }
@@ -80,7 +90,15 @@ func (d *timedDone) Complete(result []byte, err error) {
 	}
 }
 
-func timed(inner server.Completion, timeout time.Duration, query bool) server.Completion {
+// CompleteAt implements server.IndexCompletion.
+func (d *timedDone) CompleteAt(index raft.Index, result []byte) {
+	if d.ended.CompareAndSwap(false, true) {
+		d.timer.Stop()
+		d.inner.CompleteAt(index, result)
+	}
+}
+
+func timed(inner server.IndexCompletion, timeout time.Duration, query bool) server.IndexCompletion {
 	d := &timedDone{inner: inner}
 	over := fmt.Errorf("%w: %w", server.ErrUnknown, context.DeadlineExceeded)
 	if query {
@@ -163,8 +181,8 @@ func (b *serverBox) take(call *C.struct_oar_call_object) {
 		}
 	}()
 	r := &call.request
-	query := r.op == C.OAR_OP_QUERY || r.op == C.OAR_OP_QUERY_STALE || r.op == C.OAR_OP_BARRIER
-	var done server.Completion = &proposalDone{b, call}
+	query := readsOnly(r.op)
+	var done server.IndexCompletion = &proposalDone{b, call}
 	if query {
 		done = &queryDone{b, call}
 	}
@@ -181,10 +199,11 @@ func (b *serverBox) take(call *C.struct_oar_call_object) {
 	}
 	submitted = true
 	if p, ok := proposal(r, body); ok {
+		var told server.Completion = done
 		if r.op == C.OAR_OP_SESSION_OPEN {
-			done = sessionDone{done}
+			told = sessionDone{done}
 		}
-		b.batch = append(b.batch, server.Submission{Proposal: p, Done: done})
+		b.batch = append(b.batch, server.Submission{Proposal: p, Done: told})
 		return
 	}
 	b.flush()
@@ -210,16 +229,21 @@ func proposal(r *C.struct_oar_request, body []byte) (p server.Proposal, ok bool)
 
 func ask(s *running, r *C.struct_oar_request, body []byte, done server.Completion) {
 	group := raft.GroupID(r.group)
-	switch r.op {
-	case C.OAR_OP_QUERY:
+	switch {
+	case r.op == C.OAR_OP_QUERY && r.consistency == C.OAR_LINEARIZABLE:
 		s.SubmitQuery(group, body, done)
-	case C.OAR_OP_QUERY_STALE:
-		s.SubmitLocal(group, body, done)
-	case C.OAR_OP_BARRIER:
-		s.SubmitBarrier(group, done)
+	case r.op == C.OAR_OP_QUERY:
+		s.SubmitQuery(group, body, done, consistencyOf(r))
+	case r.op == C.OAR_OP_BARRIER:
+		s.SubmitBarrier(group, done, consistencyOf(r))
 	default:
-		done.Complete(nil, server.ErrMalformed)
+		order(s, r, body, done)
 	}
+}
+
+// consistencyOf is what a query's answer has to reflect. The levels are the numbers of Go.
+func consistencyOf(r *C.struct_oar_request) raft.Consistency {
+	return raft.Consistency{Level: raft.Level(r.consistency), MaxAge: time.Duration(r.max_age), MinIndex: raft.Index(r.min_index)}
 }
 
 // sessionDone hands the id of a new session to C as the eight bytes of its number.

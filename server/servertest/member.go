@@ -20,11 +20,12 @@ import (
 
 // member is one server: what outlives it, and it itself while it runs.
 type member struct {
-	cluster  *Cluster
-	id       raft.ServerID
-	identity persistentlog.Identity
+	cluster *Cluster
+	id      raft.ServerID
 
-	changing sync.Mutex // held while it starts or stops
+	changing sync.Mutex // held while it starts or stops; it guards what follows
+	identity persistentlog.Identity
+	joins    bool // it takes no part in the group's birth
 	runs     uint64
 	log      *memlog.Log
 	disk     *vfs.MemFS // of the snapshots
@@ -44,15 +45,71 @@ var (
 )
 
 func newMember(c *Cluster, id raft.ServerID) *member {
-	identity := persistentlog.Identity{Cluster: raft.ClusterID{1}, Server: id, Store: raft.StoreID{byte(id)}}
-	return &member{cluster: c, id: id, identity: identity, log: memlog.New(identity), disk: vfs.NewCrashableMem()}
+	m := &member{cluster: c, id: id}
+	m.format(raft.StoreID{byte(id)})
+	return m
+}
+
+// format gives the member an empty disk.
+func (m *member) format(store raft.StoreID) {
+	m.identity = persistentlog.Identity{Cluster: raft.ClusterID{1}, Server: m.id, Store: store}
+	m.log, m.disk = memlog.New(m.identity), vfs.NewCrashableMem()
+}
+
+func (m *member) named() raft.Member {
+	return raft.Member{ID: m.id, Store: m.identity.Store, Address: memnet.Address(m.id)}
+}
+
+// all returns every member there is by now.
+func (c *Cluster) all() []*member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members[:len(c.members):len(c.members)]
 }
 
 func (c *Cluster) member(id raft.ServerID) (*member, error) {
-	if id < 1 || int(id) > len(c.members) {
+	all := c.all()
+	if id < 1 || int(id) > len(all) {
 		return nil, fmt.Errorf("%w: %d", ErrNoServer, id)
 	}
-	return c.members[id-1], nil
+	return all[id-1], nil
+}
+
+// Add makes one more server, with an empty disk and the next id. It does not run yet, and belongs to the group once a membership
+// change has added it, with what Add returns:
+//
+//	added, err := cluster.Add()
+//	err = cluster.Start(added.ID)
+//	_, err = cluster.Client().ChangeMembership(ctx, raft.MembershipChange{Changes: []raft.Change{{Kind: raft.ChangeAddVoter, Member: added}}})
+func (c *Cluster) Add() (raft.Member, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.members) >= serversMax {
+		return raft.Member{}, fmt.Errorf("%w: a cluster has at most %d servers", ErrNoServer, serversMax)
+	}
+	m := newMember(c, raft.ServerID(len(c.members)+1))
+	m.joins = true
+	c.members = append(c.members, m)
+	return m.named(), nil
+}
+
+// Replace gives a server that is down an empty disk with a new store, as if its disk had been lost and it were made anew to join
+// the group. It belongs to the group again once a change of kind raft.ChangeReplace has said so, with what Replace returns.
+func (c *Cluster) Replace(id raft.ServerID) (raft.Member, error) {
+	m, err := c.member(id)
+	if err != nil {
+		return raft.Member{}, err
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if m.running() != nil {
+		return raft.Member{}, fmt.Errorf("%w: %d", ErrRunning, id)
+	}
+	store := m.identity.Store
+	store[1]++ // of this one, the next
+	m.format(store)
+	m.joins = true
+	return m.named(), nil
 }
 
 // Server is a server while it runs, and nil while it is down. It belongs to the cluster.
@@ -164,8 +221,12 @@ func (m *member) open() error {
 // parts are a server's options: its log, its snapshots, its network, the machine, and what the test wants.
 func (m *member) parts(machine statemachine.StateMachine) server.Options {
 	var founders []raft.Member
-	for _, id := range m.cluster.IDs() {
+	for k := range m.cluster.options.Servers {
+		id := raft.ServerID(k + 1)
 		founders = append(founders, raft.Member{ID: id, Address: memnet.Address(id)})
+	}
+	if m.joins {
+		founders = nil
 	}
 	o := server.Options{Seed: m.cluster.options.Seed<<16 + uint64(m.id)<<8 + m.runs}
 	if m.cluster.options.Configure != nil {

@@ -65,9 +65,9 @@ const serversMax = 64
 type Cluster struct {
 	options Options
 	network *memnet.Network
-	members []*member // by id, from 1
 
 	mu      sync.Mutex
+	members []*member // by id, from 1; they become more
 	clients []*client.Client
 	shared  *client.Client
 	closed  bool
@@ -96,7 +96,7 @@ func Open(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		if err := m.start(); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -136,7 +136,7 @@ func (c *Cluster) Close() error {
 	for _, each := range clients {
 		all = append(all, each.Close())
 	}
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		all = append(all, m.stop())
 	}
 	return errors.Join(append(all, c.network.Err())...)
@@ -144,18 +144,18 @@ func (c *Cluster) Close() error {
 
 // IDs returns the ids of all servers, in order, whether they run or not.
 func (c *Cluster) IDs() []raft.ServerID {
-	all := make([]raft.ServerID, len(c.members))
-	for i, m := range c.members {
-		all[i] = m.id
+	var all []raft.ServerID
+	for _, m := range c.all() {
+		all = append(all, m.id)
 	}
 	return all
 }
 
 // Addresses are where clients reach the servers, with Dial of the Network: see NewClient.
 func (c *Cluster) Addresses() []string {
-	all := make([]string, len(c.members))
-	for i, m := range c.members {
-		all[i] = memnet.Address(m.id)
+	var all []string
+	for _, m := range c.all() {
+		all = append(all, memnet.Address(m.id))
 	}
 	return all
 }
@@ -226,7 +226,7 @@ func (c *Cluster) Partition(sides ...[]raft.ServerID) { c.network.Partition(side
 
 // Isolate cuts a server off from all others, both ways; what is cut otherwise stays so.
 func (c *Cluster) Isolate(id raft.ServerID) {
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		if m.id != id {
 			c.network.Cut(id, m.id)
 			c.network.Cut(m.id, id)

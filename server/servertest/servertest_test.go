@@ -248,3 +248,49 @@ func TestInANewClusterNothingRunsUntilItIsStarted(t *testing.T) {
 		require.ErrorIs(t, c.Start(1), server.ErrClosed)
 	})
 }
+
+func TestServersAreAddedReplacedAndRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := servertest.Start(t, servertest.Options{Machine: machines, Servers: 1})
+		put(t.Context(), t, c, "a", "1")
+		change := func(kind raft.ChangeKind, m raft.Member) {
+			t.Helper()
+			_, err := c.Client().ChangeMembership(t.Context(), raft.MembershipChange{Changes: []raft.Change{{Kind: kind, Member: m}}})
+			require.NoError(t, err)
+		}
+		for id := raft.ServerID(2); id <= 3; id++ {
+			added, err := c.Add()
+			require.NoError(t, err)
+			require.Equal(t, id, added.ID)
+			require.Nil(t, c.Server(id), "it does not run yet")
+			require.NoError(t, c.Start(id))
+			change(raft.ChangeAddVoter, added)
+		}
+		require.Equal(t, []raft.ServerID{1, 2, 3}, c.IDs())
+
+		_, err := c.Replace(2)
+		require.ErrorIs(t, err, servertest.ErrRunning)
+		_, err = c.Replace(4)
+		require.ErrorIs(t, err, servertest.ErrNoServer)
+		require.NoError(t, c.Crash(2))
+		put(t.Context(), t, c, "b", "2")
+		again, err := c.Replace(2)
+		require.NoError(t, err)
+		require.NoError(t, c.Start(2))
+		time.Sleep(time.Second) // until the others do not hear the old one any more
+		change(raft.ChangeReplace, again)
+		require.NoError(t, c.Settle(t.Context()))
+		result, err := c.Server(2).QueryLocal(t.Context(), raft.DefaultGroup, kv.Get([]byte("b")))
+		require.NoError(t, err)
+		require.Contains(t, string(result), "2")
+
+		leader, err := c.Leader(t.Context())
+		require.NoError(t, err)
+		change(raft.ChangeRemove, raft.Member{ID: leader%3 + 1})
+		put(t.Context(), t, c, "c", "3")
+		require.NoError(t, c.Settle(t.Context()), "who was removed is not waited for")
+		members, err := c.Client().Members(t.Context())
+		require.NoError(t, err)
+		require.Len(t, members.Membership.Voters, 2)
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oarlock/oarlock/raft"
@@ -53,7 +54,7 @@ func (c *Cluster) Leader(ctx context.Context) (raft.ServerID, error) {
 
 // leading returns who leads a majority now; 0: nobody does.
 func (c *Cluster) leading(ctx context.Context) raft.ServerID {
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		s := m.running()
 		if s == nil {
 			continue
@@ -72,14 +73,14 @@ func (c *Cluster) leading(ctx context.Context) raft.ServerID {
 	return 0
 }
 
-// Settle waits until all servers that run have the same log and have executed all of it. Partitions that last keep it
+// Settle waits until all servers that run and belong to the group have the same log and have executed all of it. Partitions that last keep it
 // from that, and so do commands that go on. A server whose replica has stopped, because its machine panicked for
 // instance, is an error at once.
 func (c *Cluster) Settle(ctx context.Context) error {
 	var stopped error
 	err := poll(ctx, func() error {
 		leader := c.leading(ctx)
-		for _, m := range c.members {
+		for _, m := range c.all() {
 			if s := m.running(); s != nil {
 				if err := s.GroupErr(raft.DefaultGroup); err != nil && !errors.Is(err, server.ErrClosed) {
 					stopped = fmt.Errorf("servertest: server %d has stopped: %w", m.id, err)
@@ -100,9 +101,9 @@ func (c *Cluster) differs(leader raft.ServerID) error {
 	}
 	st, _ := s.GroupStatus(raft.DefaultGroup)
 	end := st.Next
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		s := m.running()
-		if s == nil {
+		if s == nil || !isMember(&st, m.id, s) {
 			continue
 		}
 		if st, ok := s.GroupStatus(raft.DefaultGroup); !ok || st.Next != end || st.Applied+1 != end {
@@ -110,4 +111,10 @@ func (c *Cluster) differs(leader raft.ServerID) error {
 		}
 	}
 	return nil
+}
+
+// isMember reports whether a server belongs to the group, as its leader sees it.
+func isMember(leader *server.GroupStatus, id raft.ServerID, s *server.Server) bool {
+	store := s.Status().Identity.Store
+	return slices.ContainsFunc(leader.Membership.Members(), func(m raft.Member) bool { return m.ID == id && m.Store == store })
 }

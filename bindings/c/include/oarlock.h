@@ -59,7 +59,7 @@ extern "C" {
 /* The ABI that this header describes. Within one major number, a library serves every header with a minor number up to
  * its own. */
 #define OAR_ABI_MAJOR 1
-#define OAR_ABI_MINOR 0
+#define OAR_ABI_MINOR 1
 
 /* ---- Statuses ---------------------------------------------------------------------------------------------------- */
 
@@ -111,6 +111,15 @@ extern "C" {
     X(OAR_ERR_VERSION, 207, 0u, "the two sides speak no common version of the protocol")                               \
     X(OAR_ERR_REFUSED, 208, 8u, "the other servers refuse this one: it is a stranger, was removed, or lost data")      \
     X(OAR_ERR_ADDRESS, 209, 1u, "an address cannot be listened on: taken, or not of this machine")                     \
+    X(OAR_ERR_BEHIND, 210, 5u, "this server has not applied in time what the answer has to reflect")                   \
+    X(OAR_ERR_CHANGE_IMPOSSIBLE, 211, 0u, "the change makes no sense for the membership that there is")                \
+    X(OAR_ERR_CHANGE_OPEN, 212, 1u, "another change of the membership is under way")                                   \
+    X(OAR_ERR_CHANGE_MOVED, 213, 0u, "the membership is not the one that the change starts from: look again")          \
+    X(OAR_ERR_CHANGE_UNSAFE, 214, 1u, "the group could stand still after the change; forcing it passes this check")    \
+    X(OAR_ERR_CHANGE_GIVEN_UP, 215, 1u, "a newcomer did not catch up, or the change was cancelled: all is as before")  \
+    X(OAR_ERR_TRANSFER_TARGET, 216, 1u, "the chosen server cannot lead now, or no other one can")                      \
+    X(OAR_ERR_TRANSFER_OPEN, 217, 1u, "leadership is being handed over to another server already")                     \
+    X(OAR_ERR_TRANSFER_FAILED, 218, 1u, "the other server did not take over in time; the leader leads on")             \
     X(OAR_ERR_STORAGE, 300, 8u, "the store failed")                                                                    \
     X(OAR_ERR_NOT_FORMATTED, 301, 0u, "the directory holds no store: format it first")                                 \
     X(OAR_ERR_FORMATTED, 302, 0u, "the directory holds a store already")                                               \
@@ -403,6 +412,11 @@ typedef struct oar_server_options {
  * OAR_ERR_FORMATTED if there is a store already. */
 OAR_API oar_status oar_server_format(oar_config *config, uint64_t server_id);
 
+/* The same for a server that is to join a group that exists: as a new member, or in the place of one whose disk was lost, also
+ * of a founder. Whatever the configuration says of it, it founds nothing, and waits until a change of the membership names it
+ * (oar_change_membership). It has to run, or the change is given up. */
+OAR_API oar_status oar_server_format_joining(oar_config *config, uint64_t server_id);
+
 /* Makes a member of the configuration, which is validated and copied. Nothing is opened yet. */
 OAR_API oar_status oar_server_open(oar_config *config, uint64_t server_id, const oar_server_options *options,
                                    oar_server **server);
@@ -453,10 +467,31 @@ typedef struct oar_group_info {
     uint32_t voters;         /* in the membership in use */
     uint32_t learners;
     uint32_t refused;        /* 1: the other servers refuse this one; the status as JSON says why */
+    uint64_t membership_index; /* the entry that brought the membership in use; committed if not above commit_index */
+    uint64_t successor;      /* with OAR_GROUP_TRANSFERRING: to whom; 0: none is chosen yet */
+    uint32_t flags;          /* OAR_GROUP_ bits */
+    uint32_t priority;       /* this server's claim to leadership */
 } oar_group_info;
+
+#define OAR_GROUP_CHANGING 1u      /* a change of the membership is open */
+#define OAR_GROUP_REMOVED 2u       /* this server was a member and is none any more: it runs on and disturbs nobody */
+#define OAR_GROUP_TRANSFERRING 4u  /* this server leads and is handing over */
+#define OAR_GROUP_LEASE 8u         /* this server leads and holds a lease: OAR_LEASE asks nobody */
+#define OAR_GROUP_STORAGE_HUNG 16u /* saves are under way, and none has completed for an election timeout */
 
 /* A look at one replica. It waits for no disk and no network. */
 OAR_API oar_status oar_server_group_info(oar_server *server, uint64_t group, oar_group_info *info);
+
+typedef struct oar_identity {
+    uint32_t struct_size;
+    uint32_t reserved;
+    uint64_t server;             /* its id */
+    unsigned char cluster[16];   /* the cluster's */
+    unsigned char store[16];     /* its store's, drawn when it was formatted: an id is bound to one store */
+} oar_identity;
+
+/* Who a server is, once it was started: whoever adds it to a group names its store. */
+OAR_API oar_status oar_server_identity(oar_server *server, oar_identity *identity);
 
 /* Everything that the server knows of itself, as JSON: groups, queues and their bounds, counters, transport. */
 OAR_API oar_status oar_server_status_json(oar_server *server, char **json);
@@ -482,13 +517,21 @@ typedef struct oar_query_options {
     uint32_t struct_size;
     uint32_t flags;        /* 0 */
     uint64_t group;
-    uint32_t consistency;  /* OAR_LINEARIZABLE or OAR_STALE */
+    uint32_t consistency;  /* OAR_LINEARIZABLE, OAR_STALE, OAR_LEASE or OAR_BOUNDED */
     uint32_t reserved;     /* 0 */
     int64_t timeout;       /* as in oar_propose_options */
+    int64_t max_age;       /* OAR_BOUNDED: nanoseconds; 0: any */
+    uint64_t min_index;    /* OAR_BOUNDED: an entry's index; 0: any */
 } oar_query_options;
 
-#define OAR_LINEARIZABLE 0u /* sees everything that was answered to anyone before it began; asked at the leader */
-#define OAR_STALE 1u        /* this server's state as it is, which may be old without bound */
+/* What an answer has to reflect. Any server may be asked: one that does not lead asks the leader, and waits until it has
+ * applied what it is told of; OAR_ERR_BEHIND if it does not come to that. */
+#define OAR_LINEARIZABLE 0u /* everything that was answered to anyone before the query began */
+#define OAR_STALE 1u        /* what the server has applied, which may be old without bound; needs no other server */
+#define OAR_LEASE 2u        /* as OAR_LINEARIZABLE, without asking anyone where the leader holds a lease: right as long as clocks
+                             * keep to timing.clock_drift_ppm and no machine is suspended. Where it is 0: OAR_LINEARIZABLE */
+#define OAR_BOUNDED 3u      /* all that was answered up to max_age before the query began, by the server's own clock, and the log
+                             * up to min_index: of the two those that are set, one at least */
 
 /* Has the group execute a command and waits for its result. One attempt at this server: OAR_ERR_NOT_LEADER where it does
  * not lead (an oar_client is what follows the leader and tries again). When the time is over: OAR_ERR_UNKNOWN, with cause
@@ -500,8 +543,12 @@ OAR_API oar_status oar_propose(oar_server *server, const oar_propose_options *op
 OAR_API oar_status oar_query(oar_server *server, const oar_query_options *options, const void *query, size_t query_len,
                              int64_t timeout, void **answer, size_t *answer_len);
 
-/* Returns when this server, as the leader, has applied everything that was answered to anyone before it was called. */
+/* Returns when this server, leader or not, has applied everything that was answered to anyone before it was called. */
 OAR_API oar_status oar_barrier(oar_server *server, uint64_t group, int64_t timeout);
+
+/* Returns when this server has applied what a query with these options would have to reflect: an entry with a certain
+ * index, for instance. options may be NULL; of their members timeout does not count. */
+OAR_API oar_status oar_barrier_at(oar_server *server, const oar_query_options *options, int64_t timeout);
 
 /* Sessions: in one, a command that is tried again with the same sequence is executed once. Ending one that has ended is
  * no error. One that is not used expires by cluster time. When the time is over: OAR_ERR_UNKNOWN, as with proposals. */
@@ -524,6 +571,8 @@ typedef struct oar_completion {
     const char *leader_address;
     int32_t system_error;
     uint32_t class_bits;
+    uint64_t index;         /* of a server's command: its entry; of its query: the last entry that the answer reflects. 0: not known.
+                             * min_index of a later query, at any server, sees as much */
 } oar_completion;
 
 /* Called exactly once for each call that returned OAR_OK, on a library thread, perhaps before that call returns. It must
@@ -632,6 +681,147 @@ OAR_API oar_status oar_work_done(oar_server *server, uint64_t id, oar_status sta
 /* For a host whose threads are gone, at its exit: fails all work, fetched or not, and all that comes, as closed. */
 OAR_API oar_status oar_work_abandon(oar_server *server);
 
+/* ---- Members and leadership -------------------------------------------------------------------------------------- */
+
+/* A membership is changed by saying what is to become of members. All changes of one order are done together, or none of
+ * them. Who is to become a voter receives the log first and counts once it has caught up; the rest is done by whichever
+ * server leads, also if the one that was asked fails. */
+typedef struct oar_change {
+    uint32_t struct_size;      /* the same in all changes of an array */
+    uint32_t kind;             /* OAR_CHANGE_ */
+    uint64_t id;               /* of the server */
+    unsigned char store[16];   /* ADD_VOTER, ADD_LEARNER, REPLACE: its store's (oar_server_identity), else zeros */
+    const char *address;       /* ADD_VOTER, ADD_LEARNER, ADDRESS: where others reach it; REPLACE: NULL leaves it as it is */
+} oar_change;
+
+#define OAR_CHANGE_ADD_VOTER 1u   /* a server that is no member yet, or a learner, is to vote */
+#define OAR_CHANGE_ADD_LEARNER 2u /* a server that is no member yet receives the log and does not vote */
+#define OAR_CHANGE_PROMOTE 3u     /* a learner becomes a voter */
+#define OAR_CHANGE_DEMOTE 4u      /* a voter becomes a learner */
+#define OAR_CHANGE_REMOVE 5u
+#define OAR_CHANGE_REPLACE 6u     /* the server under that id lost its disk: one with another store takes its place */
+#define OAR_CHANGE_ADDRESS 7u     /* where the member is reached from now on */
+
+/* What is asked of a group's members or of its leadership. The functions that wait take what they need of it; `kind` says
+ * what it is where one function takes all kinds. */
+typedef struct oar_order {
+    uint32_t struct_size;
+    uint32_t kind;              /* OAR_ORDER_; 0 with a function that has a kind */
+    uint64_t group;
+    const oar_change *changes;  /* CHANGE, PLAN; NULL with OAR_ORDER_CANCEL. Read before the function returns */
+    size_t change_count;        /* at most 256 */
+    uint64_t from;              /* CHANGE, PLAN: the index of the membership that is expected to be there; 0: whichever is */
+    uint64_t to;                /* TRANSFER: the id of who is to lead; 0: the best */
+    uint32_t flags;             /* CHANGE, PLAN: OAR_ORDER_FORCED, or OAR_ORDER_CANCEL */
+    uint32_t reserved;          /* 0 */
+    int64_t timeout;            /* as in oar_propose_options */
+} oar_order;
+
+#define OAR_ORDER_CHANGE 1u    /* the answer is a membership */
+#define OAR_ORDER_PLAN 2u      /* the answer is a plan */
+#define OAR_ORDER_MEMBERS 3u   /* the answer is a membership */
+#define OAR_ORDER_TRANSFER 4u  /* the answer is empty */
+#define OAR_ORDER_STEP_DOWN 5u /* the answer is empty */
+
+#define OAR_ORDER_FORCED 1u /* without the checks that keep a group from standing still */
+#define OAR_ORDER_CANCEL 2u /* gives up the change that is open, while servers only catch up; no changes with it */
+
+/* Changes the membership and waits until that is done and committed: *result is the membership then, for oar_membership_read.
+ * Asking for what is so, or is under way, is no error, so that whoever lost the answer asks again. After
+ * OAR_ERR_CHANGE_IMPOSSIBLE, _OPEN, _MOVED and _UNSAFE nothing was begun; after OAR_ERR_CHANGE_GIVEN_UP all is as before. When the time is
+ * over, or leadership was lost: OAR_ERR_UNKNOWN, and the change goes on. Asked at the leader, else OAR_ERR_NOT_LEADER. */
+OAR_API oar_status oar_change_membership(oar_server *server, const oar_order *order, int64_t timeout, void **result,
+                                         size_t *result_len);
+
+/* What the same order would do now, for oar_plan_read. Nothing is done. Why it would be refused stands in the plan. */
+OAR_API oar_status oar_plan_membership(oar_server *server, const oar_order *order, int64_t timeout, void **result,
+                                       size_t *result_len);
+
+/* The membership that is committed, for oar_membership_read, as it was at some moment after the call began. */
+OAR_API oar_status oar_members(oar_server *server, uint64_t group, int64_t timeout, void **result, size_t *result_len);
+
+/* Has this server, which leads, hand leadership to a voter, or to the best if `to` is 0, and waits until it has gone: it is no
+ * error if `to` leads already. What is proposed meanwhile waits and is not lost. After OAR_ERR_TRANSFER_FAILED this server
+ * leads on; after OAR_ERR_TRANSFER_TARGET and _OPEN nothing was begun. */
+OAR_API oar_status oar_transfer_leadership(oar_server *server, uint64_t group, uint64_t to, int64_t timeout);
+
+/* Has this server, which leads, give leadership up: to the best successor, or where there is none to nobody. */
+OAR_API oar_status oar_step_down(oar_server *server, uint64_t group, int64_t timeout);
+
+/* Any order without waiting, in the ways of proposals; giving a call up does not take back what it asked for. */
+OAR_API oar_status oar_order_async(oar_server *server, const oar_order *order, oar_completion_callback callback, void *user_data);
+OAR_API oar_status oar_order_queued(oar_server *server, const oar_order *order, oar_queue *queue, uint64_t tag);
+OAR_API oar_status oar_order_start(oar_server *server, const oar_order *order, oar_call **call);
+
+/* Memberships and plans are bytes for the functions below, which are plain C, wait for nothing, and may be called in
+ * callbacks: OAR_ERR_MALFORMED for other bytes, OAR_ERR_NOT_FOUND for a number that is too high. Texts that they give point into the
+ * bytes and live as long. */
+typedef struct oar_membership {
+    uint32_t struct_size;
+    uint32_t flags;     /* OAR_MEMBERSHIP_ bits */
+    uint64_t index;     /* the entry that brought it: `from` of an order; 0 of the one that the group was born with, and in a plan's
+                         * stages */
+    uint32_t members;   /* for oar_member_read */
+    uint32_t voters;    /* of them */
+    uint32_t learners;
+    uint32_t reserved;
+} oar_membership;
+
+#define OAR_MEMBERSHIP_CHANGING 1u /* a change is open */
+#define OAR_MEMBERSHIP_JOINT 2u    /* a majority of the voters and one of the outgoing are needed */
+
+typedef struct oar_member {
+    uint32_t struct_size;
+    uint32_t roles;            /* OAR_MEMBER_ bits */
+    uint64_t id;
+    unsigned char store[16];
+    const char *address;       /* lives as long as the bytes */
+} oar_member;
+
+#define OAR_MEMBER_VOTER 1u
+#define OAR_MEMBER_OUTGOING 2u        /* votes until the change that is open has ended */
+#define OAR_MEMBER_LEARNER 4u
+#define OAR_MEMBER_WANTED_VOTER 8u    /* votes when the change that is open has ended */
+#define OAR_MEMBER_WANTED_LEARNER 16u /* learns when it has ended */
+
+OAR_API oar_status oar_membership_read(const void *result, size_t result_len, oar_membership *membership);
+OAR_API oar_status oar_member_read(const void *result, size_t result_len, uint32_t number, oar_member *member);
+
+typedef struct oar_plan {
+    uint32_t struct_size;
+    oar_status refused;        /* what the order would be refused with now; OAR_OK: it would begin, or is done already */
+    const char *refused_text;  /* empty with OAR_OK */
+    uint32_t committed;        /* 1: the membership that there is, is known to be committed */
+    uint32_t stages;           /* memberships that would be appended, one after the other; 0: it is so already */
+    uint32_t members;          /* for oar_plan_member_read: all who are in one of the memberships */
+    int32_t before;            /* how many more of the voters that are heard of may fail before nothing can be decided any more: */
+    int32_t during;            /* in the stage that bears least, */
+    int32_t after;             /* and at the end. Negative: so many are missing already. Newcomers count as heard of */
+} oar_plan;
+
+typedef struct oar_plan_member {
+    uint32_t struct_size;
+    uint32_t flags;            /* OAR_PLAN_ bits */
+    uint64_t id;
+    unsigned char store[16];
+    const char *address;
+    int64_t silent;            /* since it was last heard of, in nanoseconds; negative: never */
+    uint64_t behind;           /* entries that it lacks, as far as is known; 0 where it is not fed yet */
+} oar_plan_member;
+
+#define OAR_PLAN_VOTES 1u
+#define OAR_PLAN_LEARNS 2u
+#define OAR_PLAN_WILL_VOTE 4u
+#define OAR_PLAN_WILL_LEARN 8u
+#define OAR_PLAN_HEARD 16u /* has answered within an election timeout */
+
+OAR_API oar_status oar_plan_read(const void *result, size_t result_len, oar_plan *plan);
+OAR_API oar_status oar_plan_member_read(const void *result, size_t result_len, uint32_t number, oar_plan_member *member);
+
+/* The bytes of one of the plan's memberships, which are a part of the plan's: number 0 is the one that there is, 1 to `stages`
+ * are those that would be appended. */
+OAR_API oar_status oar_plan_stage(const void *result, size_t result_len, uint32_t number, const void **stage, size_t *stage_len);
+
 /* ---- Client ------------------------------------------------------------------------------------------------------ */
 
 typedef struct oar_client_options {
@@ -651,6 +841,7 @@ typedef struct oar_client_options {
 } oar_client_options;
 
 #define OAR_CLIENT_SESSIONLESS 1u /* no session: many more proposals at once, but a lost connection leaves them unknown */
+#define OAR_CLIENT_READ_ANY 2u    /* queries are answered by any server, one for many queries; without it the leader answers */
 
 /* Makes a client of the cluster that a configuration describes (its members' addresses, its TLS), or of the servers that
  * the options name; either may be NULL, not both. It connects when the first call needs it. */
@@ -676,6 +867,24 @@ OAR_API oar_status oar_client_propose_start(oar_client *client, const oar_propos
                                             size_t command_len, oar_call **call);
 OAR_API oar_status oar_client_query_start(oar_client *client, const oar_query_options *options, const void *query,
                                           size_t query_len, oar_call **call);
+
+/* The highest index that an answer to this client has reflected; 0: none yet. No query of it with OAR_BOUNDED goes behind that,
+ * whichever server answers. As min_index of another client's query it has that one see as much. */
+OAR_API oar_status oar_client_seen(oar_client *client, uint64_t *index);
+
+/* Like their namesakes of a server, for whichever server leads: the client finds it, and asks again where that is safe, which
+ * it is but for step-downs and for transfers to nobody in particular. An order's group must be 0. */
+OAR_API oar_status oar_client_change_membership(oar_client *client, const oar_order *order, int64_t timeout, void **result,
+                                                size_t *result_len);
+OAR_API oar_status oar_client_plan_membership(oar_client *client, const oar_order *order, int64_t timeout, void **result,
+                                              size_t *result_len);
+OAR_API oar_status oar_client_members(oar_client *client, int64_t timeout, void **result, size_t *result_len);
+OAR_API oar_status oar_client_transfer_leadership(oar_client *client, uint64_t to, int64_t timeout);
+OAR_API oar_status oar_client_step_down(oar_client *client, int64_t timeout);
+OAR_API oar_status oar_client_order_async(oar_client *client, const oar_order *order, oar_completion_callback callback,
+                                          void *user_data);
+OAR_API oar_status oar_client_order_queued(oar_client *client, const oar_order *order, oar_queue *queue, uint64_t tag);
+OAR_API oar_status oar_client_order_start(oar_client *client, const oar_order *order, oar_call **call);
 
 /* What the server that the client is connected to knows of itself, and who belongs to the group, as JSON. */
 OAR_API oar_status oar_client_status_json(oar_client *client, int64_t timeout, char **json);
@@ -703,7 +912,11 @@ OAR_API oar_status oar_client_free(oar_client *client);
     X(OAR_EVENT_TROUBLE, 10, "trouble")                                                                                \
     X(OAR_EVENT_FENCED, 11, "fenced")                                                                                  \
     X(OAR_EVENT_DROPPED_EVENTS, 12, "dropped events")                                                                  \
-    X(OAR_EVENT_SLOW_APPLY, 13, "slow apply")
+    X(OAR_EVENT_SLOW_APPLY, 13, "slow apply")                                                                          \
+    X(OAR_EVENT_CHANGE_ENDED, 14, "membership change ended")                                                           \
+    X(OAR_EVENT_CHANGE_GIVEN_UP, 15, "membership change given up")                                                     \
+    X(OAR_EVENT_TRANSFER_ENDED, 16, "leadership transfer ended")                                                       \
+    X(OAR_EVENT_REMOVED, 17, "removed")
 
 enum oar_event_number {
 #define OAR_EVENT_MEMBER_(name, number, text) name = number,
@@ -717,8 +930,9 @@ typedef struct oar_event {
     uint32_t kind;       /* OAR_EVENT_; a number that is not in this header is of a newer library: ignore it */
     uint64_t group;
     uint64_t term;       /* ROLE, LEADER */
-    uint64_t index;      /* MEMBERSHIP, SNAPSHOT ..., COMPACTED, SLOW_APPLY: an entry's */
-    uint64_t server;     /* ROLE, LEADER: the leader, 0: none; SNAPSHOT_FETCH, DROPPED_MESSAGE: the peer */
+    uint64_t index;      /* MEMBERSHIP, SNAPSHOT ..., COMPACTED, SLOW_APPLY, CHANGE_ ..., REMOVED: an entry's */
+    uint64_t server;     /* ROLE, LEADER: the leader, 0: none; SNAPSHOT_FETCH, DROPPED_MESSAGE: the peer; CHANGE_GIVEN_UP: the
+                          * newcomer that it failed on, 0: none; TRANSFER_ENDED: who was to take over; REMOVED: this server */
     uint32_t role;       /* ROLE: OAR_ROLE_ */
     uint32_t reserved;
     uint64_t dropped;    /* DROPPED_EVENTS: how many did not fit */
@@ -771,7 +985,8 @@ typedef struct oar_cluster_options {
     const oar_state_machine *machine;  /* push: copied; what the machines of all servers can do */
     oar_machine_factory machine_new;   /* push: called whenever a server starts, which has only its disk from before */
     void *machine_new_user_data;
-    oar_config *config;                /* its timing, snapshots, limits and sizes are used. NULL: defaults, with short times */
+    oar_config *config;                /* its timing, snapshots, limits, sizes and its members' priorities are used. NULL: defaults, with
+                                        * short times */
 } oar_cluster_options;
 
 #define OAR_CLUSTER_PULL 1u /* threads of the host fetch the work of each server: oar_cluster_server, oar_work_next */
@@ -787,11 +1002,20 @@ OAR_API oar_status oar_cluster_start(oar_cluster *cluster, uint64_t server_id);
  * server is started again or the cluster freed. With OAR_CLUSTER_PULL the threads for the new one are the host's to start. */
 OAR_API oar_status oar_cluster_server(oar_cluster *cluster, uint64_t server_id, oar_server **server);
 
+/* Makes one more server, with the next id, on an empty disk, and says in *change how the group is to take it: kind is
+ * OAR_CHANGE_ADD_VOTER, which may be changed, and address lives as long as the cluster. It does not run yet, and it is no member before
+ * a client has ordered that. A cluster has at most 16. OAR_ERR_ORDER if it has. */
+OAR_API oar_status oar_cluster_add(oar_cluster *cluster, oar_change *change);
+
+/* Gives a server that does not run an empty disk with a new store, as if it had been formatted to join, and says in *change how the
+ * group is to take it: OAR_CHANGE_REPLACE. OAR_ERR_ORDER if it runs. */
+OAR_API oar_status oar_cluster_replace(oar_cluster *cluster, uint64_t server_id, oar_change *change);
+
 /* Waits until a server that runs is the leader, of which a majority knows, and gives its id. It may change at any time. */
 OAR_API oar_status oar_cluster_leader(oar_cluster *cluster, int64_t timeout, uint64_t *server_id);
 
-/* Waits until every server that runs has applied every command that was answered to anyone before. OAR_ERR_FENCED if one of them
- * has stopped by itself. */
+/* Waits until every server that runs has applied every command that was answered to anyone before; but for servers that were removed
+ * from the group, or not added yet. OAR_ERR_FENCED if one of them has stopped by itself. */
 OAR_API oar_status oar_cluster_settle(oar_cluster *cluster, int64_t timeout);
 
 /* Makes a client of the cluster, to be freed by oar_client_free before or after the cluster. It reaches every server that runs:

@@ -35,7 +35,8 @@ static oar_status c_open(void *h) {
     return oar_server_open(h, 1, &o, (oar_server **)&out.result);
 }
 static oar_status c_free(void *h) { return oar_config_free(h); }
-static const with_handle of_config[] = {c_set, c_value, c_validate, c_members, c_dump, c_write, c_format, c_open, c_free, NULL};
+static oar_status c_joining(void *h) { return oar_server_format_joining(h, 1); }
+static const with_handle of_config[] = {c_set, c_value, c_validate, c_members, c_dump, c_write, c_format, c_joining, c_open, c_free, NULL};
 
 static oar_status s_start(void *h) { return oar_server_start(h); }
 static oar_status s_ready(void *h) { return oar_server_wait_ready(h, 0); }
@@ -70,7 +71,44 @@ static oar_status s_work(void *h) {
 static oar_status s_done(void *h) { return oar_work_done(h, 1, OAR_OK, NULL, 0); }
 static oar_status s_abandon(void *h) { return oar_work_abandon(h); }
 static oar_status s_events(void *h) { return oar_events_open(h, NULL, (oar_events **)&out.result); }
-static const with_handle of_server[] = {s_start,   s_ready,  s_stopped, s_close,  s_info,   s_json,    s_snapshot, s_propose,
+static oar_status s_identity(void *h) {
+    oar_identity identity;
+    OAR_INIT(&identity);
+    return oar_server_identity(h, &identity);
+}
+static oar_status s_barrier_at(void *h) { return oar_barrier_at(h, NULL, OAR_SECOND); }
+static const oar_change nobody = {sizeof nobody, OAR_CHANGE_PROMOTE, 7, {0}, NULL};
+static oar_order order(uint32_t kind) {
+    oar_order o;
+    OAR_INIT(&o);
+    o.kind = kind, o.changes = &nobody, o.change_count = 1;
+    return o;
+}
+static oar_status s_change(void *h) {
+    oar_order o = order(0);
+    return oar_change_membership(h, &o, OAR_SECOND, ANSWER);
+}
+static oar_status s_plan(void *h) {
+    oar_order o = order(0);
+    return oar_plan_membership(h, &o, OAR_SECOND, ANSWER);
+}
+static oar_status s_members(void *h) { return oar_members(h, 0, OAR_SECOND, ANSWER); }
+static oar_status s_transfer(void *h) { return oar_transfer_leadership(h, 0, 1, OAR_SECOND); }
+static oar_status s_step(void *h) { return oar_step_down(h, 0, OAR_SECOND); }
+static oar_status s_oasync(void *h) {
+    oar_order o = order(OAR_ORDER_PLAN);
+    return oar_order_async(h, &o, never_called, NULL);
+}
+static oar_status s_oqueued(void *h) {
+    oar_order o = order(OAR_ORDER_PLAN);
+    return oar_order_queued(h, &o, queue, 0);
+}
+static oar_status s_ostart(void *h) {
+    oar_order o = order(OAR_ORDER_PLAN);
+    return oar_order_start(h, &o, &out.call);
+}
+static const with_handle of_server[] = {s_identity, s_barrier_at, s_change, s_plan, s_members, s_transfer, s_step, s_oasync, s_oqueued, s_ostart,
+                                        s_start,   s_ready,  s_stopped, s_close,  s_info,   s_json,    s_snapshot, s_propose,
                                         s_query,   s_barrier, s_open,   s_keep,   s_end,    s_pasync,  s_qasync,   s_pqueued,
                                         s_qqueued, s_pstart, s_qstart,  s_work,   s_done,   s_abandon, s_events,   s_free, NULL};
 
@@ -87,7 +125,32 @@ static oar_status k_status(void *h) { return oar_client_status_json(h, OAR_SECON
 static oar_status k_members(void *h) { return oar_client_members_json(h, OAR_SECOND, &out.text); }
 static oar_status k_close(void *h) { return oar_client_close(h); }
 static oar_status k_free(void *h) { return oar_client_free(h); }
-static const with_handle of_client[] = {k_propose, k_query, k_barrier, k_pasync, k_qasync, k_pqueued, k_qqueued,
+static oar_status k_seen(void *h) { return oar_client_seen(h, &out.session); }
+static oar_status k_change(void *h) {
+    oar_order o = order(0);
+    return oar_client_change_membership(h, &o, OAR_SECOND, ANSWER);
+}
+static oar_status k_plan(void *h) {
+    oar_order o = order(0);
+    return oar_client_plan_membership(h, &o, OAR_SECOND, ANSWER);
+}
+static oar_status k_who(void *h) { return oar_client_members(h, OAR_SECOND, ANSWER); }
+static oar_status k_transfer(void *h) { return oar_client_transfer_leadership(h, 1, OAR_SECOND); }
+static oar_status k_step(void *h) { return oar_client_step_down(h, OAR_SECOND); }
+static oar_status k_oasync(void *h) {
+    oar_order o = order(OAR_ORDER_PLAN);
+    return oar_client_order_async(h, &o, never_called, NULL);
+}
+static oar_status k_oqueued(void *h) {
+    oar_order o = order(OAR_ORDER_PLAN);
+    return oar_client_order_queued(h, &o, queue, 0);
+}
+static oar_status k_ostart(void *h) {
+    oar_order o = order(OAR_ORDER_PLAN);
+    return oar_client_order_start(h, &o, &out.call);
+}
+static const with_handle of_client[] = {k_seen, k_change, k_plan, k_who, k_transfer, k_step, k_oasync, k_oqueued, k_ostart,
+                                        k_propose, k_query, k_barrier, k_pasync, k_qasync, k_pqueued, k_qqueued,
                                         k_pstart,  k_qstart, k_status, k_members, k_close, k_free, NULL};
 
 static oar_status a_wait(void *h) { return oar_call_wait(h, 0, ANSWER); }
@@ -274,7 +337,7 @@ static void nulls(void) {
     CHECK(n == 0);
     IS(oar_queue_next(live[4], 0, c, sizeof c[0], 2, NULL), OAR_ERR_ARGUMENT);
     IS(oar_queue_next(live[4], 0, c, sizeof c[0], 0, &n), OAR_ERR_ARGUMENT);
-    IS(oar_queue_next(live[4], 0, c, sizeof c[0] - 8, 2, &n), OAR_ERR_STRUCT_SIZE);
+    IS(oar_queue_next(live[4], 0, c, sizeof c[0] - 16, 2, &n), OAR_ERR_STRUCT_SIZE);
     IS(oar_queue_next(live[4], 0, c, 0, 2, &n), OAR_ERR_STRUCT_SIZE);
     IS(oar_call_wait(live[3], 0, &out.result, NULL), OAR_ERR_ARGUMENT);
     IS(oar_results_add(NULL, "", 0), OAR_ERR_ARGUMENT);

@@ -79,11 +79,27 @@ static void of_servers(void) {
     FORKED(oar_work_next(server, OAR_WORK_ALL, OAR_FOREVER, &w));
     FORKED(oar_work_done(server, 1, OAR_OK, NULL, 0));
     FORKED(oar_work_abandon(server));
+    oar_identity identity;
+    oar_order order;
+    OAR_INIT(&identity);
+    OAR_INIT(&order);
+    FORKED(oar_server_format_joining(config, 1));
+    FORKED(oar_server_identity(server, &identity));
+    FORKED(oar_barrier_at(server, NULL, OAR_FOREVER));
+    FORKED(oar_change_membership(server, &order, OAR_FOREVER, &result, &len));
+    FORKED(oar_plan_membership(server, &order, OAR_FOREVER, &result, &len));
+    FORKED(oar_members(server, 0, OAR_FOREVER, &result, &len));
+    FORKED(oar_transfer_leadership(server, 0, 0, OAR_FOREVER));
+    FORKED(oar_step_down(server, 0, OAR_FOREVER));
+    FORKED(oar_order_async(server, &order, never, NULL));
+    FORKED(oar_order_queued(server, &order, queue, 0));
+    FORKED(oar_order_start(server, &order, &call));
     FORKED(oar_server_close(server));
     FORKED(oar_server_free(server));
 }
 
 static void of_others(void) {
+    uint64_t session_id;
     oar_completion c;
     oar_event e;
     oar_client *k;
@@ -109,6 +125,17 @@ static void of_others(void) {
     FORKED(oar_client_query_start(client, NULL, NULL, 0, &call));
     FORKED(oar_client_status_json(client, OAR_FOREVER, &text));
     FORKED(oar_client_members_json(client, OAR_FOREVER, &text));
+    oar_order order;
+    OAR_INIT(&order);
+    FORKED(oar_client_seen(client, &session_id));
+    FORKED(oar_client_change_membership(client, &order, OAR_FOREVER, &result, &len));
+    FORKED(oar_client_plan_membership(client, &order, OAR_FOREVER, &result, &len));
+    FORKED(oar_client_members(client, OAR_FOREVER, &result, &len));
+    FORKED(oar_client_transfer_leadership(client, 0, OAR_FOREVER));
+    FORKED(oar_client_step_down(client, OAR_FOREVER));
+    FORKED(oar_client_order_async(client, &order, never, NULL));
+    FORKED(oar_client_order_queued(client, &order, queue, 0));
+    FORKED(oar_client_order_start(client, &order, &call));
     FORKED(oar_client_close(client));
     FORKED(oar_client_free(client));
     FORKED(oar_events_open(server, NULL, &v));

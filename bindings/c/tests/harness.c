@@ -103,7 +103,7 @@ const char *__lsan_default_suppressions(void) { return "leak:_Cfunc_calloc\n"; }
 static const struct phase *const areas[] = {
     arguments_phases, structs_phases, errors_phases, config_phases, one_phases, sessions_phases, three_phases, ways_phases, calls_phases,
     machine_phases, stuck_phases, deadlock_phases, events_phases, pull_phases, closing_phases,
-    fork_phases, damage_phases, cluster_phases, check_phases, leaks_phases,
+    fork_phases, damage_phases, cluster_phases, members_phases, reads_phases, check_phases, leaks_phases,
 };
 
 enum { AREAS = sizeof areas / sizeof areas[0], PHASE_SECONDS = 30 };

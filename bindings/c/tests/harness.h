@@ -42,6 +42,8 @@ AREA(fork);
 AREA(events);
 AREA(damage);
 AREA(cluster);
+AREA(members);
+AREA(reads);
 AREA(check);
 AREA(leaks);
 

@@ -212,7 +212,7 @@ int leader_of(oar_server **servers, int count) {
     int64_t until = now() + 30 * OAR_SECOND;
     for (;; pause_a_little()) {
         for (int i = 0; i < count; i++)
-            if (servers[i] != NULL && oar_barrier(servers[i], 0, OAR_SECOND) == OAR_OK) return i;
+            if (servers[i] != NULL && info_of(servers[i]).role == OAR_ROLE_LEADER && oar_barrier(servers[i], 0, OAR_SECOND) == OAR_OK) return i;
         if (now() > until) fail_at(__FILE__, __LINE__, "nobody leads");
     }
 }

@@ -43,17 +43,17 @@ static oar_status take_machine(const void *s) {
     return take_server(&o);
 }
 
-static void taken(oar_status (*take)(const void *), const void *good, size_t size) {
+/* first is the size of the struct's first version: programs that were compiled with it go on. */
+static void taken(oar_status (*take)(const void *), const void *good, size_t first, size_t size) {
     uint32_t buffer[4096];
-    const uint32_t wrong[] = {0, 1, 4, (uint32_t)size - 8, (uint32_t)size - 4, (uint32_t)size + 2, (uint32_t)size + 8192, UINT32_MAX};
+    const uint32_t wrong[] = {0, 1, 4, (uint32_t)first - 8, (uint32_t)first - 4, (uint32_t)size + 2, (uint32_t)size + 8192, UINT32_MAX};
     memset(buffer, 0, sizeof buffer);
     memcpy(buffer, good, size);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         buffer[0] = wrong[i];
         IS(take(buffer), OAR_ERR_STRUCT_SIZE);
     }
-    buffer[0] = (uint32_t)size;
-    OK(take(buffer));
+    for (buffer[0] = (uint32_t)first; buffer[0] <= (uint32_t)size; buffer[0] += 4) OK(take(buffer));
     buffer[0] = (uint32_t)size + 64; /* of a later version that is not used */
     OK(take(buffer));
     buffer[size / 4 + 15] = 1;
@@ -62,7 +62,8 @@ static void taken(oar_status (*take)(const void *), const void *good, size_t siz
     OK(take(buffer));
 }
 
-#define TAKEN(take, good) taken((take), &(good), sizeof(good))
+#define TAKEN(take, good) taken((take), &(good), sizeof(good), sizeof(good))
+#define TAKEN_FROM(take, good, member) taken((take), &(good), (size_t)((char *)&(good).member - (char *)&(good)), sizeof(good))
 
 static void inputs(void) {
     oar_runtime_options runtime;
@@ -86,7 +87,7 @@ static void inputs(void) {
     options.flags = OAR_SERVER_PULL;
     TAKEN(take_runtime, runtime);
     TAKEN(take_propose, propose);
-    TAKEN(take_query, query);
+    TAKEN_FROM(take_query, query, max_age);
     TAKEN(take_client, client);
     TAKEN(take_events, events);
     TAKEN(take_server, options);
@@ -113,19 +114,28 @@ static oar_status give_counts(void *s) { return oar_debug_counts(s); }
 static oar_status give_info(void *s) { return oar_server_group_info(server, 0, s); }
 static oar_status give_event(void *s) { return oar_events_next(events, 20 * OAR_SECOND, s); }
 
+static oar_status give_identity(void *s) { return oar_server_identity(server, s); }
+static void *bytes;
+static size_t bytes_len;
+static oar_status give_membership(void *s) { return oar_membership_read(bytes, bytes_len, s); }
+static oar_status give_member(void *s) { return oar_member_read(bytes, bytes_len, 0, s); }
+static oar_status give_plan(void *s) { return oar_plan_read(bytes, bytes_len, s); }
+static oar_status give_plan_member(void *s) { return oar_plan_member_read(bytes, bytes_len, 0, s); }
+
 static oar_server *pulled;
 static oar_status give_work(void *s) { return oar_work_next(pulled, OAR_WORK_ALL, OAR_FOREVER, s); } /* it is closed */
 
-static void given(oar_status (*give)(void *), size_t size) {
+/* first as above. */
+static void given(oar_status (*give)(void *), size_t first, size_t size) {
     unsigned char buffer[2048];
-    const uint32_t wrong[] = {0, 4, (uint32_t)size - 4, (uint32_t)size + 2, UINT32_MAX};
+    const uint32_t wrong[] = {0, 4, (uint32_t)first - 4, (uint32_t)size + 2, UINT32_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         memset(buffer, 0xa5, sizeof buffer);
         memcpy(buffer, &wrong[i], 4);
         IS(give(buffer), OAR_ERR_STRUCT_SIZE);
         for (size_t b = 4; b < sizeof buffer; b++) CHECK(buffer[b] == 0xa5);
     }
-    for (uint32_t theirs = (uint32_t)size; theirs <= size + 64; theirs += 16) {
+    for (uint32_t theirs = (uint32_t)first; theirs <= size + 64; theirs += 8) {
         uint32_t said;
         memset(buffer, 0xa5, sizeof buffer);
         memcpy(buffer, &theirs, 4);
@@ -138,7 +148,7 @@ static void given(oar_status (*give)(void *), size_t size) {
 }
 
 static void completions(void) {
-    enum { STRIDE = sizeof(oar_completion) + 16, COUNT = 3 };
+    enum { STRIDE = sizeof(oar_completion) + 16, FIRST = offsetof(oar_completion, index), COUNT = 3 };
     unsigned char buffer[STRIDE * (COUNT + 1)];
     oar_queue *queue;
     size_t n = 0, got = 0;
@@ -149,11 +159,16 @@ static void completions(void) {
     for (size_t i = 0; i < COUNT; i++) {
         oar_completion c;
         memcpy(&c, buffer + i * STRIDE, sizeof c);
-        CHECK(c.struct_size == STRIDE && c.tag == i && c.status == OAR_OK && c.text[0] == '\0' && c.leader_address[0] == '\0');
+        CHECK(c.struct_size == STRIDE && c.index > 0 && c.tag == i && c.status == OAR_OK && c.text[0] == '\0' && c.leader_address[0] == '\0');
         for (size_t b = sizeof c; b < STRIDE; b++) CHECK(buffer[i * STRIDE + b] == 0);
     }
     for (size_t b = COUNT * STRIDE; b < sizeof buffer; b++) CHECK(buffer[b] == 0xa5);
     IS(oar_queue_next(queue, 0, (oar_completion *)(void *)buffer, STRIDE + 4, 1, &n), OAR_ERR_STRUCT_SIZE);
+    IS(oar_queue_next(queue, 0, (oar_completion *)(void *)buffer, FIRST - 8, 1, &n), OAR_ERR_STRUCT_SIZE);
+    OK(oar_propose_queued(server, NULL, "+1", 2, queue, 9)); /* for a program of the version before */
+    memset(buffer, 0xa5, sizeof buffer);
+    OK(oar_queue_next(queue, OAR_FOREVER, (oar_completion *)(void *)buffer, FIRST, 1, &n));
+    for (size_t b = FIRST; b < sizeof buffer; b++) CHECK(buffer[b] == 0xa5);
     OK(oar_queue_free(queue));
 }
 
@@ -172,11 +187,24 @@ static void outputs(void) {
     pull.flags = OAR_SERVER_PULL;
     OK(oar_server_open(config, 1, &pull, &pulled));
     OK(oar_server_close(pulled));
-    given(give_detail, sizeof(oar_error_detail));
-    given(give_counts, sizeof(oar_counts));
-    given(give_info, sizeof(oar_group_info));
-    given(give_event, sizeof(oar_event));
-    given(give_work, sizeof(oar_work));
+#define GIVEN(give, type) given((give), sizeof(type), sizeof(type))
+    GIVEN(give_detail, oar_error_detail);
+    GIVEN(give_counts, oar_counts);
+    given(give_info, offsetof(oar_group_info, membership_index), sizeof(oar_group_info));
+    GIVEN(give_identity, oar_identity);
+    GIVEN(give_event, oar_event);
+    GIVEN(give_work, oar_work);
+    OK(oar_members(server, 0, OAR_FOREVER, &bytes, &bytes_len));
+    GIVEN(give_membership, oar_membership);
+    GIVEN(give_member, oar_member);
+    oar_free(bytes);
+    oar_order order;
+    OAR_INIT(&order);
+    order.flags = OAR_ORDER_CANCEL;
+    OK(oar_plan_membership(server, &order, OAR_FOREVER, &bytes, &bytes_len));
+    GIVEN(give_plan, oar_plan);
+    GIVEN(give_plan_member, oar_plan_member);
+    oar_free(bytes);
     completions();
     OK(oar_events_free(events));
     OK(oar_server_free(pulled));
@@ -185,6 +213,61 @@ static void outputs(void) {
 }
 
 /* ---- Flags and what is reserved ---- */
+
+static oar_status take_order(const void *s) {
+    oar_status status = oar_change_membership(server, s, OAR_FOREVER, NULL, NULL);
+    return status == OAR_ERR_CHANGE_IMPOSSIBLE ? OAR_OK : status;
+}
+static oar_change changes[2];
+static oar_status take_change(const void *s) {
+    oar_order o;
+    OAR_INIT(&o);
+    o.changes = s, o.change_count = 1;
+    return take_order(&o);
+}
+
+static void flags_of_orders(void) {
+    oar_order o;
+    OAR_INIT(&o);
+    SAYS(take_order(&o), OAR_ERR_ARGUMENT, "without changes");
+    o.change_count = 1;
+    SAYS(take_order(&o), OAR_ERR_ARGUMENT, "NULL");
+    o.changes = changes;
+    IS(take_order(&o), OAR_ERR_STRUCT_SIZE);
+    OAR_INIT(&changes[0]);
+    SAYS(take_order(&o), OAR_ERR_UNSUPPORTED, "kind");
+    changes[0].kind = OAR_CHANGE_ADDRESS + 1;
+    IS(take_order(&o), OAR_ERR_UNSUPPORTED);
+    changes[0].kind = OAR_CHANGE_PROMOTE, changes[0].id = 1; /* it is a voter */
+    OK(take_order(&o));
+    TAKEN(take_change, changes[0]);
+    TAKEN(take_order, o);
+    o.change_count = 2; /* the second one has no size */
+    SAYS(take_order(&o), OAR_ERR_STRUCT_SIZE, "change 1");
+    changes[1] = changes[0], changes[1].id = 9;
+    OK(take_order(&o));
+    o.flags = 4;
+    IS(take_order(&o), OAR_ERR_FLAGS);
+    o.flags = OAR_ORDER_CANCEL;
+    SAYS(take_order(&o), OAR_ERR_ARGUMENT, "CANCEL");
+    o.flags = 0, o.reserved = 1;
+    IS(take_order(&o), OAR_ERR_FLAGS);
+    o.reserved = 0, o.to = 1;
+    SAYS(take_order(&o), OAR_ERR_ARGUMENT, "to with");
+    o.to = 0, o.kind = OAR_ORDER_PLAN;
+    SAYS(take_order(&o), OAR_ERR_ARGUMENT, "OAR_ORDER_PLAN");
+    o.kind = 6;
+    IS(take_order(&o), OAR_ERR_ARGUMENT);
+    o.kind = 0, o.change_count = 257;
+    SAYS(take_order(&o), OAR_ERR_ARGUMENT, "257");
+    o.change_count = 1, o.group = 7;
+    IS(take_order(&o), OAR_ERR_NO_GROUP);
+    char far_away[300];
+    memset(far_away, 'x', sizeof far_away - 1);
+    far_away[sizeof far_away - 1] = '\0';
+    o.group = 0, changes[0].address = far_away;
+    SAYS(take_order(&o), OAR_ERR_ARGUMENT, "255");
+}
 
 static void flags_of_servers(void) {
     oar_server_options o;
@@ -273,6 +356,16 @@ static void flags(void) {
     m.destroy = NULL, m.next_due = never_due;
     SAYS(take_machine(&m), OAR_ERR_ARGUMENT, "next_due");
     flags_of_servers();
+    flags_of_orders();
+    OAR_INIT(&q);
+    q.max_age = 1;
+    SAYS(take_query(&q), OAR_ERR_ARGUMENT, "OAR_BOUNDED");
+    q.consistency = OAR_BOUNDED;
+    OK(take_query(&q));
+    q.max_age = -1;
+    IS(take_query(&q), OAR_ERR_ARGUMENT);
+    q.max_age = 0;
+    SAYS(take_query(&q), OAR_ERR_ARGUMENT, "neither");
     oar_work w;
     OAR_INIT(&w);
     IS(oar_work_next(server, 0, 0, &w), OAR_ERR_FLAGS);

@@ -1,5 +1,5 @@
-"""oarlock.h for ctypes: every struct and prototype, and the few ways in which they are called. Nothing but this and the two other
-files whose names begin so imports ctypes."""
+"""oarlock.h for ctypes: every struct and prototype, and the few ways in which they are called. Nothing but this and the
+other files whose names begin so imports ctypes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from ctypes import byref as byref
 from ctypes import string_at as string_at
 from typing import Any, Optional
 
-from . import _abi_testing
+from . import _abi_orders, _abi_testing
 from ._abi_types import BYTES_OUT, HANDLE_OUT, LENGTH_OUT, TEXT_OUT, H, Sized, members
 from ._abi_types import ClientOptions as ClientOptions
 from ._errors import AbiError, Error, Failure, error_of
 from ._status import Status
 
 ABI_MAJOR = 1
-ABI_MINOR = 0
+ABI_MINOR = 1
 FOREVER = -1
 SERVER_PULL = 1
 CLIENT_SESSIONLESS = 1
+CLIENT_READ_ANY = 2
+
+GROUP_CHANGING = 1
+GROUP_REMOVED = 2
+GROUP_TRANSFERRING = 4
+GROUP_LEASE = 8
+GROUP_STORAGE_HUNG = 16
 
 WORK_APPLY = 1
 WORK_QUERY = 2
@@ -79,7 +86,7 @@ class GroupInfoStruct(Sized):
     _fields_ = members(
         "struct_size u32, role u32, group u64, term u64, leader u64, commit_index u64, applied_index u64, "
         "last_index u64, snapshot_index u64, sessions u64, commands u64, fenced u32, voters u32, learners u32, "
-        "refused u32"
+        "refused u32, membership_index u64, successor u64, flags u32, priority u32"
     )
 
 
@@ -88,17 +95,17 @@ class ProposeOptions(Sized):
 
 
 class QueryOptions(Sized):
-    _fields_ = members("struct_size u32, flags u32, group u64, consistency u32, reserved u32, timeout i64")
+    _fields_ = members("struct_size u32, flags u32, group u64, consistency u32, reserved u32, timeout i64, max_age i64, min_index u64")
 
 
 class CompletionStruct(Sized):
     _fields_ = members(
         "struct_size u32, status i32, cause i32, reserved u32, tag u64, result pointer, result_len size, text text, "
-        "leader u64, leader_address text, system_error i32, class_bits u32"
+        "leader u64, leader_address text, system_error i32, class_bits u32, index u64"
     )
 
 
-COMPLETION = struct.Struct("=IiiIQQQQQQiI")
+COMPLETION = struct.Struct("=IiiIQQQQQQiIQ")
 
 
 class Work(Sized):
@@ -152,6 +159,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "oar_writer_write": (c_int32, (c_void_p, *DATA)),
     "oar_reader_read": (c_int32, (c_void_p, *DATA, LENGTH_OUT)),
     "oar_server_format": (c_int32, (H, c_uint64)),
+    "oar_server_format_joining": (c_int32, (H, c_uint64)),
     "oar_server_open": (c_int32, (H, c_uint64, POINTER(ServerOptions), HANDLE_OUT)),
     "oar_server_start": (c_int32, (H,)),
     "oar_server_wait_ready": (c_int32, (H, c_int64)),
@@ -163,7 +171,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "oar_server_snapshot": (c_int32, (H, c_uint64, c_int64)),
     "oar_propose": (c_int32, (*PROPOSAL, c_int64, *ANSWER)),
     "oar_query": (c_int32, (*QUESTION, c_int64, *ANSWER)),
-    "oar_barrier": (c_int32, (H, c_uint64, c_int64)),
+    "oar_barrier_at": (c_int32, (H, POINTER(QueryOptions), c_int64)),
     "oar_session_open": (c_int32, (H, c_uint64, c_int64, POINTER(c_uint64))),
     "oar_session_keep": (c_int32, (H, c_uint64, c_uint64, c_int64)),
     "oar_session_close": (c_int32, (H, c_uint64, c_uint64, c_int64)),
@@ -189,13 +197,14 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "oar_client_query_queued": (c_int32, (*QUESTION, H, c_uint64)),
     "oar_client_propose_start": (c_int32, (*PROPOSAL, HANDLE_OUT)),
     "oar_client_query_start": (c_int32, (*QUESTION, HANDLE_OUT)),
+    "oar_client_seen": (c_int32, (H, POINTER(c_uint64))),
     "oar_client_status_json": (c_int32, (H, c_int64, TEXT_OUT)),
-    "oar_client_members_json": (c_int32, (H, c_int64, TEXT_OUT)),
     "oar_client_close": (c_int32, (H,)),
     "oar_client_free": (c_int32, (H,)),
     "oar_events_open": (c_int32, (H, POINTER(EventsOptions), HANDLE_OUT)),
     "oar_events_next": (c_int32, (H, c_int64, POINTER(EventStruct))),
     "oar_events_free": (c_int32, (H,)),
+    **_abi_orders.FUNCTIONS,
     **_abi_testing.FUNCTIONS,
 }
 
@@ -203,7 +212,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 QUICK = frozenset({
     "oar_last_error", "oar_last_error_detail", "oar_free", "oar_propose_queued", "oar_query_queued", "oar_client_propose_queued",
     "oar_client_query_queued", "oar_propose_start", "oar_query_start", "oar_work_done", "oar_fail",
-    "oar_results_add", "oar_buf_append",
+    "oar_results_add", "oar_buf_append", "oar_client_seen", *_abi_orders.QUICK,
 })  # fmt: skip
 
 # ---- Loading ----

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Optional
 
 from . import _abi, _lifecycle
+from ._consistency import Consistency
 from ._errors import Closed, Error, Failure, error_of
-from ._status import Consistency, Status
+from ._status import Level, Status
 from ._waiting import SLICE, BytesLike, as_bytes, nanoseconds, refuse_in_machine
 
 log = logging.getLogger("oarlock")
@@ -22,6 +24,9 @@ class CallFuture(Future):  # type: ignore[type-arg]  # Future[bytes] costs a bas
     Its callbacks run on the one thread that completes all futures, so they must be quick and must not wait.
     """
 
+    index: int = 0
+    """Of a server's call that has succeeded: the entry that its answer reflects the log up to."""
+    read: Optional[Callable[[bytes], Any]] = None  # makes the value of the library's bytes; None: they are it
     caller: Optional[Caller] = None  # while under way: kept from the collector: closing it would end the call
 
     def cancel(self) -> bool:
@@ -45,6 +50,18 @@ class CallFuture(Future):  # type: ignore[type-arg]  # Future[bytes] costs a bas
             refuse_in_machine("waiting for a future")
 
 
+class OrderFuture(CallFuture):
+    """The outcome of an order about members or leadership that is under way: a Membership, a MembershipPlan, or None."""
+
+    def cancel(self) -> bool:
+        """False: what was ordered goes on. ``Client.cancel_membership_change`` is an order of its own."""
+        return False
+
+    def result(self, timeout: Optional[float] = None) -> Any:
+        """Waits for the outcome, or raises how the order failed. A timeout here ends the waiting only."""
+        return super().result(timeout)
+
+
 class Completer:
     """The thread that completes futures: one a process, for all servers and clients."""
 
@@ -56,13 +73,13 @@ class Completer:
         self._thread.start()
         _lifecycle.opened(self, last=True)
 
-    def submit(self, function: Any, caller: Caller, options: Any, data: bytes) -> CallFuture:
+    def submit(self, function: Any, caller: Caller, arguments: tuple[Any, ...], future: CallFuture) -> CallFuture:
         """Begins a call. What refuses it at the door is raised here."""
-        future, tag = CallFuture(), next(self._tags)
+        tag = next(self._tags)
         future.caller = caller
         self._futures[tag] = future  # before, because it may complete before the function returns
         try:
-            _abi.check(function(caller._handle.number, options, data, len(data), self._queue, tag))
+            _abi.check(function(caller._handle.number, *arguments, self._queue, tag))
         except BaseException:
             del self._futures[tag]
             raise
@@ -75,12 +92,14 @@ class Completer:
                 batch = completions.next()
             except Closed:
                 return
-            for _, status, cause, _, tag, at, length, text, leader, address, errno, bits in batch:
+            for _, status, cause, _, tag, at, length, text, leader, address, errno, bits, index in batch:
                 future = take(tag)
                 future.caller = None
                 try:
                     if status == Status.OK:
-                        future.set_result(_abi.string_at(at, length) if length else b"")
+                        future.index = index
+                        result = _abi.string_at(at, length) if length else b""
+                        future.set_result(result if future.read is None else future.read(result))
                     else:
                         texts = (_abi.string_at(text) if text else b"", _abi.string_at(address) if address else b"")
                         what, where = (t.decode("utf-8", "replace") for t in texts)
@@ -118,11 +137,21 @@ class Functions(NamedTuple):
     query: Any
     query_start: Any
     query_queued: Any
+    order_start: Any
+    order_queued: Any
 
 
 def functions(prefix: str) -> Functions:
     """Those whose names begin with a prefix."""
     return Functions(*(getattr(_abi.library(), prefix + name) for name in Functions._fields))
+
+
+def query_options(consistency: Consistency, timeout: int) -> Optional[_abi.QueryOptions]:
+    """As the library takes them."""
+    if timeout == 0 and consistency.level == Level.LINEARIZABLE:
+        return None  # the same, and the usual case
+    age = 0 if consistency.max_age is None else nanoseconds(consistency.max_age)
+    return _abi.QueryOptions(consistency=consistency.level, timeout=timeout, max_age=age, min_index=consistency.min_index)
 
 
 class Caller:
@@ -134,15 +163,16 @@ class Caller:
     def query(
         self, request: BytesLike, timeout: Optional[float] = None, consistency: Consistency = Consistency.LINEARIZABLE
     ) -> bytes:
-        """Reads through the state machine and waits for the answer."""
-        start = _abi.QueryOptions(consistency=consistency, timeout=max(0, nanoseconds(timeout)))
+        """Reads through the state machine and waits for the answer, which reflects what ``consistency`` asks for. A server that does
+        not lead asks the leader how far it has to be, and answers by itself."""
+        start = query_options(consistency, max(0, nanoseconds(timeout)))
         return self._call(self._functions.query, self._functions.query_start, start, as_bytes(request, "a request"), timeout)
 
     def query_future(
         self, request: BytesLike, timeout: Optional[float] = None, consistency: Consistency = Consistency.LINEARIZABLE
     ) -> CallFuture:
         """The same without waiting."""
-        options = _abi.QueryOptions(consistency=consistency, timeout=self._bound(timeout))
+        options = query_options(consistency, self._bound(timeout))
         return self._submit(self._functions.query_queued, options, as_bytes(request, "a request"))
 
     def _propose(self, command: BytesLike, timeout: Optional[float], **session: int) -> bytes:
@@ -180,6 +210,6 @@ class Caller:
 
     def _submit(self, function: Any, options: Any, data: bytes) -> CallFuture:
         try:
-            return completer().submit(function, self, options, data)
+            return completer().submit(function, self, (options, data, len(data)), CallFuture())
         except Error as error:
             raise self._handle.plain(error)

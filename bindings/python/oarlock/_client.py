@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, Optional, TypeVar, Union
 
 from . import _abi, _lifecycle
-from ._calls import Caller, CallFuture, functions
+from ._calls import CallFuture, functions
 from ._config import Config, Path, as_config
 from ._errors import Error
+from ._governing import Governor
+from ._status import ReadFrom
 from ._waiting import BytesLike, beside, nanoseconds, refuse_in_machine
 
 T = TypeVar("T")
@@ -48,7 +50,12 @@ class _Core:
             pass  # the interpreter ends; what runs at its exit closes this
 
 
-class Client(Caller):
+def flags(sessionless: bool, read_from: ReadFrom) -> int:
+    """Of a client's options."""
+    return sessionless * _abi.CLIENT_SESSIONLESS | (read_from is ReadFrom.ANY) * _abi.CLIENT_READ_ANY
+
+
+class Client(Governor):
     """A client of the cluster that a configuration describes, or of servers at addresses::
 
         with oarlock.Client("cluster.toml") as client:
@@ -56,7 +63,8 @@ class Client(Caller):
 
     It finds the leader, follows it, and tries again until the time is over. It connects when the first call needs it. Its
     proposals are in a session of its own and are executed exactly once; without one (``sessionless``) many more can be
-    under way, but a lost connection leaves them unknown. Durations are seconds; None means the library's default.
+    under way, but a lost connection leaves them unknown. ``read_from`` says which servers answer queries. Durations are seconds; None
+    means the library's default.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class Client(Caller):
         *,
         servers: Union[str, Iterable[str], None] = None,
         sessionless: bool = False,
+        read_from: ReadFrom = ReadFrom.LEADER,
         outstanding_max: int = 0,
         outstanding_bytes_max: int = 0,
         response_bytes_max: int = 0,
@@ -80,7 +89,7 @@ class Client(Caller):
         if servers is not None and not isinstance(servers, str):
             servers = ",".join(servers)
         options = _abi.ClientOptions(
-            flags=_abi.CLIENT_SESSIONLESS if sessionless else 0,
+            flags=flags(sessionless, read_from),
             servers=None if servers is None else servers.encode(),
             outstanding_max=outstanding_max,
             outstanding_bytes_max=outstanding_bytes_max,
@@ -124,10 +133,14 @@ class Client(Caller):
         status: dict[str, Any] = self._json(_abi.library().client_status_json, timeout)
         return status
 
-    def members(self, timeout: Optional[float] = None) -> list[dict[str, Any]]:
-        """Who belongs to the group."""
-        members: list[dict[str, Any]] = self._json(_abi.library().client_members_json, timeout)
-        return members
+    @property
+    def seen(self) -> int:
+        """The highest index that an answer to this client has reflected; 0: none yet. A bounded query of it never goes behind that;
+        ``Consistency.bounded(min_index=...)`` has another client see as much."""
+        try:
+            return _abi.number_from(_abi.library().client_seen, self._handle.number)
+        except Error as error:
+            raise self._handle.plain(error)
 
     def close(self) -> None:
         """Ends every call: UnknownOutcome for what was sent, else Closed. Closing what is closed is fine."""

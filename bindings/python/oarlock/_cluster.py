@@ -7,14 +7,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Optional, Union
 
-from . import _abi, _abi_testing, _lifecycle
+from . import _abi, _abi_orders, _abi_testing, _lifecycle
 from ._calls import CallFuture
-from ._client import Client
+from ._client import Client, flags
 from ._config import Config
+from ._consistency import Consistency
 from ._errors import Error, UsageError
 from ._machine import StateMachine, pull_flags
+from ._members import Member
 from ._server import Server
-from ._status import Status
+from ._status import ReadFrom, Status
 from ._waiting import BytesLike, in_slices, refuse_in_machine
 from ._work import SNAPSHOTS, THE_REST, Worker
 
@@ -230,6 +232,28 @@ class Cluster:
         for server_id in self.servers if server is None else [_id(server)]:
             self._core.stop(server_id, crash=True)
 
+    def add(self, *, start: bool = True) -> Member:
+        """Makes one more server, which joins, and starts it. It is no member before a client has said so::
+
+            cluster.client().add_voter(cluster.add(), timeout=10)
+        """
+        change = _abi_orders.ChangeStruct()
+        _abi.check(_abi.library().cluster_add(self._core.handle.number, _abi.byref(change)))
+        self._servers = max(self._servers, change.id)
+        return self._joining(change, start)
+
+    def replace(self, server: ServerOrId, *, start: bool = True) -> Member:
+        """Gives a server that does not run an empty disk with a new store, and starts it, as if its disk had been lost. It is no member
+        before a client has said so: ``client.replace(member)``."""
+        change = _abi_orders.ChangeStruct()
+        _abi.check(_abi.library().cluster_replace(self._core.handle.number, _id(server), _abi.byref(change)))
+        return self._joining(change, start)
+
+    def _joining(self, change: _abi_orders.ChangeStruct, start: bool) -> Member:
+        if start:
+            self._core.start(change.id)
+        return Member(change.id, change.address.decode(), bytes(change.store))
+
     def server(self, server_id: int) -> Server:
         """A server as it was last started. It is the cluster's: closing it is the same as ``stop``."""
         return Server._of(self._run(server_id), server_id, self)
@@ -255,7 +279,7 @@ class Cluster:
         return self.server(number.value)
 
     def settle(self, timeout: Optional[float] = PATIENCE) -> None:
-        """Waits until every server that runs has applied every command that was answered to anyone before."""
+        """Waits until every server that runs and belongs to the group has applied every command that was answered to anyone before."""
         refuse_in_machine("waiting for a cluster")
         function = _abi.library().cluster_settle
         self._wait(lambda slice: int(function(self._core.handle.number, slice)), timeout)
@@ -274,10 +298,12 @@ class Cluster:
         except Error as error:
             raise self._explained(error) from self._cause()
 
-    def query(self, request: BytesLike, timeout: Optional[float] = PATIENCE) -> bytes:
+    def query(
+        self, request: BytesLike, timeout: Optional[float] = PATIENCE, consistency: Consistency = Consistency.LINEARIZABLE
+    ) -> bytes:
         """Reads through the state machine of the leader: it sees everything that was answered before."""
         try:
-            return self._shared().query(request, timeout)
+            return self._shared().query(request, timeout, consistency)
         except Error as error:
             raise self._explained(error) from self._cause()
 
@@ -289,10 +315,10 @@ class Cluster:
         """``query`` without waiting."""
         return self._shared().query_future(request, timeout)
 
-    def client(self, *, sessionless: bool = False) -> Client:
+    def client(self, *, sessionless: bool = False, read_from: ReadFrom = ReadFrom.LEADER) -> Client:
         """One more client. It is closed with the cluster, or before. Cuts of the network do not apply to clients."""
         _lifecycle.refuse_forked()
-        options = _abi.ClientOptions(flags=_abi.CLIENT_SESSIONLESS if sessionless else 0)
+        options = _abi.ClientOptions(flags=flags(sessionless, read_from))
         number = _abi.handle_from(_abi.library().cluster_client, self._core.handle.number, _abi.byref(options))
         client = Client._of(number)
         self._core.clients.append(client)

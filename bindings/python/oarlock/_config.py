@@ -115,6 +115,13 @@ def as_config(config: Union[Config, Path]) -> Config:
     return config if isinstance(config, Config) else Config.load(config)
 
 
+def format_joining(config: Union[Config, Path], server_id: int) -> None:
+    """The same for a server that is to join a group that exists: as a new member, or in the place of one whose disk was lost. It
+    founds nothing, whatever the configuration says, and waits until a change of the membership names it (``Client.add_voter``)."""
+    loaded = as_config(config)
+    _abi.check(_abi.library().server_format_joining(loaded.handle, server_id))
+
+
 def format(config: Union[Config, Path], server_id: int) -> None:  # as the library calls it
     """Makes the store of a member in its data directory: the explicit act by which a server comes to be, once."""
     loaded = as_config(config)  # a name keeps it: its handle goes with it

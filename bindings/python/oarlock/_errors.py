@@ -280,6 +280,72 @@ class Refused(Error):
     status = Status.ERR_REFUSED
 
 
+class Behind(Error):
+    """This server has not applied in time what the answer has to reflect. Another one may have."""
+
+    status = Status.ERR_BEHIND
+
+
+class ChangeError(Error):
+    """A change of the membership that was not made. One class below says why."""
+
+    status = Status.ERR_CHANGE_IMPOSSIBLE
+
+
+class ChangeImpossible(ChangeError):
+    """It makes no sense for the membership that there is."""
+
+    status = Status.ERR_CHANGE_IMPOSSIBLE
+
+
+class ChangeOpen(ChangeError):
+    """Another one is under way: wait for it, or cancel it."""
+
+    status = Status.ERR_CHANGE_OPEN
+
+
+class ChangeMoved(ChangeError):
+    """The membership is not the one that it was to start from: look at the members again."""
+
+    status = Status.ERR_CHANGE_MOVED
+
+
+class ChangeUnsafe(ChangeError):
+    """The group could stand still after it. Start the servers that are missing, or force it."""
+
+    status = Status.ERR_CHANGE_UNSAFE
+
+
+class ChangeGivenUp(ChangeError):
+    """A newcomer did not catch up, or somebody cancelled it: the membership is as it was before."""
+
+    status = Status.ERR_CHANGE_GIVEN_UP
+
+
+class TransferError(Error):
+    """Leadership was not handed over. One class below says why."""
+
+    status = Status.ERR_TRANSFER_FAILED
+
+
+class TransferTarget(TransferError):
+    """The chosen server cannot lead now, or no other one can; nothing was begun."""
+
+    status = Status.ERR_TRANSFER_TARGET
+
+
+class TransferOpen(TransferError):
+    """Leadership is being handed over to another server already; nothing was begun."""
+
+    status = Status.ERR_TRANSFER_OPEN
+
+
+class TransferFailed(TransferError):
+    """The other server did not take over in time; the leader leads on."""
+
+    status = Status.ERR_TRANSFER_FAILED
+
+
 class AddressError(Error):
     """An address cannot be listened on."""
 
@@ -368,7 +434,8 @@ BY_STATUS: dict[int, type[Error]] = {
             Unsupported, NotFound, Exists, TimeoutError, Pending, UnknownOutcome, NotSent, Busy, Closed, Cancelled, Interrupted,
             NotLeader, NoLeader, NotReady, NoGroup, SessionError, Incompatible, Refused, AddressError, IOFailure, StorageError,
             NotFormatted, AlreadyFormatted, InUse, Damaged, Fenced, StateMachineError, QueryError,
-            SnapshotError, InternalError,
+            SnapshotError, InternalError, Behind, ChangeImpossible, ChangeOpen, ChangeMoved, ChangeUnsafe, ChangeGivenUp,
+            TransferTarget, TransferOpen, TransferFailed,
         )
     },
 }  # fmt: skip

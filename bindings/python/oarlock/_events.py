@@ -21,9 +21,10 @@ class Event(NamedTuple):
     group: int
     term: int
     index: int  # type: ignore[assignment]  # it hides a method of tuples, which nobody wants here
-    """An entry's: of memberships, snapshots, compactions, slow applies."""
+    """An entry's: of memberships and their changes, snapshots, compactions, slow applies."""
     server: int
-    """The leader, 0 for none; the peer, of a dropped message or a snapshot that is fetched."""
+    """The leader, 0 for none; the peer, of a dropped message or a snapshot that is fetched; the newcomer that a change failed on; who
+    was to take over leadership; this server, of REMOVED."""
     role: Optional[Role]
     """Of ROLE."""
     dropped: int

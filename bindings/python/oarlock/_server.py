@@ -9,12 +9,15 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, Optional, Protocol, TypeVar, Union
 
-from . import _abi, _lifecycle
-from ._calls import Caller, CallFuture, functions
+from . import _abi, _abi_orders, _lifecycle
+from ._calls import CallFuture, functions, query_options
 from ._config import Config, Path, as_config
+from ._consistency import Consistency
 from ._errors import Closed, Error, WouldDeadlock
 from ._events import Events, LogThread
+from ._governing import Governor
 from ._machine import StateMachine, pull_flags
+from ._members import Member
 from ._session import Session
 from ._status import Role, Status
 from ._waiting import BytesLike, beside, in_machine, in_slices, nanoseconds, refuse_in_machine
@@ -46,6 +49,22 @@ class GroupInfo(NamedTuple):
     """The replica has stopped for good."""
     refused: bool
     """The other servers refuse this one; the status says why."""
+    membership_index: int
+    """The entry that brought the membership in use; committed if not above commit_index."""
+    changing: bool
+    """A change of the membership is open."""
+    removed: bool
+    """This server was a member and is none any more."""
+    transferring: bool
+    """This server leads and is handing over."""
+    successor: int
+    """To whom; 0: none is chosen yet."""
+    lease: bool
+    """This server leads and holds a lease."""
+    storage_hung: bool
+    """Saves are under way, and none has completed for an election timeout."""
+    priority: int
+    """This server's claim to leadership."""
 
 
 class _Core:
@@ -157,7 +176,7 @@ class Core(Protocol):
     def close_unreferenced(self) -> None: ...
 
 
-class Server(Caller):
+class Server(Governor):
     """A member of a cluster. Making one opens nothing yet; ``start`` does, and so does ``with``::
 
         with oarlock.Server("cluster.toml", 1, Counter()) as server:
@@ -235,9 +254,16 @@ class Server(Caller):
             return self._propose_future(command, timeout, session=session, sequence=sequence, floor=floor)
         return self._propose_future(command, timeout)
 
-    def barrier(self, timeout: Optional[float] = None) -> None:
-        """Returns when this server, as the leader, has applied everything that was answered to anyone before."""
-        self._beside(_abi.library().barrier, 0, nanoseconds(timeout))
+    def barrier(self, timeout: Optional[float] = None, consistency: Consistency = Consistency.LINEARIZABLE) -> None:
+        """Returns when this server, leader or not, has applied what a query of that consistency would have to reflect; without one,
+        everything that was answered to anyone before."""
+        self._beside(_abi.library().barrier_at, query_options(consistency, 0), nanoseconds(timeout))
+
+    def member(self, address: str = "") -> Member:
+        """This server, once it was started, as ``add_voter`` and its like take it. ``address`` is where the others reach it."""
+        i = _abi_orders.IdentityStruct()
+        self._direct(lambda: _abi.check(_abi.library().server_identity(self._handle.number, _abi.byref(i))))
+        return Member(i.server, address, bytes(i.store))
 
     def session(self, timeout: Optional[float] = None) -> Session:
         """Opens a session that numbers its commands and tries them again."""
@@ -273,7 +299,9 @@ class Server(Caller):
         self._direct(lambda: _abi.check(_abi.library().server_group_info(self._handle.number, 0, _abi.byref(i))))
         return GroupInfo(
             Role(i.role), i.term, i.leader, i.commit_index, i.applied_index, i.last_index, i.snapshot_index,
-            i.sessions, i.commands, i.voters, i.learners, bool(i.fenced), bool(i.refused),
+            i.sessions, i.commands, i.voters, i.learners, bool(i.fenced), bool(i.refused), i.membership_index,
+            bool(i.flags & _abi.GROUP_CHANGING), bool(i.flags & _abi.GROUP_REMOVED), bool(i.flags & _abi.GROUP_TRANSFERRING), i.successor,
+            bool(i.flags & _abi.GROUP_LEASE), bool(i.flags & _abi.GROUP_STORAGE_HUNG), i.priority,
         )  # fmt: skip
 
     def events(self, log_levels: Optional[str] = None, room: int = 0) -> Events:

@@ -42,6 +42,15 @@ class Status(enum.IntEnum):
     ERR_VERSION = 207
     ERR_REFUSED = 208
     ERR_ADDRESS = 209
+    ERR_BEHIND = 210
+    ERR_CHANGE_IMPOSSIBLE = 211
+    ERR_CHANGE_OPEN = 212
+    ERR_CHANGE_MOVED = 213
+    ERR_CHANGE_UNSAFE = 214
+    ERR_CHANGE_GIVEN_UP = 215
+    ERR_TRANSFER_TARGET = 216
+    ERR_TRANSFER_OPEN = 217
+    ERR_TRANSFER_FAILED = 218
     ERR_STORAGE = 300
     ERR_NOT_FORMATTED = 301
     ERR_FORMATTED = 302
@@ -80,6 +89,13 @@ CLASS_BITS = {
     Status.ERR_NOT_READY: CLASS_RETRYABLE,
     Status.ERR_REFUSED: CLASS_FATAL,
     Status.ERR_ADDRESS: CLASS_RETRYABLE,
+    Status.ERR_BEHIND: CLASS_RETRYABLE | CLASS_REDIRECT,
+    Status.ERR_CHANGE_OPEN: CLASS_RETRYABLE,
+    Status.ERR_CHANGE_UNSAFE: CLASS_RETRYABLE,
+    Status.ERR_CHANGE_GIVEN_UP: CLASS_RETRYABLE,
+    Status.ERR_TRANSFER_TARGET: CLASS_RETRYABLE,
+    Status.ERR_TRANSFER_OPEN: CLASS_RETRYABLE,
+    Status.ERR_TRANSFER_FAILED: CLASS_RETRYABLE,
     Status.ERR_STORAGE: CLASS_FATAL,
     Status.ERR_IN_USE: CLASS_RETRYABLE,
     Status.ERR_DAMAGED: CLASS_FATAL,
@@ -108,6 +124,10 @@ class EventKind(enum.IntEnum):
     FENCED = 11
     DROPPED_EVENTS = 12
     SLOW_APPLY = 13
+    CHANGE_ENDED = 14
+    CHANGE_GIVEN_UP = 15
+    TRANSFER_ENDED = 16
+    REMOVED = 17
 
 
 class Role(enum.IntEnum):
@@ -119,11 +139,18 @@ class Role(enum.IntEnum):
     LEADER = 3
 
 
-class Consistency(enum.IntEnum):
-    """What a query sees."""
+class Level(enum.IntEnum):
+    """The levels of ``Consistency``, which says what they mean."""
 
     LINEARIZABLE = 0
-    """Everything that was answered to anyone before it began; the leader is asked."""
-
     STALE = 1
-    """This server's state as it is, which may be old without bound."""
+    LEASE = 2
+    BOUNDED = 3
+
+
+class ReadFrom(enum.Enum):
+    """Which servers answer a client's queries."""
+
+    LEADER = "leader"
+    ANY = "any"
+    """One server for many queries, and another one when that fails."""

@@ -43,7 +43,7 @@ def structs() -> dict[str, list[str]]:
         members = []
         for member in filter(str.strip, body.split(";")):
             pointer = re.search(r"\(\*(\w+)\)", member)
-            members += [pointer[1]] if pointer else [re.search(r"(\w+)\s*$", one)[1] for one in member.split(",")]
+            members += [pointer[1]] if pointer else [re.search(r"(\w+)(?:\[\d+\])?\s*$", one)[1] for one in member.split(",")]
         found[name] = members
     return found
 

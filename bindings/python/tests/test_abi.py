@@ -12,18 +12,21 @@ import pytest
 
 import oarlock
 import oarlock.testing
-from oarlock import _abi, _abi_testing, _errors, _status
+from oarlock import _abi, _abi_orders, _abi_testing, _errors, _status
 
 # What the header has and this package does not, and why.
 FUNCTIONS_LEFT_OUT = {
     **dict.fromkeys(
-        ("oar_propose_async", "oar_query_async", "oar_client_propose_async", "oar_client_query_async"),
+        ("oar_propose_async", "oar_query_async", "oar_client_propose_async", "oar_client_query_async", "oar_order_async",
+         "oar_client_order_async"),
         "a callback on a thread that is not Python's costs ten times what the queue does; futures use the queue",
     ),
     **dict.fromkeys(
         ("oar_results_append", "oar_results_end"),
         "a result in pieces; Python's are whole",
     ),
+    "oar_barrier": "oar_barrier_at without options is the same",
+    "oar_client_members_json": "the members come as a Membership",
 }
 STRUCTS_LEFT_OUT = {
     "oar_log_record": "for a log callback; Python takes log lines as events",
@@ -53,6 +56,13 @@ STRUCTS = {
     "oar_cluster_options": _abi_testing.ClusterOptions,
     "oar_check_options": _abi_testing.CheckOptions,
     "oar_state_machine": _abi_testing.Vtable,
+    "oar_identity": _abi_orders.IdentityStruct,
+    "oar_change": _abi_orders.ChangeStruct,
+    "oar_order": _abi_orders.Order,
+    "oar_membership": _abi_orders.MembershipStruct,
+    "oar_member": _abi_orders.MemberStruct,
+    "oar_plan": _abi_orders.PlanStruct,
+    "oar_plan_member": _abi_orders.PlanMemberStruct,
 }
 HANDLES = ("config", "server", "client", "call", "queue", "events", "writer", "reader", "cluster", "results", "buf")
 C_TYPES = {
@@ -149,11 +159,12 @@ def test_events_are_the_headers():
 
 
 def test_numbers_are_the_headers():
-    constants = [*vars(_abi).items(), *vars(_abi_testing).items()]
+    constants = [*vars(_abi).items(), *vars(_abi_orders).items(), *vars(_abi_testing).items()]
     here = {f"OAR_{name}": value for name, value in constants if name.isupper() and isinstance(value, int)}
     here.update({f"OAR_{name}": value for name, value in vars(_status).items() if name.startswith("CLASS_") and name != "CLASS_BITS"})
     here.update({f"OAR_ROLE_{role.name}": role.value for role in oarlock.Role})
-    here.update({f"OAR_{c.name}": c.value for c in oarlock.Consistency})
+    here.update({f"OAR_{level.name}": level.value for level in oarlock.Level})
+    here.update({f"OAR_CHANGE_{kind.name}": kind.value for kind in oarlock.ChangeKind})
     del here["OAR_FOREVER"]
     said = header.numbers()
     assert said.pop("OAR_FOREVER") == _abi.FOREVER
