@@ -210,11 +210,32 @@ static void ask(oar_config *config, const char *name, const char *add) {
     check(oar_client_free(client));
 }
 
+/* Hands leadership to a server, and prints who belongs to the group. */
+static void members(oar_config *config, uint64_t to) {
+    oar_client *client;
+    oar_membership all;
+    oar_member one;
+    void *answer;
+    size_t answer_len;
+    OAR_INIT(&all);
+    OAR_INIT(&one);
+    check(oar_client_open(config, NULL, &client));
+    check(oar_client_transfer_leadership(client, to, 10 * OAR_SECOND));
+    check(oar_client_members(client, 10 * OAR_SECOND, &answer, &answer_len));
+    check(oar_membership_read(answer, answer_len, &all));
+    for (uint32_t i = 0; i < all.members; i++) {
+        check(oar_member_read(answer, answer_len, i, &one));
+        printf("%llu at %s%s\n", (unsigned long long)one.id, one.address, one.roles & OAR_MEMBER_VOTER ? ", votes" : "");
+    }
+    oar_free(answer);
+    check(oar_client_free(client));
+}
+
 int main(int argc, char **argv) {
     oar_config *config;
     check(OAR_CHECK_ABI());
     if (argc < 3) {
-        fprintf(stderr, "usage: counters FILE init PORT | FILE ID | FILE add NAME N | FILE get NAME\n");
+        fprintf(stderr, "usage: counters FILE init PORT | FILE ID | FILE add NAME N | FILE get NAME | FILE lead ID\n");
         return 2;
     }
     if (argc == 4 && strcmp(argv[2], "init") == 0) {
@@ -222,7 +243,9 @@ int main(int argc, char **argv) {
         return 0;
     }
     check(oar_config_load_file(argv[1], &config));
-    if (argc == 3) {
+    if (argc == 4 && strcmp(argv[2], "lead") == 0) {
+        members(config, strtoull(argv[3], NULL, 10));
+    } else if (argc == 3) {
         run_server(config, strtoull(argv[2], NULL, 10));
     } else {
         ask(config, argv[3], argc > 4 ? argv[4] : NULL);

@@ -60,4 +60,6 @@ start 2
 ready 2
 grep -q 'snapshot 0$' out.2 && fail "server 2 replayed its whole log: no snapshot was taken"
 add apples 1 8
+[ "$(./counters cluster.toml lead 3 | grep -c votes)" = 3 ] || fail "three servers do not vote"
+add apples 1 9
 say "the dead come back, one from a snapshot; nothing is lost"

@@ -45,7 +45,7 @@ class Store(oarlock.StateMachine):
 
 
 class Door(BaseHTTPRequestHandler):
-    """Hands requests to the cluster's leader, wherever it is."""
+    """Hands what changes something to the cluster's leader, wherever it is, and questions to any server."""
 
     client: oarlock.Client
 
@@ -80,7 +80,7 @@ def main() -> None:
             oarlock.format(sys.argv[2], member)
         return
     config, server_id, port = oarlock.Config.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    with oarlock.Server(config, server_id, Store()), oarlock.Client(config) as Door.client:
+    with oarlock.Server(config, server_id, Store()), oarlock.Client(config, read_from=oarlock.ReadFrom.ANY) as Door.client:
         ThreadingHTTPServer(("127.0.0.1", port), Door).serve_forever()
 
 

@@ -235,7 +235,7 @@ def test_a_client_follows_the_leader_and_a_server_names_it(three):
         assert client.propose_future(b"1", timeout=10).result(10) == b"2"
         assert client.query_future(b"").result(10) == b"2"
         client.barrier(timeout=10)
-        assert [m["id"] for m in client.members(10)] == [1, 2, 3] and client.status(10)
+        assert [m.id for m in client.members(10).voters] == [1, 2, 3] and client.status(10)
         leader = next(s for s in servers if s.group_info().role == oarlock.Role.LEADER)
         follower = next(s for s in servers if s is not leader)
         with pytest.raises(oarlock.NotLeader) as caught:
