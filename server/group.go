@@ -265,10 +265,23 @@ func (l *lane) do(j Job) {
 		done := j.Step()
 		if a, ok := j.(*ApplyJob); ok {
 			l.g.timed(a, l.g.s.clock.Now()-began)
+			l.breaks(a.err)
 		}
 		if done {
 			break
 		}
+	}
+}
+
+// breaks keeps what stands behind a failed apply from the state machine: its replica is about to stop.
+func (l *lane) breaks(why error) {
+	if why == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed == nil {
+		l.closed = fenced(why)
 	}
 }
 

@@ -3,8 +3,10 @@ package server_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -117,6 +119,33 @@ func TestBrokenStateMachineGivesItsReasonToEverybodyAndNoStack(t *testing.T) {
 		_, err = s.Propose(context.Background(), group, []byte("late"))
 		require.ErrorIs(t, err, server.ErrFenced)
 		require.ErrorContains(t, err, "the ledger lost a page")
+	})
+}
+
+func TestWhatStandsBehindABrokenApplyHearsWhy(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		machine := &ledger{hold: make(chan struct{}), holding: make(chan struct{}, 1)}
+		c := newCluster(t, 1, func(c *cluster) { c.machine = func(*member) statemachine.StateMachine { return machine } }).start()
+		s := c.leader().server
+		var outcomes [4]error
+		var asked sync.WaitGroup
+		for k, ask := range []func() error{
+			func() error { _, err := s.Propose(context.Background(), group, []byte("hold")); return err },
+			func() error { _, err := s.Propose(context.Background(), group, []byte("broken")); return err },
+			func() error { _, err := s.Query(context.Background(), group, nil); return err },
+			func() error { _, err := s.Propose(context.Background(), group, []byte("late")); return err },
+		} {
+			asked.Go(func() { outcomes[k] = ask() })
+			synctest.Wait()
+		}
+		<-machine.holding
+		close(machine.hold)
+		asked.Wait()
+		require.NoError(t, outcomes[0])
+		require.ErrorIs(t, outcomes[1], server.ErrUnknown)
+		require.ErrorIs(t, outcomes[2], server.ErrFenced, "a query is not told that this server is behind: it stops")
+		require.ErrorIs(t, outcomes[3], server.ErrUnknown)
+		require.NotContains(t, strings.Join(machine.entries, ","), "late", "no entry is skipped")
 	})
 }
 
