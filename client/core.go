@@ -199,9 +199,7 @@ func (c *Core) Start(now time.Duration, op Op, body []byte, tag any, consistency
 	h := Handle{call: k, life: k.life}
 	var err error
 	k.consistency, err = oneConsistency(op, consistency)
-	if op != OpStatus && k.consistency.Level != Stale {
-		c.roam()
-	}
+	c.wants(k)
 	switch {
 	case c.closed:
 		c.finish(k, nil, ErrClosed)

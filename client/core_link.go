@@ -211,6 +211,13 @@ func (c *Core) meet(members []wire.ClientAddress) {
 	}
 }
 
+// wants takes a call's wish: whatever is more than one server's own view may be anybody's to answer.
+func (c *Core) wants(k *call) {
+	if k.op != OpStatus && k.consistency.Level != Stale {
+		c.roam()
+	}
+}
+
 // roam has every server tried that was named.
 func (c *Core) roam() {
 	c.roams = true
