@@ -47,7 +47,7 @@ func (w *world) heal() {
 	}
 	probes := w.probe()
 	w.wait(electionTimeouts*timeout, checkServes, func() string { return unanswered(probes) })
-	w.wait(answersWithin, checkAnswered, func() string { return unanswered(w.oracle.ops) })
+	w.wait(w.answersWithin(), checkAnswered, func() string { return unanswered(w.oracle.ops) })
 	w.wait(within, checkConverges, w.together)
 	w.wait(within, checkTold, w.told)
 	w.rest(6 * timeout)
@@ -174,6 +174,15 @@ func (w *world) leaderOf(g int) *replica {
 		}
 	}
 	return nil
+}
+
+// answersWithin is how long calls may still take. Who reads from any server draws one after the other, and those that are no members
+// any more let it wait for two election timeouts each.
+func (w *world) answersWithin() time.Duration {
+	if len(w.plan.Orders) == 0 {
+		return answersWithin
+	}
+	return answersWithin + 60*w.plan.ElectionTimeoutMax
 }
 
 // probeDone is the Completion of a command that goes to a leader without a client between.
