@@ -182,9 +182,10 @@ func (w *world) told() string {
 	return ""
 }
 
-// wasMember reports whether a server has ever known itself to be one.
+// wasMember reports whether a server has known itself to be one. It does not count if it goes by an addition that was cut off: whatever is in
+// force is older than that, and so nobody can tell it.
 func (o *groupOracle) wasMember(h *host) bool {
-	return slices.ContainsFunc(o.mirrors[h.number-1].now.members, func(at raft.MembershipAt) bool { return h.in(at.Membership.Members()) })
+	return o.wasInForce(o.mirrors[h.number-1].now.latest()) && slices.ContainsFunc(o.mirrors[h.number-1].now.members, func(at raft.MembershipAt) bool { return h.in(at.Membership.Members()) })
 }
 
 // quiet is the end of the second phase for groups that servers have left: they start again, and nobody minds.
