@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/oarlock/oarlock/persistentlog"
@@ -84,6 +85,9 @@ func (h *host) rot(f *Fault) bool {
 
 func (h *host) rotSnapshots(f *Fault) bool {
 	w := h.w
+	if slices.ContainsFunc(w.oracle.groups, func(o *groupOracle) bool { return len(o.live()) > 1 || o.live()[0].Changing() }) {
+		return false
+	}
 	names := h.store.filesIn(snapshotsDir)
 	if len(names) == 0 {
 		return false

@@ -114,7 +114,9 @@ func (q *request) reform(r *replica) {
 		}
 	}
 	c := q.change
-	c.Forced, c.Cancel = q.Forced, q.Kind == OrderCancel
+	// A change that is forced may wait for what only a snapshot can bring, and then the leader's has to be one that can be read.
+	rotten := slices.ContainsFunc(q.w.hosts, func(h *host) bool { return h.flipped })
+	c.Forced, c.Cancel = q.Forced && !rotten, q.Kind == OrderCancel
 	if q.N%3 == 0 && q.tries == 1 { // it is asked for as what follows the membership of now, however long that takes
 		q.change.From = r.seen.membershipIndex
 		c.From = q.change.From

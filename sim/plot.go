@@ -68,6 +68,8 @@ func (u *usurpation) takes(from *host, m *raft.Message) bool {
 type hearsay struct {
 	w      *world
 	leader *host
+	group  int
+	awake  bool // the leader is not paused: it may still hope for a lease when the answers come, as soon as another one is elected
 	held   []raft.Message
 }
 
@@ -77,7 +79,7 @@ func (w *world) hearsay(f *Fault) bool {
 	if leader == nil {
 		return false
 	}
-	p := &hearsay{w: w, leader: leader}
+	p := &hearsay{w: w, leader: leader, group: f.N % w.plan.Groups, awake: f.N%8 == 0}
 	w.net.plot = p
 	w.after(w.plan.HeartbeatInterval*3/2, p.part)
 	return true
@@ -98,6 +100,10 @@ func (p *hearsay) part() {
 		return
 	}
 	w.net.plot = nil
+	if p.awake {
+		p.listen()
+		return
+	}
 	pause := w.plan.ElectionTimeoutMax + upTo(w.nets, w.plan.ElectionTimeoutMax)
 	p.leader.pause(pause)
 	w.note("server %d is cut off and pauses for %v, and %d answers to it come later", p.leader.id, pause, len(p.held))
@@ -113,6 +119,35 @@ func (p *hearsay) part() {
 			end()
 		}
 	})
+}
+
+// listen cuts the leader off and has it hear what it was answered when somebody else leads.
+func (p *hearsay) listen() {
+	w, o, timeout := p.w, p.w.oracle.groups[p.group], p.w.plan.ElectionTimeoutMax
+	w.note("server %v is cut off, and %d answers to it come when somebody else leads", p.leader, len(p.held))
+	end := w.net.addCut(func(from, to int) bool { return from == p.leader.number || to == p.leader.number })
+	was, until := o.termMax, w.now+2*timeout
+	var look func()
+	look = func() {
+		switch {
+		case w.calm:
+			return
+		case o.termMax > was:
+			for _, m := range p.held {
+				p.leader.after(0, func() { p.leader.receive(m) })
+			}
+			p.leader.after(w.plan.StepMax, p.ask)
+		case w.now < until:
+			w.after(w.plan.StepMax, look)
+			return
+		}
+		w.after(w.plan.ElectionTimeoutMin/2, func() {
+			if !w.calm {
+				end()
+			}
+		})
+	}
+	look()
 }
 
 // ask has somebody who knows of nothing read at the former leader.
