@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -33,24 +34,26 @@ func TestFollowerWithASlowMachineHoldsNoMoreThanItsBounds(t *testing.T) {
 		l.hold = hold
 		c.propose("hold")
 		<-l.holding
-		const commands = 400
-		for range commands / 20 {
+		commands := 0
+		for commands < 400 {
 			busy, rest := flood(leader.server, 20)
-			require.Zero(t, busy)
-			for range 20 {
+			require.Less(t, busy, 20, "what was answered before may still count as on its way, but makes room")
+			for range 20 - busy {
 				require.NoError(t, <-rest)
 			}
+			commands += 20 - busy
 			st := slow.server.Status()
 			require.LessOrEqual(t, st.Unapplied.Bytes, int64(60_000))
 			require.LessOrEqual(t, st.TailBytes, int64(30_000))
 			require.LessOrEqual(t, st.Inbox.BytesPeak, int64(50_000))
 		}
 		require.Empty(t, l.commands())
-		require.Greater(t, slow.status().Commit, raft.Index(commands/2), "it follows all the same")
+		require.Greater(t, slow.status().Commit, raft.Index(200), "it follows all the same")
 		require.Same(t, leader, c.leader())
 		close(hold)
 		c.agree()
 		require.Len(t, l.commands(), commands+1)
+		synctest.Wait() // what is applied is counted off by the turn that follows
 		require.Zero(t, slow.server.Status().Unapplied.Bytes)
 	})
 }
