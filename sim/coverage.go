@@ -91,6 +91,7 @@ const (
 	sawFollowerRead
 	sawFollowerReadRefused
 	sawBoundedRead
+	sawOldAnswers
 	sawRunChecked
 	sawCheckUnfinished
 	situations
@@ -139,6 +140,7 @@ var situationNames = [situations]string{
 	sawLeaseRead: "a read rested on a lease", sawLeasePaused: "a leader was paused beyond its lease",
 	sawFollowerRead: "a linearizable read was served by a server that does not lead", sawFollowerReadRefused: "a server that does not lead refused a read",
 	sawBoundedRead: "a bounded read was served by a server that does not lead",
+	sawOldAnswers:  "a leader that leads again got acknowledgements of its former leadership",
 	sawNoMajority:  "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
 }
 

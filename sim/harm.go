@@ -49,6 +49,9 @@ func (w *world) strike(f *Fault) {
 
 // harm does what a fault does, and reports whether it applied.
 func (w *world) harm(f *Fault, h *host) bool {
+	if (f.Kind == FaultIsolate && f.N%3 == 1 || f.Kind == FaultPartition && f.N%2 == 1) && w.comeback(f) {
+		return true
+	}
 	if end := w.startNet(f, h.number); end != nil {
 		w.after(f.For, func() {
 			if !w.calm {

@@ -54,6 +54,7 @@ type host struct {
 	replicas []*replica // by group, from 1
 	writer   writer
 	conns    []*conn
+	callers  []*op // within its process
 
 	clockBase, clockSince time.Duration
 	rate                  float64
@@ -257,7 +258,12 @@ func (h *host) crash(downFor time.Duration) {
 	for _, c := range h.conns {
 		c.lost()
 	}
-	h.conns = nil
+	for _, k := range h.callers {
+		if !k.ended {
+			k.answer(nil, server.ErrUnknown)
+		}
+	}
+	h.conns, h.callers = nil, nil
 	h.replicas = nil
 	life := h.life
 	w.after(downFor, func() {
