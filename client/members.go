@@ -43,8 +43,8 @@ func (c *Client) Members(ctx context.Context) (raft.MembershipAt, error) {
 
 // TransferLeadership hands leadership to a voter, or with to zero to the best, and returns when the leader has gone. What is proposed
 // meanwhile is not lost. After ErrTransferFailed the old leader leads on; after ErrTransferTarget and ErrTransferOpen nothing was
-// begun. It is no error if to leads already. With to zero a call whose answer is lost ends with ErrUnknown and is not repeated:
-// it would move leadership once more.
+// begun. It is no error if to leads already. ErrUnknown: the leader lost leadership meanwhile, and knew of nobody who took over. With to zero a
+// call whose answer is lost ends so, too, and is not repeated: it would move leadership once more.
 func (c *Client) TransferLeadership(ctx context.Context, to raft.ServerID) error {
 	_, err := c.call(ctx, OpTransferLeadership, AppendTransfer(nil, to))
 	return err

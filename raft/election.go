@@ -95,7 +95,7 @@ func (n *Node) upToDate(lastIndex Index, lastTerm Term) bool {
 // becomeFollower enters term (which may be the present one) and forgets every role but the follower's.
 func (n *Node) becomeFollower(now time.Duration, term Term, leader peer) {
 	if n.role == RoleLeader {
-		n.endLeadership()
+		n.endLeadership(term)
 	}
 	if term > n.hard.Term {
 		n.setHard(HardState{Term: term})

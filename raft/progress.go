@@ -19,7 +19,8 @@ type progress struct {
 	movedAt  time.Duration // when match last grew, or something was sent after nothing was out
 	heardAt  time.Duration // when it last answered anything
 	heard    bool
-	gone     bool // a connection to it failed, and nothing was heard since
+	gone     bool  // a connection to it failed, and it has answered nothing that was sent since:
+	goneIn   Round // no round after this one
 
 	fill      uint64 // the fill under way; zero: none
 	fillFirst Index

@@ -77,11 +77,15 @@ func (n *Node) becomeLeader(now time.Duration) {
 // entryHeaderBytes is the least that an entry takes in a block beside its body.
 const entryHeaderBytes = 2
 
-// endLeadership drops everything that belonged to it.
-func (n *Node) endLeadership() {
+// endLeadership drops everything that belonged to it. It ends because somebody began the later term next, or within its own term.
+func (n *Node) endLeadership(next Term) {
 	n.dropReads()
 	if n.lead.transfer != nil {
-		n.transferEnded(n.lead.transfer, nil)
+		var err error
+		if next == n.hard.Term {
+			err = ErrTransferUnknown
+		}
+		n.transferEnded(n.lead.transfer, err)
 	}
 	n.clock.stop()
 	n.lead = leadState{fillSeq: n.lead.fillSeq}
@@ -236,7 +240,9 @@ func (n *Node) respondent(now time.Duration, m *Message) *progress {
 	}
 	p := n.lead.of(m.From, m.FromStore)
 	if p != nil {
-		p.heardAt, p.heard, p.gone = now, true, false
+		p.heardAt, p.heard = now, true
+		// Its last words may arrive after the connection to it has failed: they come by another one. Who answers what was sent later is there.
+		p.gone = p.gone && m.Round <= p.goneIn
 	}
 	return p
 }
@@ -344,7 +350,7 @@ func (n *Node) Unreachable(now time.Duration, peer ServerID, store StoreID) {
 		if p.member.ID != peer || !store.IsZero() && p.member.Store != store {
 			continue
 		}
-		p.gone = true
+		p.gone, p.goneIn = true, n.lead.round
 		if p.state == ProgressStream {
 			n.probe(p, p.match+1)
 			p.probed, p.movedAt = true, now

@@ -14,14 +14,18 @@ var (
 	ErrTransferTarget = errors.New("raft: no such successor")
 	// ErrTransferTimeout: the successor did not take over within ElectionTimeoutMax, and this server leads on.
 	ErrTransferTimeout = errors.New("raft: the successor did not take over in time")
+	// ErrTransferUnknown: this server leads no more, and nobody is known to have taken over: no quorum answered it, or it gave leadership up.
+	ErrTransferUnknown = errors.New("raft: leadership has ended without a successor that is known")
 	// ErrTransferring: the leader is handing over and takes nothing new. Ask again after Actions.TransferEnded, or when it leads no more.
 	ErrTransferring = errors.New("raft: the leader is handing over")
 )
 
 // TransferEnded says how a leadership transfer ended.
 type TransferEnded struct {
-	To  ServerID // who was asked last; zero: nobody was
-	Err error    // nil: leadership was given away; ErrTransferTimeout: this server leads on
+	To ServerID // who was asked last; zero: nobody was
+	// Err is nil if a later term has begun: leadership was given away. With ErrTransferTimeout this server leads on, and so it does with
+	// ErrTransferTarget: nobody is reached any more who could take over. With ErrTransferUnknown it does not lead any more.
+	Err error
 }
 
 // transfer is a leadership transfer under way (dissertation 3.10). It belongs to a term and ends with it.
@@ -41,7 +45,8 @@ type transfer struct {
 
 // TransferLeadership hands leadership to a voter, or, with to zero, to the best there is: the one with the highest priority
 // among those that have answered lately and whose logs are level with this one. Until it has ended (Actions.TransferEnded)
-// nothing is appended, so that the successor can catch up. With an error nothing was begun: ErrNotLeader, ErrTransferOpen,
+// nothing is appended, so that the successor can catch up. With to zero it ends as soon as nobody is reached who could take over; to
+// the end of its time it goes on with a successor that was chosen. With an error nothing was begun: ErrNotLeader, ErrTransferOpen,
 // ErrTransferTarget, ErrFault.
 func (n *Node) TransferLeadership(now time.Duration, to ServerID) error {
 	switch {
@@ -129,7 +134,8 @@ func (n *Node) best(tried []peer) *progress {
 	return best
 }
 
-// reaches reports whether a member is heard of and no connection to it has failed since: one that has just ended is no successor.
+// reaches reports whether a member is heard of, and has answered what was sent since a connection to it failed last: one that has just
+// ended is no successor.
 func (n *Node) reaches(p *progress) bool { return n.hears(p.member) && !p.gone }
 
 func (n *Node) better(a, b *progress) bool {
@@ -168,19 +174,22 @@ func (n *Node) transferTurn() {
 	case t == nil:
 		return
 	case now-t.startedAt >= n.config.ElectionTimeoutMax:
-		n.endTransfer()
+		n.endTransfer(ErrTransferTimeout)
 		return
 	}
 	p := n.lead.of(t.to.id, t.to.store)
 	switch {
 	case t.chosen && p == nil:
-		n.endTransfer()
+		n.endTransfer(ErrTransferTarget)
 		return
 	case p == nil || !t.chosen && (now >= t.turnAt || !n.reaches(p)):
 		if p = n.best(t.tried); p == nil {
 			t.tried = t.tried[:0]
 			if p = n.best(nil); p == nil {
-				return // somebody may be heard of before the time is over
+				if t.asked {
+					n.endTransfer(ErrTransferTarget) // as it would not have begun
+				}
+				return // a server that is to go by itself goes when the time is over: somebody may be reached until then
 			}
 		}
 		t.to, t.sent, t.turnAt = peer{p.member.ID, p.member.Store}, false, now+n.config.ElectionTimeoutMin/2
@@ -197,18 +206,18 @@ func (n *Node) transferTurn() {
 }
 
 // endTransfer ends a transfer that nobody followed.
-func (n *Node) endTransfer() {
+func (n *Node) endTransfer(why error) {
 	t := n.lead.transfer
 	n.lead.transfer = nil
 	n.leadsAgain()
 	n.lead.priorityAt = n.clock.now + n.priorityWait()
 	n.trace(Trace{Kind: TraceTransferEnded, Server: t.to.id, Reason: "in vain"})
 	if t.leaves {
-		n.transferEnded(t, nil)
+		n.transferEnded(t, ErrTransferUnknown)
 		n.retire(t.reason)
 		return
 	}
-	n.transferEnded(t, ErrTransferTimeout)
+	n.transferEnded(t, why)
 }
 
 // transferEnded reports the end; the proposals that waited for it are heard again.

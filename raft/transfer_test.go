@@ -246,7 +246,8 @@ func TestHungStorageHandsLeadershipOver(t *testing.T) {
 	require.NotEmpty(t, append(p.sentTo(2, MessageTransferRequest), p.sentTo(3, MessageTransferRequest)...))
 	p.hears(most, 2, 3)
 	require.Equal(t, RoleFollower, p.h.node.role)
-	require.Equal(t, 1, len(p.h.transferEnds))
+	require.Len(t, p.h.transferEnds, 1)
+	require.ErrorIs(t, p.h.transferEnds[0].Err, ErrTransferUnknown)
 	require.False(t, p.stands())
 	p.runFor(10 * most)
 	require.Equal(t, RoleFollower, p.h.node.role)
@@ -297,4 +298,64 @@ func TestStepDownLetsOthersStandFirst(t *testing.T) {
 	require.Equal(t, RoleFollower, p.h.node.role)
 	require.GreaterOrEqual(t, p.h.node.Deadline()-p.now, 2*p.h.node.config.ElectionTimeoutMax)
 	require.ErrorIs(t, p.h.node.StepDown(p.now), ErrNotLeader)
+}
+
+// Where nobody is left who could take over there is nothing to wait for; where one is left it gets its turn.
+func TestTransferToTheBestEndsWhenNobodyIsReached(t *testing.T) {
+	p := transferring(t, 0)
+	first := p.h.node.lead.transfer.to.id
+	p.h.node.Unreachable(p.now, first, StoreID{})
+	p.h.endTurn()
+	require.Empty(t, p.h.transferEnds)
+	require.Equal(t, 5-first, p.h.node.lead.transfer.to.id)
+	p.h.node.Unreachable(p.now, 5-first, StoreID{})
+	p.h.endTurn()
+	require.Equal(t, []TransferEnded{{To: 5 - first, Err: ErrTransferTarget}}, p.h.transferEnds)
+	require.Equal(t, RoleLeader, p.h.node.role)
+	_, err := p.h.propose(1)
+	require.NoError(t, err)
+}
+
+// A connection that was only made anew is no reason to give up a successor that somebody chose.
+func TestTransferToAChosenServerOutlivesItsConnection(t *testing.T) {
+	p := transferring(t, 2)
+	p.h.node.Unreachable(p.now, 2, StoreID{})
+	p.h.endTurn()
+	require.Empty(t, p.h.transferEnds)
+	p.sentTo(2)
+	p.hears(2*p.h.node.config.HeartbeatInterval, 2, 3)
+	require.NotEmpty(t, p.sentTo(2, MessageTransferRequest))
+}
+
+// The last words of a server come by another connection than those to it, and may be read after that one has failed.
+func TestLastWordsOfAServerThatIsGoneMakeItNoSuccessor(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	p.lead(2, 3)
+	round := p.h.node.lead.round
+	for _, id := range []ServerID{2, 3} {
+		p.h.node.Unreachable(p.now, id, StoreID{})
+		p.acks(id, p.h.node.trail.last())
+	}
+	require.Equal(t, round, p.h.node.lead.round)
+	require.ErrorIs(t, p.h.node.TransferLeadership(p.now, 0), ErrTransferTarget)
+	p.runFor(p.h.node.config.HeartbeatInterval)
+	require.Greater(t, p.h.node.lead.round, round)
+	p.acks(3, p.h.node.trail.last())
+	require.NoError(t, p.h.node.TransferLeadership(p.now, 0), "who answers what was sent later is there")
+	require.EqualValues(t, 3, p.h.node.best(nil).member.ID)
+}
+
+// Leadership that ends in its own term was given to nobody.
+func TestTransferOfALeaderThatIsDeposedByNobodyIsNoSuccess(t *testing.T) {
+	p := transferring(t, 2)
+	term := p.h.node.hard.Term
+	p.runFor(p.h.node.config.ElectionTimeoutMax)
+	require.Equal(t, RoleFollower, p.h.node.role)
+	require.Equal(t, term, p.h.node.hard.Term)
+	require.Equal(t, []TransferEnded{{To: 2, Err: ErrTransferUnknown}}, p.h.transferEnds)
+
+	p = transferring(t, 2)
+	require.NoError(t, p.h.node.StepDown(p.now))
+	p.h.endTurn()
+	require.Equal(t, []TransferEnded{{To: 2, Err: ErrTransferUnknown}}, p.h.transferEnds)
 }

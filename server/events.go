@@ -28,7 +28,7 @@ const (
 	EventSlowApply                          // Elapsed: one step of applying took at least Options.SlowApplyMin; Index: its last entry
 	EventChangeEnded                        // Index: the entry of a membership that is committed, and in which no change is open; told by the leader
 	EventChangeGivenUp                      // Index: as EventChangeEnded; Server: the newcomer it failed on, zero if none; Err: why
-	EventTransferEnded                      // Server: who was to take over; Err: why it did not, nil if leadership was handed over
+	EventTransferEnded                      // Server: who was to take over; Err: nil if leadership was handed over, ErrTransferFailed or ErrUnknown
 	EventRemoved                            // Server: this one, which is no member any more; Index: the newest membership that it knows
 )
 

@@ -10,7 +10,7 @@ import (
 
 // handOver has the groups that this server leads go on under other leaders before it ends, so that nobody has to find out by
 // an election timeout that it is gone. It takes two of the longest election timeouts at most, one for a successor to take over
-// and one to hear of it, and never more than half of the time that Close has. Where nobody can take over it is over at once.
+// and one to hear of it, and never more than half of the time that Close has. It is over as soon as nobody can take over.
 func (s *Server) handOver(c *closer) {
 	var left sync.WaitGroup
 	var timeout time.Duration
@@ -45,7 +45,7 @@ func (r *Replica) orderLeave(now time.Duration, o order) {
 	r.orders.transfers = append(r.orders.transfers, o)
 }
 
-// answerLeaving answers who waits to end once leadership is gone: when it is known who leads now, because clients are sent there,
+// answerLeaving answers who waits to end once a later term has begun: when it is known who leads in it, because clients are sent there,
 // and because the vote of this server has then done its work; and when what was committed under it has been answered.
 func (r *Replica) answerLeaving() {
 	if len(r.orders.leaving) == 0 || r.leader == 0 || r.waitersHead < len(r.waiters) {

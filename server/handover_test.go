@@ -15,6 +15,28 @@ import (
 // Half of the shortest election timeout: what nobody who has to wait for one can keep.
 const withoutAnElection = 150 * time.Millisecond
 
+// cutOff separates a server from all others, who hear of it by their silence alone.
+func (c *cluster) cutOff(m *member) {
+	var rest []raft.ServerID
+	for _, o := range c.others(m) {
+		rest = append(rest, o.id)
+	}
+	c.net.Partition([]raft.ServerID{m.id}, rest)
+}
+
+// transferEnd returns how the one transfer ended of which a server that has closed told.
+func transferEnd(t *testing.T, events *server.Subscription) (err error) {
+	told := 0
+	for e := range events.Events() {
+		if e.Kind == server.EventTransferEnded {
+			told++
+			err = e.Err
+		}
+	}
+	require.Equal(t, 1, told)
+	return err
+}
+
 func TestCloseHandsLeadershipOverFirst(t *testing.T) {
 	for _, members := range []int{2, 3, 5} {
 		t.Run(fmt.Sprint(members), func(t *testing.T) {
@@ -61,16 +83,57 @@ func TestCloseByALeaderWhoseFollowersAreGoneWaitsForNobody(t *testing.T) {
 	})
 }
 
+// They may end in the moment in which it begins to look for a successor.
+func TestCloseEndsItsHandoverWhenTheFollowersAreGone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3).start()
+		c.propose("before")
+		leader := c.leader()
+		for _, m := range c.others(leader) {
+			m.stop()
+		}
+		events := leader.server.Events(10_000)
+		begun := time.Now()
+		leader.stop()
+		require.Less(t, time.Since(begun), withoutAnElection, "the network tells that they are gone")
+		require.ErrorIs(t, transferEnd(t, events), server.ErrTransferFailed)
+	})
+}
+
+// A leader that no quorum answers is deposed by nobody, and has nobody to wait for.
+func TestCloseEndsItsHandoverWhenLeadershipIsLost(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3).start()
+		c.propose("before")
+		leader := c.leader()
+		c.cutOff(leader)
+		events := leader.server.Events(10_000)
+		begun := time.Now()
+		leader.stop()
+		require.LessOrEqual(t, time.Since(begun), 600*time.Millisecond, "an election timeout of silence and no longer")
+		require.ErrorIs(t, transferEnd(t, events), server.ErrUnknown)
+		c.net.Heal()
+		c.propose("after")
+	})
+}
+
+func TestTransferOfALeaderThatIsCutOffIsUnknown(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3).start()
+		c.propose("before")
+		leader := c.leader()
+		c.cutOff(leader)
+		require.ErrorIs(t, leader.server.TransferLeadership(t.Context(), group, c.others(leader)[0].id), server.ErrUnknown)
+		require.NotEqual(t, raft.RoleLeader, leader.status().Role)
+	})
+}
+
 func TestCloseWaitsNoLongerThanTwoElectionTimeoutsForASuccessor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 3).start()
 		c.propose("before")
 		leader := c.leader()
-		var rest []raft.ServerID
-		for _, m := range c.others(leader) {
-			rest = append(rest, m.id)
-		}
-		c.net.Partition([]raft.ServerID{leader.id}, rest)
+		c.cutOff(leader)
 		answers := make(chan error, 1)
 		leader.server.Submit(server.Proposal{Group: group, Kind: raft.KindCommand, Command: []byte("no quorum")},
 			completion(func(_ []byte, err error) { answers <- err }))

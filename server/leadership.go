@@ -56,27 +56,41 @@ func (r *Replica) transferRefusal(err error) error {
 func (r *Replica) transferEnded(e *raft.TransferEnded) {
 	waited := r.orders.transfers
 	r.orders.transfers, r.orders.to = nil, 0
-	var why error
-	if e.Err != nil {
-		who := "nobody"
-		if e.To != 0 {
-			who = fmt.Sprintf("server %d did not", e.To)
-		}
-		why = fmt.Errorf("%w: %s take over within %v, and server %d leads on; see that the other server runs and keeps up, and ask again",
-			ErrTransferFailed, strings.Replace(who, "nobody", "nobody could", 1), r.group.ElectionTimeoutMax, r.shared.identity.Server)
-	}
+	why := r.transferFailure(e)
 	r.event(Event{Kind: EventTransferEnded, Server: e.To, Err: why})
+	leads := errors.Is(why, ErrTransferFailed)
 	for _, o := range waited {
-		if why != nil && o.kind == orderStepDown {
-			r.orders.retiring = append(r.orders.retiring, o)
-			continue
-		}
-		if why == nil {
+		switch {
+		case why == nil:
 			r.gone(o)
-			continue
+		case o.kind == orderStepDown && leads:
+			r.orders.retiring = append(r.orders.retiring, o)
+		case o.kind == orderStepDown:
+			r.answer(o.done, nil, nil) // it leads no more, as was asked for
+		default:
+			r.answer(o.done, nil, why)
 		}
-		r.answer(o.done, nil, why)
 	}
+}
+
+// transferFailure is what those who waited are told of a transfer that nobody is known to have followed; nil if leadership was given away.
+func (r *Replica) transferFailure(e *raft.TransferEnded) error {
+	self := r.shared.identity.Server
+	switch {
+	case e.Err == nil:
+		return nil
+	case errors.Is(e.Err, raft.ErrTransferUnknown):
+		return fmt.Errorf("%w: server %d leads no more, and knows of nobody who took over; see who leads before you ask again", ErrUnknown, self)
+	case errors.Is(e.Err, raft.ErrTransferTarget):
+		return fmt.Errorf("%w: no other server that may lead is reached any more, and server %d leads on; see that the others run, and ask again",
+			ErrTransferFailed, self)
+	}
+	who := "nobody could"
+	if e.To != 0 {
+		who = fmt.Sprintf("server %d did not", e.To)
+	}
+	return fmt.Errorf("%w: %s take over within %v, and server %d leads on; see that the other server runs and keeps up, and ask again",
+		ErrTransferFailed, who, r.group.ElectionTimeoutMax, self)
 }
 
 // gone answers an order by which leadership was to go: it went.

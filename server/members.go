@@ -60,8 +60,8 @@ func (s *Server) Members(ctx context.Context, group raft.GroupID) (raft.Membersh
 
 // TransferLeadership has this server, which leads, hand leadership to another voter, or with to zero to the best, and
 // returns when leadership is gone. The other one catches up first; what is proposed meanwhile waits and is not lost. It ends
-// within an election timeout (GroupOptions.ElectionTimeoutMax): after ErrTransferFailed this server still leads. ErrTransferTarget
-// and ErrTransferOpen say that nothing was begun. It is no error if to leads already.
+// within an election timeout (GroupOptions.ElectionTimeoutMax): after ErrTransferFailed this server still leads, after ErrUnknown it does not, and
+// nobody is known to have taken over. ErrTransferTarget and ErrTransferOpen say that nothing was begun. It is no error if to leads already.
 func (s *Server) TransferLeadership(ctx context.Context, group raft.GroupID, to raft.ServerID) error {
 	return s.leave(ctx, func(w *waiter) { s.SubmitTransfer(group, to, w) })
 }

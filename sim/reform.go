@@ -40,10 +40,13 @@ func (w *world) traceLead(t *raft.Trace) {
 func (o *groupOracle) transferEnded(r *replica, st *look, e *server.Event) {
 	leads := st.role == raft.RoleLeader && st.term == r.seen.term
 	switch {
-	case e.Err == nil && leads:
-		o.w.fail(checkTransfer, "server %v group %d says that it has handed leadership over, and leads term %d", r.h, o.group, st.term)
+	case e.Err == nil && st.term == r.seen.term:
+		o.w.fail(checkTransfer, "server %v group %d says that it has handed leadership over, and is %s of the same term %d", r.h, o.group, st.role, st.term)
 	case e.Err == nil:
 		o.w.saw(sawTransferred)
+	case errors.Is(e.Err, server.ErrUnknown) && leads:
+		o.w.fail(checkTransfer, "server %v group %d says that it leads no more, and leads term %d", r.h, o.group, st.term)
+	case errors.Is(e.Err, server.ErrUnknown):
 	case !leads:
 		o.w.fail(checkTransfer, "server %v group %d says that nobody has taken over, and is %s of term %d", r.h, o.group, st.role, st.term)
 	default:

@@ -153,12 +153,11 @@ func (n *testNode) kill() {
 	<-n.exited
 }
 
-// terminate sends SIGTERM and returns the exit code and how long the end took.
-func (n *testNode) terminate() (code int, took time.Duration) {
+// terminate sends SIGTERM and returns the exit code.
+func (n *testNode) terminate() int {
 	n.t.Helper()
-	began := time.Now()
 	require.NoError(n.t, n.cmd.Process.Signal(syscall.SIGTERM))
-	return n.exitCode(), time.Since(began)
+	return n.exitCode()
 }
 
 // exitCode waits for the process to end by itself.

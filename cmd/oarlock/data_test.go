@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -126,25 +125,25 @@ func inNamespace(t *testing.T, script string) []string {
 	return []string{tool, "-Urm", "sh", "-c", script}
 }
 
-func TestTerminatedNodeEndsWithinASecondAndComesBack(t *testing.T) {
+// How long that takes is looked at in virtual time, in package server.
+func TestTerminatedNodeEndsInGoodOrderAndComesBack(t *testing.T) {
 	t.Parallel()
 	c := startedCluster(t, 3)
 	p := promise{}
 	cl := c.connect()
 	c.write(cl, p, "before", 20, 0)
 	leader := c.leader()
-	code, took := c.nodes[leader].terminate()
+	code := c.nodes[leader].terminate()
 	require.Zero(t, code, "%s", c.nodes[leader].log)
-	require.Less(t, took, time.Second)
 	require.NotContains(t, c.nodes[leader].log.String(), "level=ERROR", "to be ended is no fault")
 	c.write(cl, p, "without", 20, 0)
 	c.start(leader)
 	c.caughtUp(leader, c.leader())
 	c.kept(cl, p)
 	for _, n := range c.nodes {
-		code, took := n.terminate()
+		code := n.terminate()
 		require.Zero(t, code, "%s", n.log)
-		require.Less(t, took, time.Second)
+		require.NotContains(t, n.log.String(), "level=ERROR")
 	}
 	for _, m := range c.conf.Members {
 		c.start(m.ID)
@@ -162,7 +161,7 @@ func TestClusterCommandRunsAllMembersInOneProcess(t *testing.T) {
 	notes, code := c.notes()
 	require.Zero(t, code)
 	require.Equal(t, map[string]string{"1": "", "2": "", "3": ""}, notes)
-	code, _ = all.terminate()
+	code = all.terminate()
 	require.Zero(t, code, "%s", all.log)
 	c.startBy(1, exec.Command(binary, "cluster", c.path, "3"))
 	c.kept(c.connect(), p)

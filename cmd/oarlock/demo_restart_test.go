@@ -131,7 +131,7 @@ func TestNodeThatIsToldToEndHandsLeadershipOverFirst(t *testing.T) {
 		old := c.leader()
 		before, err := c.group(old)
 		require.NoError(t, err)
-		code, _ := c.nodes[old].terminate()
+		code := c.nodes[old].terminate()
 		require.Zero(t, code)
 		for _, m := range c.conf.Members {
 			if m.ID == old {

@@ -170,7 +170,7 @@ func TestOldCopyPutBackIsRefusedWhenItLacksWhatItAcknowledged(t *testing.T) {
 	c.write(cl, p, "old", 20, 100)
 	victim := c.followers()[0]
 	c.caughtUp(victim, c.leader())
-	code, _ := c.nodes[victim].terminate()
+	code := c.nodes[victim].terminate()
 	require.Zero(t, code)
 	copied := filepath.Join(t.TempDir(), "copy")
 	require.NoError(t, os.CopyFS(copied, os.DirFS(c.dataDir(victim))))

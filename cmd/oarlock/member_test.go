@@ -155,7 +155,7 @@ func TestClusterMovesToNewMachinesWithItsLeader(t *testing.T) {
 		})
 	}
 	for _, id := range []raft.ServerID{1, 2, 3} {
-		code, _ := c.nodes[id].terminate()
+		code := c.nodes[id].terminate()
 		require.Zero(t, code)
 	}
 	c.write(c.connect(), p, "elsewhere", 20, 100)
@@ -167,7 +167,7 @@ func TestServerMovesToAnotherAddress(t *testing.T) {
 	p := promise{}
 	c.write(c.connect(), p, "before", 10, 100)
 	moved := c.followers()[0]
-	code, _ := c.nodes[moved].terminate()
+	code := c.nodes[moved].terminate()
 	require.Zero(t, code)
 	address := fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1))
 	old := c.path

@@ -223,7 +223,7 @@ func (s *soak) remove() {
 		}
 		return nil
 	})
-	code, _ := s.nodes[id].terminate()
+	code := s.nodes[id].terminate()
 	require.Zero(s.t, code)
 	delete(s.nodes, id)
 	require.NoError(s.t, os.RemoveAll(s.dataDir(id)))
@@ -252,7 +252,7 @@ func (s *soak) kill(id raft.ServerID) {
 func (s *soak) restartAny() {
 	id := s.any()
 	s.begin("restart server %d, server %d leads", id, s.leads())
-	code, _ := s.nodes[id].terminate()
+	code := s.nodes[id].terminate()
 	require.Zero(s.t, code)
 	s.start(id)
 }
