@@ -120,7 +120,7 @@ func (j *RestoreJob) from(meta raft.SnapshotMeta) error {
 		return fmt.Errorf("%w: at %d: %w", errBeforeMachine, meta.Index, err)
 	}
 	defer func() { _ = file.Close() }() // read only: a failure to close loses nothing
-	r := bufio.NewReaderSize(file, 1<<20)
+	r := bufio.NewReaderSize(file, snapshotBufferBytes)
 	at, images, err := readStateRecords(r)
 	if err != nil {
 		return fmt.Errorf("%w: at %d: %w", errBeforeMachine, meta.Index, err)

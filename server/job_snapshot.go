@@ -84,6 +84,10 @@ func (j *WriteJob) Step() (done bool) {
 	return done
 }
 
+// snapshotBufferBytes is what gathers the small pieces in which a machine writes and reads its state. The files below work in
+// pieces of their own.
+const snapshotBufferBytes = 64 << 10
+
 func (j *WriteJob) write() (meta raft.SnapshotMeta, err error) {
 	file, err := j.snapshots.Create(j.image.meta)
 	if err != nil {
@@ -95,7 +99,7 @@ func (j *WriteJob) write() (meta raft.SnapshotMeta, err error) {
 			err = errors.Join(err, file.Abort(false))
 		}
 	}()
-	buffered := bufio.NewWriterSize(file, 1<<20)
+	buffered := bufio.NewWriterSize(file, snapshotBufferBytes)
 	if err := writeStateRecords(buffered, j.image.at, j.image.sessions); err != nil {
 		return meta, err
 	}
