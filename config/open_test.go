@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -24,15 +25,16 @@ import (
 	"github.com/oarlock/oarlock/transport/tcp"
 )
 
-// freeAddresses returns loopback addresses that nobody listens on.
+// freeAddresses returns loopback addresses that nobody listens on, with ports below those that systems give to outgoing connections.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	var addresses []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
+	for tries := 0; len(addresses) < n; tries++ {
+		require.Less(t, tries, 1000, "no free ports")
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000))); err == nil {
+			defer l.Close() // none is found twice
+			addresses = append(addresses, l.Addr().String())
+		}
 	}
 	return addresses
 }
@@ -45,6 +47,8 @@ func clusterOf(t *testing.T, n int) *Config {
 		c.Members[i].Address = address
 	}
 	c.Log.MemtableBytes = 1 << 20
+	// Who leads goes on leading while a small machine stands still for a moment.
+	c.Timing.ElectionTimeoutMin, c.Timing.ElectionTimeoutMax = 2*time.Second, 3*time.Second
 	require.NoError(t, c.Validate())
 	return c
 }
@@ -72,7 +76,7 @@ func start(t *testing.T, c *Config) (all []*Server, leader *Server) {
 	}
 	select {
 	case leader = <-leaders:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("no leader")
 	}
 	return all, leader
@@ -92,7 +96,7 @@ func replicateAndRemember(t *testing.T, kind string) {
 		require.NoError(t, c.Format(m.ID))
 		require.ErrorIs(t, c.Format(m.ID), persistentlog.ErrFormatted, "a store is made once")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 
 	all, leader := start(t, c)
@@ -158,7 +162,7 @@ func TestClientsComeInByTheDoorThatTheFileNames(t *testing.T) {
 			start(t, f)
 			cl, err := client.New(options)
 			require.NoError(t, err)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			_, err = cl.Propose(ctx, kv.Put([]byte("k"), []byte("v")))
 			require.NoError(t, err)

@@ -24,7 +24,13 @@ import (
 )
 
 // patience is how long a test waits for what should happen soon; it is spent only by a test that fails.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
+
+// calm makes servers so patient that a machine which stands still for a moment brings about no election: for a test that says who leads,
+// or in which term.
+func calm(c *config.Config) {
+	c.Timing.ElectionTimeoutMin, c.Timing.ElectionTimeoutMax = 3*time.Second, 4*time.Second
+}
 
 // testCluster is a config, its data directories, and the `oarlock node` processes that run on them.
 type testCluster struct {
@@ -86,12 +92,14 @@ func testPorts(t *testing.T, n int) int {
 	}
 }
 
-// newTestCluster writes a config of n members with small logs, changed by the edits, and formats nothing.
+// newTestCluster writes a config of n members with small logs and some patience, changed by the edits, and formats nothing.
 func newTestCluster(t *testing.T, n int, edits ...func(*config.Config)) *testCluster {
 	t.Helper()
 	conf, err := config.Generate(n, "data", testPorts(t, n))
 	require.NoError(t, err)
 	conf.Log.MemtableBytes = 1 << 20 // and so no test prepares more than that of a write-ahead log
+	// Many servers share a small machine here, each of which would take the others' turns for silence.
+	conf.Timing.ElectionTimeoutMin, conf.Timing.ElectionTimeoutMax = time.Second, 1500*time.Millisecond
 	for _, edit := range edits {
 		edit(conf)
 	}
@@ -205,7 +213,7 @@ func (c *testCluster) dataDir(id raft.ServerID) string { return c.conf.DataDir(c
 
 // status asks one server what it knows.
 func (c *testCluster) status(id raft.ServerID) (client.Status, error) {
-	return askStatus(c.conf, c.member(id), 2*time.Second)
+	return askStatus(c.conf, c.member(id), patience/4)
 }
 
 // group asks one server what it knows of the group.
@@ -322,7 +330,7 @@ func (c *testCluster) kept(cl *client.Client, p promise) {
 // notes returns what `oarlock status` says in its last column, by server, with its exit code.
 func (c *testCluster) notes() (notes map[string]string, code int) {
 	c.t.Helper()
-	e := oarlock(c.t, "status", c.path)
+	e := oarlock(c.t, "status", c.path, "--timeout", "30s")
 	lines := strings.Split(strings.TrimSpace(e.out), "\n")
 	require.Len(c.t, lines, 1+len(c.conf.Members), "%s%s", e.out, e.errors)
 	column := strings.Index(lines[0], "NOTE")

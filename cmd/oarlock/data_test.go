@@ -158,11 +158,13 @@ func TestClusterCommandRunsAllMembersInOneProcess(t *testing.T) {
 	p := promise{}
 	c.write(c.connect(), p, "k", 10, 0)
 	c.kept(c.connect(), p)
-	notes, code := c.notes()
-	require.Zero(t, code)
-	require.Equal(t, map[string]string{"1": "", "2": "", "3": ""}, notes)
-	code = all.terminate()
-	require.Zero(t, code, "%s", all.log)
+	eventually(t, "nothing is to be said of a server", func() error {
+		if notes, code := c.notes(); code != 0 || notes["1"]+notes["2"]+notes["3"] != "" {
+			return fmt.Errorf("exit code %d, notes %q", code, notes)
+		}
+		return nil
+	})
+	require.Zero(t, all.terminate(), "%s", all.log)
 	c.startBy(1, exec.Command(binary, "cluster", c.path, "3"))
 	c.kept(c.connect(), p)
 }

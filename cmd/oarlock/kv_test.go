@@ -64,7 +64,7 @@ func TestKeyValueCommandWithoutServersSaysWhoRefused(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t, 3)
 	for _, args := range [][]string{{"put", "k", "v"}, {"get", "k"}} {
-		e := oarlock(t, append([]string{"kv", "-c", c.path, "--timeout", "300ms"}, args...)...)
+		e := oarlock(t, append([]string{"kv", "-c", c.path, "--timeout", "3s"}, args...)...)
 		e.fails(t, exitFailed, "given up: context deadline exceeded", "connection refused", "127.0.0.1:")
 	}
 	e := oarlock(t, "status", c.path)
@@ -74,13 +74,13 @@ func TestKeyValueCommandWithoutServersSaysWhoRefused(t *testing.T) {
 
 func TestStatusShowsEachServersReplica(t *testing.T) {
 	t.Parallel()
-	c := startedCluster(t, 3)
+	c := startedCluster(t, 3, calm)
 	cl := c.connect()
 	c.write(cl, promise{}, "k", 20, 100)
 	leader := c.leader()
-	dead := c.followers()[0]
+	dead := leader%3 + 1
 	c.nodes[dead].kill()
-	e := oarlock(t, "status", c.path)
+	e := oarlock(t, "status", c.path, "--timeout", "30s")
 	lines := strings.Split(strings.TrimSpace(e.succeeds(t)), "\n")
 	require.Len(t, lines, 4, e.out)
 	require.Equal(t, []string{"SERVER", "ADDRESS", "GROUP", "ROLE", "TERM", "LEADER", "FIRST", "NEXT", "COMMIT", "APPLIED", "NOTE"}, strings.Fields(lines[0]))

@@ -22,7 +22,7 @@ func strangerNote(id raft.ServerID) string {
 
 func TestServerThatLostItsDiskIsAStrangerAndTheOthersGoOn(t *testing.T) {
 	t.Parallel()
-	c := startedCluster(t, 3)
+	c := startedCluster(t, 3, calm)
 	cl := c.connect()
 	p := promise{}
 	c.write(cl, p, "before", 50, 100)
@@ -45,7 +45,7 @@ func TestServerThatLostItsDiskIsAStrangerAndTheOthersGoOn(t *testing.T) {
 	// It stays out: it knows nothing, holds nothing, and its wish to be born disturbs nobody.
 	before, err := c.group(c.leader())
 	require.NoError(t, err)
-	neverFor(t, 10*c.conf.Timing.ElectionTimeoutMax, func() string {
+	neverFor(t, 3*c.conf.Timing.ElectionTimeoutMax, func() string {
 		g, err := c.group(victim)
 		if err != nil || g.Born || g.Term != 0 || g.Next > 1 || g.Role != raft.RoleFollower.String() {
 			return fmt.Sprintf("server %d: %+v, %v", victim, g, err)
@@ -100,8 +100,8 @@ func TestMajorityThatLostItsDisksElectsNoSecondHistory(t *testing.T) {
 		}
 		return nil
 	})
-	c.neverLed(10 * c.conf.Timing.ElectionTimeoutMax)
-	oarlock(t, "kv", "-c", c.path, "--timeout", "2s", "put", "second", "history").fails(t, exitFailed, "given up",
+	c.neverLed(4 * c.conf.Timing.ElectionTimeoutMax)
+	oarlock(t, "kv", "-c", c.path, "--timeout", "5s", "put", "second", "history").fails(t, exitFailed, "given up",
 		fmt.Sprintf("not born yet: group 1 waits for its founders [%d]", survivor))
 	require.Equal(t, files, tree(t, c.dataDir(survivor)), "the third's data")
 
@@ -110,7 +110,7 @@ func TestMajorityThatLostItsDisksElectsNoSecondHistory(t *testing.T) {
 	for _, id := range lost {
 		c.nodes[id].says(strangerNote(id))
 	}
-	c.neverLed(10 * c.conf.Timing.ElectionTimeoutMax)
+	c.neverLed(4 * c.conf.Timing.ElectionTimeoutMax)
 	notes, code := c.notes()
 	require.Equal(t, exitFailed, code)
 	require.Equal(t, "knows no leader", notes[fmt.Sprint(survivor)])
@@ -119,12 +119,13 @@ func TestMajorityThatLostItsDisksElectsNoSecondHistory(t *testing.T) {
 	}
 	e := oarlock(t, "status", c.path)
 	e.fails(t, exitFailed, "no member of "+c.path+" knows a leader: nothing can be written")
-	oarlock(t, "kv", "-c", c.path, "--timeout", "2s", "put", "second", "history").fails(t, exitFailed, "given up")
+	oarlock(t, "kv", "-c", c.path, "--timeout", "5s", "put", "second", "history").fails(t, exitFailed, "given up")
 
 	// Everything that was ever acknowledged is still on the third.
 	after, err := c.group(survivor)
 	require.NoError(t, err)
-	require.Equal(t, [2]raft.Index{before.First, before.Next}, [2]raft.Index{after.First, after.Next})
+	require.Equal(t, before.First, after.First)
+	require.GreaterOrEqual(t, after.Next, before.Next) // a leader that was elected before all were killed began its term with an entry
 	alone := c.connect(onlyAt(c.member(survivor)))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -200,7 +201,7 @@ func TestOldCopyPutBackIsRefusedWhenItLacksWhatItAcknowledged(t *testing.T) {
 	n.says("it was told before its last start, or its own log says so: the log of server")
 	leader := c.leader()
 	c.nodes[leader].kill()
-	neverFor(t, 3*time.Second, func() string {
+	neverFor(t, 4*c.conf.Timing.ElectionTimeoutMax, func() string {
 		for _, m := range c.conf.Members {
 			if g, err := c.group(m.ID); err == nil && g.Role == raft.RoleLeader.String() {
 				return fmt.Sprintf("server %d leads, and has the word of server %d alone", m.ID, victim)

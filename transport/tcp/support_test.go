@@ -18,7 +18,7 @@ import (
 	"github.com/oarlock/oarlock/transport/tcp"
 )
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 var cluster = raft.ClusterID{0: 0xcc, 15: 1}
 
@@ -78,14 +78,19 @@ func (r *recorder) lost(id raft.ServerID) int {
 	return r.unreachable[id]
 }
 
-// start runs a transport for a server with quick timeouts; adapt may change its options.
+// start runs a transport for a server that tries again quickly; adapt may change its options.
 func start(t testing.TB, id raft.ServerID, adapt func(*tcp.Options)) (*tcp.Transport, *recorder) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return startOn(t, listener, id, adapt)
+}
+
+func startOn(t testing.TB, listener net.Listener, id raft.ServerID, adapt func(*tcp.Options)) (*tcp.Transport, *recorder) {
+	t.Helper()
 	o := tcp.Options{
-		Local: local(id), Listener: listener, HandshakeTimeout: 2 * time.Second, KeepaliveInterval: 50 * time.Millisecond,
-		IdleTimeout: 2 * time.Second, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
+		Local: local(id), Listener: listener, KeepaliveInterval: 50 * time.Millisecond,
+		BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
 	}
 	if adapt != nil {
 		adapt(&o)
@@ -180,6 +185,13 @@ func impostor(t testing.TB, id raft.ServerID, serve func(conn net.Conn, frames *
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return impostorOn(t, listener, id, serve)
+}
+
+func impostorOn(
+	t testing.TB, listener net.Listener, id raft.ServerID, serve func(conn net.Conn, frames *wire.FrameReader, lane wire.Lane),
+) (net.Addr, func() int) {
+	t.Helper()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	count := 0

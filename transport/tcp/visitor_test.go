@@ -33,7 +33,7 @@ func answer(from, to raft.ServerID) raft.Message {
 
 func TestVisitorIsNotSentToForLongerThanItIsAnswered(t *testing.T) {
 	a, got := start(t, 1, claiming)
-	b, received := start(t, 2, func(o *tcp.Options) { o.VisitorTimeout = 100 * time.Millisecond })
+	b, received := start(t, 2, func(o *tcp.Options) { o.VisitorTimeout = 2 * time.Second })
 	a.SetPeers([]raft.Member{named(2, b.Address())})
 	requireWorks(t, a, 1, received, 2)
 	require.Empty(t, b.Status().Peers, "nobody is dialled before there is something to say")

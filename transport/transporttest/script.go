@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long the suite waits for what must happen; a transport that works takes a small part of it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // retryPause is how long it waits before it says again what a network may lose.
 const retryPause = 10 * time.Millisecond

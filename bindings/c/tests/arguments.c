@@ -199,7 +199,7 @@ static void open_all(void **handles) {
     oar_config *config = cluster(1, true);
     oar_server *server = opened(config, 1, &machine_plain, &machine);
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     handles[0] = config;
     handles[1] = server;
     OK(oar_client_open(config, NULL, (oar_client **)&handles[2]));

@@ -9,7 +9,7 @@ static void begin(void) {
     machine_init(&machine);
     oar_config *config = cluster(1, true);
     server = started(config, 1, &machine_plain, &machine);
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     OK(oar_client_open(config, NULL, &client));
     OK(oar_config_free(config));
 }
@@ -46,7 +46,7 @@ static void waits(bool of_client) {
     OK(oar_call_free(call));
     IS(oar_call_free(call), OAR_ERR_HANDLE);
     OK(of_client ? oar_client_query_start(client, NULL, "", 0, &call) : oar_query_start(server, NULL, "", 0, &call));
-    OK(oar_call_wait(call, 20 * OAR_SECOND, &result, &len));
+    OK(oar_call_wait(call, PATIENCE, &result, &len));
     CHECK(len == 1 && memcmp(result, "0", 1) == 0);
     oar_free(result);
     OK(oar_call_free(call));
@@ -138,12 +138,12 @@ static void cancels(bool client_too) {
     oar_call *call = gated(client_too), *second;
     OK(oar_call_cancel(call));
     OK(oar_call_cancel(call));
-    IS(oar_call_wait(call, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_UNKNOWN);
+    IS(oar_call_wait(call, PATIENCE, NULL, NULL), OAR_ERR_UNKNOWN);
     CHECK(cause() == OAR_ERR_CANCELLED && class_bits() == OAR_CLASS_MAYBE_COMMITTED);
     OK(oar_call_free(call));
     OK(client_too ? oar_client_query_start(client, NULL, NULL, 0, &second) : oar_query_start(server, NULL, NULL, 0, &second));
     OK(oar_call_cancel(second));
-    oar_status status = oar_call_wait(second, 20 * OAR_SECOND, NULL, NULL);
+    oar_status status = oar_call_wait(second, PATIENCE, NULL, NULL);
     CHECK(status != OAR_OK && status != OAR_ERR_PENDING && cause() == OAR_ERR_CANCELLED);
     OK(oar_call_free(second));
     end();
@@ -195,14 +195,14 @@ static void timeouts(void) {
     oar_call *call = gated(false);
     OAR_INIT(&p);
     OAR_INIT(&q);
-    p.timeout = q.timeout = 50 * OAR_MILLISECOND;
+    p.timeout = q.timeout = 500 * OAR_MILLISECOND;
     OK(oar_propose_start(server, &p, "+1", 2, &a));
     OK(oar_query_start(server, &q, NULL, 0, &b));
     OK(oar_client_propose_start(client, &p, "+1", 2, &c));
-    IS(oar_call_wait(a, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_UNKNOWN);
+    IS(oar_call_wait(a, PATIENCE, NULL, NULL), OAR_ERR_UNKNOWN);
     CHECK(cause() == OAR_ERR_TIMEOUT);
-    IS(oar_call_wait(b, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_TIMEOUT);
-    oar_status status = oar_call_wait(c, 20 * OAR_SECOND, NULL, NULL);
+    IS(oar_call_wait(b, PATIENCE, NULL, NULL), OAR_ERR_TIMEOUT);
+    oar_status status = oar_call_wait(c, PATIENCE, NULL, NULL);
     CHECK((status == OAR_ERR_UNKNOWN || status == OAR_ERR_NOT_SENT) && cause() == OAR_ERR_TIMEOUT);
     OK(oar_call_free(a));
     OK(oar_call_free(b));

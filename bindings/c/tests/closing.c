@@ -60,7 +60,7 @@ static void waiters(bool shutdown) {
     oar_config *config = cluster(1, true), *second = cluster(1, true);
     server = started(config, 1, &machine_plain, &machine);
     OK(oar_events_open(server, NULL, &events));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     OK(oar_client_open(config, NULL, &client));
     OK(oar_queue_new(&queue));
     pulled = pull(second);
@@ -71,9 +71,8 @@ static void waiters(bool shutdown) {
     for (int i = 0; i < WAYS * EACH + 2; i++) threads[i] = spawn(waiting, (void *)(intptr_t)i);
     EVENTUALLY(GET(inside) == WAYS * EACH + 2);
     gate_open(&machine.gate);
-    int64_t since = now();
     if (shutdown) {
-        OK(oar_shutdown(20 * OAR_SECOND));
+        OK(oar_shutdown(PATIENCE));
     } else {
         OK(oar_client_free(client));
         OK(oar_server_free(pulled));
@@ -82,7 +81,6 @@ static void waiters(bool shutdown) {
     }
     OK(oar_queue_close(queue));
     for (int i = 0; i < WAYS * EACH + 2; i++) join(threads[i]);
-    CHECK(now() - since < 15 * OAR_SECOND);
     for (int i = 0; i < WAYS * EACH + 2; i++) {
         oar_status s = ends[i].status;
         bool defined = s == OAR_OK || s == OAR_ERR_CLOSED || s == OAR_ERR_UNKNOWN || s == OAR_ERR_ORDER || s == OAR_ERR_HANDLE || s == OAR_ERR_NOT_SENT;
@@ -199,7 +197,7 @@ static void load(void) {
         machine_init(&machine);
         oar_config *config = cluster(1, true);
         server = started(config, 1, &machine_plain, &machine);
-        OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+        OK(oar_server_wait_ready(server, PATIENCE));
         OK(oar_client_open(config, NULL, &client));
         OK(oar_queue_new(&queue));
         PUT(stop, 0);

@@ -32,6 +32,13 @@ static oar_cluster *cluster_with(oar_config *config) {
     return c;
 }
 
+static oar_cluster *calm_cluster(void) {
+    oar_config *config = calm();
+    oar_cluster *c = cluster_with(config);
+    OK(oar_config_free(config));
+    return c;
+}
+
 static oar_server *server_of(oar_cluster *c, uint64_t id) {
     oar_server *s;
     OK(oar_cluster_server(c, id, &s));
@@ -40,7 +47,7 @@ static oar_server *server_of(oar_cluster *c, uint64_t id) {
 
 static uint64_t leader(oar_cluster *c) {
     uint64_t id;
-    OK(oar_cluster_leader(c, 20 * OAR_SECOND, &id));
+    OK(oar_cluster_leader(c, PATIENCE, &id));
     CHECK(id >= 1 && id <= N);
     return id;
 }
@@ -50,7 +57,7 @@ static void client_add(oar_client *client, long n, long sum) {
     void *got;
     size_t len;
     (void)snprintf(command, sizeof command, "+%ld", n);
-    OK(oar_client_propose(client, NULL, command, strlen(command), 20 * OAR_SECOND, &got, &len));
+    OK(oar_client_propose(client, NULL, command, strlen(command), PATIENCE, &got, &len));
     CHECK(len < sizeof text);
     memcpy(text, got, len);
     oar_free(got);
@@ -73,11 +80,11 @@ static void all_destroyed(void) {
 }
 
 static void lives(void) {
-    oar_cluster *c = cluster_with(NULL);
+    oar_cluster *c = calm_cluster();
     oar_client *client = client_of(c);
     client_add(client, 1, 1);
     add(server_of(c, leader(c)), 2, 3); /* at the leader itself; it has just proved that it leads */
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     for (uint64_t id = 1; id <= N; id++) CHECK(newest_sum(id) == 3);
     CHECK(counts().servers == N && counts().clusters == 1 && counts().clients == 1);
     OK(oar_cluster_free(c));
@@ -95,13 +102,13 @@ static void survives_crashes(void) {
     for (int round = 0; round < 6; round++) {
         uint64_t id = leader(c);
         for (int i = 0; i < 20; i++) sum++, client_add(client, 1, sum);
-        if (round % 2 == 0) OK(oar_server_snapshot(server_of(c, id), 0, 20 * OAR_SECOND));
+        if (round % 2 == 0) OK(oar_server_snapshot(server_of(c, id), 0, PATIENCE));
         OK(round % 3 == 2 ? oar_cluster_stop(c, id) : oar_cluster_crash(c, id));
         CHECK(machines[id][made[id] - 1].destroyed == 1);
-        IS(oar_propose(server_of(c, id), NULL, "+1", 2, OAR_SECOND, NULL, NULL), OAR_ERR_CLOSED);
+        IS(oar_propose(server_of(c, id), NULL, "+1", 2, PATIENCE, NULL, NULL), OAR_ERR_CLOSED);
         for (int i = 0; i < 20; i++) sum++, client_add(client, 1, sum);
         OK(oar_cluster_start(c, id));
-        OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+        OK(oar_cluster_settle(c, PATIENCE));
         for (uint64_t k = 1; k <= N; k++) CHECK(newest_sum(k) == sum);
     }
     OK(oar_client_free(client));
@@ -119,7 +126,7 @@ static void *proposing(void *client) {
         char text[32] = "";
         void *got;
         size_t len;
-        OK(oar_client_propose(client, NULL, "+1", 2, 25 * OAR_SECOND, &got, &len));
+        OK(oar_client_propose(client, NULL, "+1", 2, PATIENCE, &got, &len));
         memcpy(text, got, len);
         oar_free(got);
         CHECK(atol(text) > 0);
@@ -147,7 +154,7 @@ static void power_cuts(void) {
     }
     PUT(over, 1);
     for (int i = 0; i < 4; i++) join(threads[i]);
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     for (uint64_t id = 1; id <= N; id++) CHECK(newest_sum(id) == told);
     OK(oar_client_free(client));
     OK(oar_cluster_free(c));
@@ -163,7 +170,7 @@ static oar_status stale_sum(oar_server *server, long *sum) {
     oar_query_options o;
     OAR_INIT(&o);
     o.consistency = OAR_STALE;
-    oar_status status = oar_query(server, &o, NULL, 0, OAR_SECOND, &got, &len);
+    oar_status status = oar_query(server, &o, NULL, 0, PATIENCE, &got, &len);
     if (status != OAR_OK) return status;
     memcpy(text, got, len);
     oar_free(got);
@@ -172,28 +179,28 @@ static oar_status stale_sum(oar_server *server, long *sum) {
 }
 
 static void split(void) {
-    oar_cluster *c = cluster_with(NULL);
+    oar_cluster *c = calm_cluster();
     oar_client *client = client_of(c);
     uint64_t old = leader(c), now_leads;
     long sum = -1;
     client_add(client, 1, 1);
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     OK(oar_cluster_split(c, &old, 1));
-    do OK(oar_cluster_leader(c, 20 * OAR_SECOND, &now_leads));
+    do OK(oar_cluster_leader(c, PATIENCE, &now_leads));
     while (now_leads == old);
     add(server_of(c, now_leads), 1, 2);
     OK(stale_sum(server_of(c, old), &sum));
     CHECK(sum == 1); /* it has not heard of it */
-    CHECK(oar_propose(server_of(c, old), NULL, "+1", 2, 20 * OAR_SECOND, NULL, NULL) != OAR_OK);
+    CHECK(oar_propose(server_of(c, old), NULL, "+1", 2, PATIENCE, NULL, NULL) != OAR_OK);
     SAYS(oar_cluster_settle(c, 300 * OAR_MILLISECOND), OAR_ERR_TIMEOUT, "has applied");
     OK(oar_cluster_heal(c));
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     OK(stale_sum(server_of(c, old), &sum));
     CHECK(sum >= 2 && sum == newest_sum(now_leads));
     uint64_t all[N] = {1, 2, 3}, none = 0;
     OK(oar_cluster_split(c, all, N)); /* all on one side */
     OK(oar_cluster_split(c, NULL, 0));
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     for (uint64_t from = 1; from <= N; from++) /* one way is enough to keep everybody apart */
         for (uint64_t to = 1; to < from; to++) OK(oar_cluster_cut(c, from, to));
     oar_status status;
@@ -201,7 +208,7 @@ static void split(void) {
     CHECK(none == 0);
     IS(status, OAR_ERR_TIMEOUT);
     OK(oar_cluster_heal(c));
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     OK(oar_client_free(client));
     OK(oar_cluster_free(c));
 }
@@ -211,10 +218,7 @@ static void split(void) {
 static void settings(void) {
     oar_config *config;
     oar_cluster *c;
-    OK(oar_config_new(&config));
-    set(config, "timing.election_timeout_min", "60ms");
-    set(config, "timing.election_timeout_max", "120ms");
-    set(config, "timing.heartbeat_interval", "10ms");
+    config = calm();
     set(config, "limits.result_bytes_max", "1KiB");
     set(config, "snapshots.log_bytes", "4KiB"); /* so that snapshots come by themselves */
     c = cluster_with(config);
@@ -223,12 +227,12 @@ static void settings(void) {
     oar_server *s = server_of(c, leader(c));
     IS(propose(s, "big 2000", NULL, 0), OAR_ERR_RESULT_TOO_LARGE);
     for (int i = 0; i < 400; i++) OK(propose(s, "+1", NULL, 0));
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     EVENTUALLY(info_of(s).snapshot_index > 0);
     for (uint64_t id = 1; id <= N; id++) {
         OK(oar_cluster_crash(c, id));
         OK(oar_cluster_start(c, id));
-        OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+        OK(oar_cluster_settle(c, PATIENCE));
         CHECK(newest_sum(id) == 400);
     }
     OK(oar_cluster_free(c));
@@ -288,15 +292,15 @@ static void misuse(void) {
     SAYS(oar_server_free(first), OAR_ERR_ORDER, "oar_cluster_stop");
     OK(oar_cluster_stop(c, 1));
     CHECK(server_of(c, 1) == first); /* closed, and still there */
-    IS(oar_server_wait_ready(first, OAR_SECOND), OAR_ERR_CLOSED);
+    IS(oar_server_wait_ready(first, PATIENCE), OAR_ERR_CLOSED);
     OK(oar_cluster_start(c, 1));
-    IS(oar_server_wait_ready(first, OAR_SECOND), OAR_ERR_HANDLE);
+    IS(oar_server_wait_ready(first, PATIENCE), OAR_ERR_HANDLE);
     CHECK(server_of(c, 1) != first);
-    OK(oar_shutdown(20 * OAR_SECOND)); /* everything is closed by it, and can go on */
-    IS(oar_server_wait_ready(server_of(c, 2), OAR_SECOND), OAR_ERR_CLOSED);
+    OK(oar_shutdown(PATIENCE)); /* everything is closed by it, and can go on */
+    IS(oar_server_wait_ready(server_of(c, 2), PATIENCE), OAR_ERR_CLOSED);
     OK(oar_cluster_stop(c, 0));
     OK(oar_cluster_start(c, 0));
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     s = server_of(c, 3);
     OK(oar_cluster_free(c));
     OK(oar_cluster_free(NULL));
@@ -351,11 +355,11 @@ static void factory_failure(void) {
     factory_fails = NULL;
     CHECK(counts().servers == 0);
     OK(oar_cluster_start(c, 0));
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     /* A machine that breaks stops its replica. Nobody is to wait for it. */
     uint64_t id = leader(c);
     IS(propose(server_of(c, id), "fail out of ink", NULL, 0), OAR_ERR_UNKNOWN);
-    SAYS(oar_server_wait_stopped(server_of(c, id), 20 * OAR_SECOND), OAR_ERR_FENCED, "out of ink");
+    SAYS(oar_server_wait_stopped(server_of(c, id), PATIENCE), OAR_ERR_FENCED, "out of ink");
     SAYS(oar_cluster_settle(c, OAR_FOREVER), OAR_ERR_FENCED, "out of ink");
     OK(oar_cluster_free(c));
     all_destroyed();
@@ -407,13 +411,15 @@ static void trying_destroy(void *machine) {
 static void callbacks(void) {
     oar_state_machine m = machine_full;
     oar_cluster_options o = defaults();
+    oar_config *config = calm();
     m.destroy = trying_destroy;
-    o.machine = &m, o.machine_new = trying_factory;
+    o.machine = &m, o.machine_new = trying_factory, o.config = config;
     OK(oar_cluster_new(&o, &the_cluster));
+    OK(oar_config_free(config));
     OK(oar_cluster_start(the_cluster, 0));
     oar_server *s = server_of(the_cluster, leader(the_cluster));
     add(s, 1, 1);
-    OK(oar_server_snapshot(s, 0, 20 * OAR_SECOND));
+    OK(oar_server_snapshot(s, 0, PATIENCE));
     OK(oar_cluster_free(the_cluster));
     for (int i = 0; i < 4; i++) CHECK(GET(tried_in[i]) > 0);
     all_destroyed();
@@ -445,7 +451,7 @@ static void *waits_for_end(void *server) {
 static void freed_while_waiting(void) {
     oar_cluster *c = cluster_with(NULL);
     pthread_t threads[3];
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     OK(oar_cluster_stop(c, 1));
     OK(oar_cluster_stop(c, 2)); /* nobody leads from now on */
     threads[0] = spawn(waits_for_leader, c);
@@ -459,7 +465,7 @@ static void freed_while_waiting(void) {
 }
 
 static void *stuck_proposal(void *server) {
-    (void)oar_propose(server, NULL, "gate", 4, 25 * OAR_SECOND, NULL, NULL); /* how it ends is a matter of when */
+    (void)oar_propose(server, NULL, "gate", 4, PATIENCE, NULL, NULL); /* how it ends is a matter of when */
     return NULL;
 }
 
@@ -486,7 +492,7 @@ static void stuck(void) {
 /* ---- A forked child ---- */
 
 static void forked(void) {
-    oar_cluster *c = cluster_with(NULL), *another;
+    oar_cluster *c = calm_cluster(), *another;
     oar_server *s;
     oar_client *k;
     uint64_t id = leader(c);
@@ -572,15 +578,15 @@ static void pull(void) {
     long sum = 0;
     for (int round = 0; round < 3; round++) {
         uint64_t id = leader(c);
-        for (int i = 0; i < 10; i++, sum++) OK(oar_client_propose(client, NULL, "x", 1, 20 * OAR_SECOND, NULL, NULL));
-        OK(oar_server_snapshot(server_of(c, id), 0, 20 * OAR_SECOND));
+        for (int i = 0; i < 10; i++, sum++) OK(oar_client_propose(client, NULL, "x", 1, PATIENCE, NULL, NULL));
+        OK(oar_server_snapshot(server_of(c, id), 0, PATIENCE));
         OK(oar_cluster_crash(c, id));
         join(threads[id]);
         pulled_sums[id] = 0;
         OK(oar_cluster_start(c, id));
         pullers[id].server = server_of(c, id);
         threads[id] = spawn(pulling, &pullers[id]);
-        OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+        OK(oar_cluster_settle(c, PATIENCE));
         CHECK(pulled_sums[id] == sum && GET(pulled_restored) == round + 1);
     }
     OK(oar_client_free(client));

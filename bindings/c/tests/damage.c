@@ -22,10 +22,10 @@ static oar_config *filled(void) {
     machine_init(&machine);
     oar_config *config = cluster(1, false);
     oar_server *server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     for (long i = 1; i <= SUM; i++) {
         add(server, 1, i);
-        if (i == SUM / 2) OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+        if (i == SUM / 2) OK(oar_server_snapshot(server, 0, PATIENCE));
     }
     OK(oar_server_free(server));
     CHECK(nftw("data", list, 16, FTW_PHYS) == 0 && count >= 4);
@@ -58,7 +58,7 @@ static oar_status tried(oar_config *config, long *sum) {
     machine.sum = 0;
     oar_server *server = opened(config, 1, &machine_full, &machine);
     oar_status status = oar_server_start(server);
-    if (status == OAR_OK) status = oar_server_wait_ready(server, 20 * OAR_SECOND);
+    if (status == OAR_OK) status = oar_server_wait_ready(server, PATIENCE);
     if (status == OAR_OK) *sum = sum_of(server);
     OK(oar_server_free(server));
     return status;

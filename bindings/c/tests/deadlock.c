@@ -148,7 +148,7 @@ static void open_server(void) {
     OK(oar_server_open(config, 1, &o, &server));
     OK(oar_events_open(server, NULL, &events));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
 }
 
 static void callbacks_refuse(void) {
@@ -168,7 +168,7 @@ static void callbacks_refuse(void) {
     (void)sum_of(server);
     OK(oar_propose_async(server, NULL, "+1", 2, in_completion, NULL));
     EVENTUALLY(GET(tried[6]) > 0);
-    OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+    OK(oar_server_snapshot(server, 0, PATIENCE));
     EVENTUALLY(GET(tried[0]) && GET(tried[1]) && GET(tried[2]) && GET(tried[3]) && GET(tried[4]));
     OK(oar_events_free(events));
     OK(oar_server_free(server));
@@ -188,7 +188,7 @@ static void callbacks_refuse(void) {
 static void destroying(void *unused) {
     (void)unused;
     IS(oar_server_close(server), OAR_ERR_HANDLE);
-    OK(oar_barrier(other, 0, 20 * OAR_SECOND));
+    OK(oar_barrier(other, 0, PATIENCE));
     ADD(answered);
 }
 

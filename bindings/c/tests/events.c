@@ -8,7 +8,7 @@ static oar_server *server;
 static oar_event next(oar_events *events) {
     oar_event e;
     OAR_INIT(&e);
-    OK(oar_events_next(events, 20 * OAR_SECOND, &e));
+    OK(oar_events_next(events, PATIENCE, &e));
     CHECK(e.text != NULL && e.component != NULL && e.kind != 0);
     return e;
 }
@@ -33,14 +33,14 @@ static void roles(void) {
         if (e.kind == OAR_EVENT_ROLE && e.server == 1) knows = true;
     }
     add(server, 1, 1);
-    OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+    OK(oar_server_snapshot(server, 0, PATIENCE));
     do e = next(events);
     while (e.kind != OAR_EVENT_SNAPSHOT);
     CHECK(e.index > 0);
     OK(oar_server_close(server));
     oar_status status;
     do OAR_INIT(&e);
-    while ((status = oar_events_next(events, 20 * OAR_SECOND, &e)) == OAR_OK); /* what came before is still there */
+    while ((status = oar_events_next(events, PATIENCE, &e)) == OAR_OK); /* what came before is still there */
     IS(status, OAR_ERR_CLOSED);
     OK(oar_server_free(server));
     OAR_INIT(&e);
@@ -62,14 +62,14 @@ static void log_events(void) {
     o.log_levels = "error", o.room = 2; /* nothing of the log, and hardly any room */
     OK(oar_events_open(server, &o, &few));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     oar_event e;
     do e = next(events);
     while (e.kind != OAR_EVENT_LOG);
     CHECK(e.text[0] != '\0' && e.component[0] != '\0' && e.level >= -4 && e.level <= 8 && strchr(e.text, '\n') == NULL);
     for (long i = 1; i <= 20; i++) {
         add(server, 1, i);
-        OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+        OK(oar_server_snapshot(server, 0, PATIENCE));
     }
     OK(oar_server_close(server));
     uint64_t dropped = 0, got = 0;
@@ -104,16 +104,16 @@ static void dropped_are_counted(void) {
     o.room = 1 << 16;
     OK(oar_events_open(server, &o, &all));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     long sum = 0;
     for (; sum < 20;) {
         add(server, 1, sum + 1), sum++;
-        OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+        OK(oar_server_snapshot(server, 0, PATIENCE));
     }
     for (int i = 0; i < 4; i++) (void)next(events), seen++; /* now there is room */
     while (dropped == 0) {
         add(server, 1, sum + 1), sum++;
-        OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+        OK(oar_server_snapshot(server, 0, PATIENCE));
         e = next(events);
         if (e.kind == OAR_EVENT_DROPPED_EVENTS) dropped = e.dropped;
     }
@@ -163,7 +163,7 @@ static void logs(void) {
     o.log_levels = "debug";
     OK(oar_server_open(config, 1, &o, &server));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     OK(oar_server_close(server));
     CHECK(lines > 0 && order == 0);
     OK(oar_server_free(server));
@@ -172,7 +172,7 @@ static void logs(void) {
     o.log_levels = "off";
     OK(oar_server_open(config, 1, &o, &server));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     OK(oar_server_free(server));
     CHECK(lines == 0 && order == 2);
     OK(oar_config_free(config));

@@ -14,19 +14,19 @@ static void end(void) { OK(oar_server_free(server)); }
 /* What everybody hears of a machine that broke with a text. */
 static void is_broken(oar_server *s, const char *text) {
     oar_call *call;
-    SAYS(oar_server_wait_stopped(s, 20 * OAR_SECOND), OAR_ERR_FENCED, text);
+    SAYS(oar_server_wait_stopped(s, PATIENCE), OAR_ERR_FENCED, text);
     CHECK(cause() == OAR_ERR_STATE_MACHINE && (class_bits() & OAR_CLASS_FATAL));
-    SAYS(oar_propose(s, NULL, "+1", 2, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_FENCED, text);
+    SAYS(oar_propose(s, NULL, "+1", 2, PATIENCE, NULL, NULL), OAR_ERR_FENCED, text);
     CHECK(class_bits() & OAR_CLASS_FATAL);
     CHECK(!(class_bits() & OAR_CLASS_MAYBE_COMMITTED));
-    SAYS(oar_query(s, NULL, NULL, 0, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_FENCED, text);
-    SAYS(oar_server_wait_ready(s, 20 * OAR_SECOND), OAR_ERR_FENCED, text);
-    IS(oar_barrier(s, 0, 20 * OAR_SECOND), OAR_ERR_FENCED);
+    SAYS(oar_query(s, NULL, NULL, 0, PATIENCE, NULL, NULL), OAR_ERR_FENCED, text);
+    SAYS(oar_server_wait_ready(s, PATIENCE), OAR_ERR_FENCED, text);
+    IS(oar_barrier(s, 0, PATIENCE), OAR_ERR_FENCED);
     OK(oar_propose_start(s, NULL, "+1", 2, &call));
-    IS(oar_call_wait(call, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_FENCED);
+    IS(oar_call_wait(call, PATIENCE, NULL, NULL), OAR_ERR_FENCED);
     OK(oar_call_free(call));
     CHECK(info_of(s).fenced == 1);
-    IS(oar_server_snapshot(s, 0, 20 * OAR_SECOND), OAR_ERR_FENCED);
+    IS(oar_server_snapshot(s, 0, PATIENCE), OAR_ERR_FENCED);
 }
 
 static void apply_fails(void) {
@@ -98,31 +98,31 @@ static void too_large(void) {
     CHECK(GET(machine.applied) == 1);
     SAYS(propose(server, "big 67108864", result, sizeof result), OAR_ERR_RESULT_TOO_LARGE, "");
     CHECK(GET(machine.applied) == 2);
-    OK(oar_propose(server, NULL, "big 2097152", 11, 20 * OAR_SECOND, &bytes, &len));
+    OK(oar_propose(server, NULL, "big 2097152", 11, PATIENCE, &bytes, &len));
     CHECK(len == 2097152);
     oar_free(bytes);
-    SAYS(oar_query(server, NULL, "big 67108865", 12, 20 * OAR_SECOND, &bytes, &len), OAR_ERR_ANSWER_TOO_LARGE, "");
+    SAYS(oar_query(server, NULL, "big 67108865", 12, PATIENCE, &bytes, &len), OAR_ERR_ANSWER_TOO_LARGE, "");
     CHECK(class_bits() == 0 && bytes == NULL && len == 0);
-    IS(oar_query(server, NULL, "big 2097153", 11, 20 * OAR_SECOND, &bytes, &len), OAR_ERR_ANSWER_TOO_LARGE);
-    OK(oar_query(server, NULL, "big 2097152", 11, 20 * OAR_SECOND, &bytes, &len));
+    IS(oar_query(server, NULL, "big 2097153", 11, PATIENCE, &bytes, &len), OAR_ERR_ANSWER_TOO_LARGE);
+    OK(oar_query(server, NULL, "big 2097152", 11, PATIENCE, &bytes, &len));
     CHECK(len == 2097152);
     oar_free(bytes);
-    SAYS(oar_propose(server, NULL, command, sizeof command, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_TOO_LARGE, "2097153");
+    SAYS(oar_propose(server, NULL, command, sizeof command, PATIENCE, NULL, NULL), OAR_ERR_TOO_LARGE, "2097153");
     CHECK(class_bits() == 0);
-    IS(oar_query(server, NULL, command, sizeof command, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_TOO_LARGE);
-    OK(oar_propose(server, NULL, command, sizeof command - 1, 20 * OAR_SECOND, NULL, NULL));
+    IS(oar_query(server, NULL, command, sizeof command, PATIENCE, NULL, NULL), OAR_ERR_TOO_LARGE);
+    OK(oar_propose(server, NULL, command, sizeof command - 1, PATIENCE, NULL, NULL));
     add(server, 1, 1);
     end();
 }
 
 static void query_fails(void) {
     begin();
-    SAYS(oar_query(server, NULL, "fail ask another", 16, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_QUERY, "ask another");
+    SAYS(oar_query(server, NULL, "fail ask another", 16, PATIENCE, NULL, NULL), OAR_ERR_QUERY, "ask another");
     CHECK(class_bits() == 0 && cause() == OAR_ERR_QUERY);
     oar_query_options stale;
     OAR_INIT(&stale);
     stale.consistency = OAR_STALE;
-    SAYS(oar_query(server, &stale, "fail ask another", 16, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_QUERY, "ask another");
+    SAYS(oar_query(server, &stale, "fail ask another", 16, PATIENCE, NULL, NULL), OAR_ERR_QUERY, "ask another");
     add(server, 1, 1); /* no other effect */
     end();
 }
@@ -134,7 +134,7 @@ static void event_of(oar_events *events, uint32_t kind, const char *part) {
     oar_event e;
     do {
         OAR_INIT(&e);
-        OK(oar_events_next(events, 20 * OAR_SECOND, &e));
+        OK(oar_events_next(events, PATIENCE, &e));
     } while (e.kind != kind);
     HAS(e.text, part);
 }
@@ -146,20 +146,20 @@ static void snapshot_fails(void) {
     server = opened(config, 1, &machine_full, &machine);
     OK(oar_events_open(server, NULL, &events));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     add(server, 1, 1);
     machine.prepare_fails = "no paper";
-    SAYS(oar_server_snapshot(server, 0, 20 * OAR_SECOND), OAR_ERR_SNAPSHOT, "no paper");
+    SAYS(oar_server_snapshot(server, 0, PATIENCE), OAR_ERR_SNAPSHOT, "no paper");
     event_of(events, OAR_EVENT_TROUBLE, "no paper");
     CHECK(GET(machine.prepared) == 0 && GET(machine.released) == 0);
     machine.prepare_fails = NULL;
     machine.write_fails = "no ink";
-    SAYS(oar_server_snapshot(server, 0, 20 * OAR_SECOND), OAR_ERR_SNAPSHOT, "no ink");
+    SAYS(oar_server_snapshot(server, 0, PATIENCE), OAR_ERR_SNAPSHOT, "no ink");
     event_of(events, OAR_EVENT_TROUBLE, "no ink");
     EVENTUALLY(GET(machine.released) == GET(machine.prepared));
     add(server, 1, 2); /* the server goes on */
     machine.write_fails = NULL;
-    OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+    OK(oar_server_snapshot(server, 0, PATIENCE));
     CHECK(GET(machine.written) == 1);
     OK(oar_events_free(events));
     end();
@@ -170,7 +170,7 @@ static void snapshot_fails(void) {
 static void no_snapshots(void) {
     begin();
     add(server, 1, 1);
-    SAYS(oar_server_snapshot(server, 0, 20 * OAR_SECOND), OAR_ERR_UNSUPPORTED, "no snapshots");
+    SAYS(oar_server_snapshot(server, 0, PATIENCE), OAR_ERR_UNSUPPORTED, "no snapshots");
     add(server, 1, 2);
     IS(oar_server_snapshot(server, 3, OAR_SECOND), OAR_ERR_NO_GROUP);
     end();
@@ -180,7 +180,7 @@ static void restore_fails(void) {
     machine_init(&machine);
     oar_config *config = cluster(1, false);
     server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     add(server, 1, 1);
     OK(oar_server_snapshot(server, 0, OAR_FOREVER));
     OK(oar_server_free(server));
@@ -192,7 +192,7 @@ static void restore_fails(void) {
     end();
     machine.restore_fails = NULL;
     server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     CHECK(sum_of(server) == 1);
     end();
     OK(oar_config_free(config));
@@ -232,7 +232,7 @@ static void due(void) {
     PUT(machine.due, 1);
     add(server, 1, 1); /* after it next_due is asked */
     EVENTUALLY(GET(machine.expired) == 1);
-    OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+    OK(oar_server_snapshot(server, 0, PATIENCE));
     machine.expire_fails = true;
     PUT(machine.due, 1);
     oar_status status = propose(server, "+1", NULL, 0);

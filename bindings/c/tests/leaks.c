@@ -33,16 +33,16 @@ static void one_life(oar_config *config, bool everything) {
     if (everything) {
         oar_completion c;
         size_t n;
-        OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+        OK(oar_server_wait_ready(server, PATIENCE));
         OK(oar_client_open(config, NULL, &client));
         OK(oar_events_open(server, NULL, &events));
         OK(oar_queue_new(&queue));
-        OK(oar_client_propose(client, NULL, "+1", 2, 20 * OAR_SECOND, NULL, NULL));
+        OK(oar_client_propose(client, NULL, "+1", 2, PATIENCE, NULL, NULL));
         OK(oar_propose_queued(server, NULL, "+1", 2, queue, 1));
-        OK(oar_queue_next(queue, 20 * OAR_SECOND, &c, sizeof c, 1, &n));
+        OK(oar_queue_next(queue, PATIENCE, &c, sizeof c, 1, &n));
         OK(oar_propose_start(server, NULL, "+1", 2, &call));
         IS(oar_propose(server, NULL, "+1", 2, 0, NULL, NULL), OAR_ERR_NOT_SENT);
-        OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+        OK(oar_server_snapshot(server, 0, PATIENCE));
     }
     OK(oar_server_close(server));
     OK(oar_call_free(call));
@@ -72,9 +72,9 @@ static void servers(int count, int every) {
     }
     long late = resident();
     EVENTUALLY(entries_of("/proc/self/fd") <= files);
-    CHECK(entries_of("/proc/self/task") < threads + 16); /* Go keeps threads for later use, a few */
+    CHECK(entries_of("/proc/self/task") < threads + 64); /* Go keeps threads for later use, a few */
     /* The Go runtime keeps a heap of about its size; what grows with each server would be some 100 KiB for each. */
-    if (late > early + (24 << 20)) fail_at(__FILE__, __LINE__, "%ld KiB after %d servers, %ld KiB after %d", early >> 10, count / 5, late >> 10, count);
+    if (late > early + (48 << 20)) fail_at(__FILE__, __LINE__, "%ld KiB after %d servers, %ld KiB after %d", early >> 10, count / 5, late >> 10, count);
     CHECK(machine.destroyed == count && machine.released == machine.prepared);
     OK(oar_config_free(config));
 }

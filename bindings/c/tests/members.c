@@ -24,6 +24,13 @@ static oar_cluster *cluster_of(uint32_t servers, oar_config *config) {
     return c;
 }
 
+static oar_cluster *calm_three(void) {
+    oar_config *config = calm();
+    oar_cluster *c = cluster_of(3, config);
+    OK(oar_config_free(config));
+    return c;
+}
+
 static oar_server *server_of(oar_cluster *c, uint64_t id) {
     oar_server *s;
     OK(oar_cluster_server(c, id, &s));
@@ -32,7 +39,7 @@ static oar_server *server_of(oar_cluster *c, uint64_t id) {
 
 static uint64_t leader(oar_cluster *c) {
     uint64_t id;
-    OK(oar_cluster_leader(c, 20 * OAR_SECOND, &id));
+    OK(oar_cluster_leader(c, PATIENCE, &id));
     return id;
 }
 
@@ -65,7 +72,7 @@ static oar_membership change(oar_client *client, const oar_change *changes, size
     OAR_INIT(&m);
     oar_status status;
     /* A server that has just come may not have been heard of yet. */
-    EVENTUALLY((status = oar_client_change_membership(client, &o, 25 * OAR_SECOND, &result, &len)) != OAR_ERR_CHANGE_UNSAFE);
+    EVENTUALLY((status = oar_client_change_membership(client, &o, PATIENCE, &result, &len)) != OAR_ERR_CHANGE_UNSAFE);
     OK(status);
     OK(oar_membership_read(result, len, &m));
     oar_free(result);
@@ -82,7 +89,7 @@ static uint32_t roles_of(oar_client *client, uint64_t id, const oar_change *name
     uint32_t roles = 0;
     OAR_INIT(&m);
     OAR_INIT(&one);
-    OK(oar_client_members(client, 25 * OAR_SECOND, &result, &len));
+    OK(oar_client_members(client, PATIENCE, &result, &len));
     OK(oar_membership_read(result, len, &m));
     for (uint32_t i = 0; i < m.members; i++) {
         OK(oar_member_read(result, len, i, &one));
@@ -99,13 +106,13 @@ static uint32_t roles_of(oar_client *client, uint64_t id, const oar_change *name
 static oar_status refused(oar_client *client, const oar_order *o) {
     void *result = &result;
     size_t len = 1;
-    oar_status status = oar_client_change_membership(client, o, 20 * OAR_SECOND, &result, &len);
+    oar_status status = oar_client_change_membership(client, o, PATIENCE, &result, &len);
     CHECK(status != OAR_OK && result == NULL && len == 0);
     return status;
 }
 
 static void propose_some(oar_client *client, int count) {
-    for (int i = 0; i < count; i++) OK(oar_client_propose(client, NULL, "+1", 2, 25 * OAR_SECOND, NULL, NULL));
+    for (int i = 0; i < count; i++) OK(oar_client_propose(client, NULL, "+1", 2, PATIENCE, NULL, NULL));
 }
 
 /* From one server to four, by learners that are promoted and by voters at once; then one is replaced, one demoted, one removed. */
@@ -131,7 +138,7 @@ static void grows(void) {
     CHECK(change(client, &promote, 1).index == m.index); /* asked again */
     m = change(client, &added[1], 2);
     CHECK(m.voters == 4 && m.learners == 0);
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     for (uint64_t id = 1; id <= 4; id++) CHECK(GET(machines[id][0].sum) == 10);
 
     uint64_t lost = leader(c) % 4 + 1;
@@ -142,10 +149,10 @@ static void grows(void) {
     OK(oar_cluster_start(c, lost));
     oar_order forced = ordered(&again, 1);
     forced.flags = OAR_ORDER_FORCED; /* the others may have heard of it a moment ago */
-    OK(oar_client_change_membership(client, &forced, 25 * OAR_SECOND, NULL, NULL));
+    OK(oar_client_change_membership(client, &forced, PATIENCE, NULL, NULL));
     CHECK(roles_of(client, lost, &again) == OAR_MEMBER_VOTER);
     propose_some(client, 5);
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     CHECK(GET(machines[lost][made[lost] - 1].sum) == 15);
 
     oar_change less[2] = {changed(OAR_CHANGE_DEMOTE, lost), changed(OAR_CHANGE_REMOVE, lost % 4 + 1)};
@@ -156,7 +163,7 @@ static void grows(void) {
     oar_server *gone = server_of(c, less[1].id);
     EVENTUALLY(info_of(gone).flags & OAR_GROUP_REMOVED);
     propose_some(client, 5);
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND)); /* who was removed is not waited for */
+    OK(oar_cluster_settle(c, PATIENCE)); /* who was removed is not waited for */
     OK(oar_client_free(client));
     OK(oar_cluster_free(c));
 }
@@ -166,18 +173,18 @@ static void grows(void) {
 static oar_plan planned(oar_client *client, const oar_order *o, void **result, size_t *len) {
     oar_plan p;
     OAR_INIT(&p);
-    OK(oar_client_plan_membership(client, o, 20 * OAR_SECOND, result, len));
+    OK(oar_client_plan_membership(client, o, PATIENCE, result, len));
     OK(oar_plan_read(*result, *len, &p));
     return p;
 }
 
 static void plans(void) {
-    oar_cluster *c = cluster_of(3, NULL);
+    oar_cluster *c = calm_three();
     oar_client *client = client_of(c);
     oar_change added;
     OAR_INIT(&added);
     propose_some(client, 1);
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     OK(oar_cluster_add(c, &added));
     oar_order o = ordered(&added, 1);
     void *result;
@@ -240,12 +247,8 @@ static void plans(void) {
 
 /* A newcomer that does not run: the change is open, another one is refused, and it is cancelled; or given up by itself. */
 static void given_up(void) {
-    oar_config *config;
-    OK(oar_config_new(&config));
-    set(config, "timing.election_timeout_min", "100ms");
-    set(config, "timing.election_timeout_max", "200ms");
-    set(config, "timing.heartbeat_interval", "20ms");
-    set(config, "timing.join_timeout", "20s");
+    oar_config *config = calm();
+    set(config, "timing.join_timeout", "2m");
     oar_cluster *c = cluster_of(3, config);
     oar_client *client = client_of(c);
     oar_queue *queue;
@@ -268,8 +271,8 @@ static void given_up(void) {
     oar_order cancel;
     OAR_INIT(&cancel);
     cancel.flags = OAR_ORDER_CANCEL;
-    OK(oar_client_change_membership(client, &cancel, 20 * OAR_SECOND, NULL, NULL));
-    OK(oar_queue_next(queue, 20 * OAR_SECOND, &done, sizeof done, 1, &n));
+    OK(oar_client_change_membership(client, &cancel, PATIENCE, NULL, NULL));
+    OK(oar_queue_next(queue, PATIENCE, &done, sizeof done, 1, &n));
     CHECK(n == 1 && done.tag == 7 && done.status == OAR_ERR_CHANGE_GIVEN_UP && done.result == NULL);
     HAS(done.text, "given up");
     CHECK(roles_of(client, 4, NULL) == 0);
@@ -277,7 +280,7 @@ static void given_up(void) {
     OK(oar_client_free(client));
     OK(oar_cluster_free(c));
 
-    set(config, "timing.join_timeout", "300ms");
+    set(config, "timing.join_timeout", "2s");
     memset(made, 0, sizeof made);
     c = cluster_of(1, config);
     oar_events *events;
@@ -289,7 +292,7 @@ static void given_up(void) {
     OK(oar_cluster_add(c, &added));
     o = ordered(&added, 1);
     SAYS(refused(client, &o), OAR_ERR_CHANGE_GIVEN_UP, "server 2");
-    do OK(oar_events_next(events, 20 * OAR_SECOND, &e));
+    do OK(oar_events_next(events, PATIENCE, &e));
     while (e.kind != OAR_EVENT_CHANGE_GIVEN_UP);
     CHECK(e.server == 2 && e.index > 0 && e.text[0] != '\0');
     OK(oar_events_free(events));
@@ -306,23 +309,23 @@ static void ended(void *user_data, const oar_completion *c) {
 }
 
 static void transfers(void) {
-    oar_cluster *c = cluster_of(3, NULL);
+    oar_cluster *c = calm_three();
     oar_client *client = client_of(c);
     propose_some(client, 3);
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_cluster_settle(c, PATIENCE));
     for (int round = 0; round < 4; round++) {
         uint64_t old = leader(c), to = old % 3 + 1;
         if (round % 2) {
-            oar_status status = oar_transfer_leadership(server_of(c, old), 0, to, 20 * OAR_SECOND);
+            oar_status status = oar_transfer_leadership(server_of(c, old), 0, to, PATIENCE);
             CHECK(status == OAR_OK || status == OAR_ERR_NOT_LEADER || status == OAR_ERR_TRANSFER_FAILED);
         } else {
-            OK(oar_client_transfer_leadership(client, to, 20 * OAR_SECOND));
+            OK(oar_client_transfer_leadership(client, to, PATIENCE));
             EVENTUALLY(leader(c) == to);
-            OK(oar_client_transfer_leadership(client, to, 20 * OAR_SECOND)); /* it leads */
+            OK(oar_client_transfer_leadership(client, to, PATIENCE)); /* it leads */
         }
         propose_some(client, 1);
     }
-    SAYS(oar_client_transfer_leadership(client, 9, 20 * OAR_SECOND), OAR_ERR_TRANSFER_TARGET, "9");
+    SAYS(oar_client_transfer_leadership(client, 9, PATIENCE), OAR_ERR_TRANSFER_TARGET, "9");
     uint64_t old = leader(c);
     oar_order o;
     int called = 0;
@@ -331,10 +334,10 @@ static void transfers(void) {
     oar_status status = oar_order_async(server_of(c, old), &o, ended, &called);
     OK(status);
     EVENTUALLY(GET(called) == 1);
-    status = oar_step_down(server_of(c, old), 0, 20 * OAR_SECOND);
+    status = oar_step_down(server_of(c, old), 0, PATIENCE);
     CHECK(status == OAR_ERR_NOT_LEADER || status == OAR_ERR_NO_LEADER);
     CHECK(leader(c) != old);
-    OK(oar_client_step_down(client, 20 * OAR_SECOND));
+    OK(oar_client_step_down(client, PATIENCE));
     propose_some(client, 1);
     OK(oar_client_free(client));
     OK(oar_cluster_free(c));
@@ -345,9 +348,9 @@ static void transfers(void) {
     oar_call *call;
     o.kind = OAR_ORDER_TRANSFER;
     OK(oar_order_start(server_of(c, 1), &o, &call));
-    IS(oar_call_wait(call, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_TRANSFER_TARGET);
+    IS(oar_call_wait(call, PATIENCE, NULL, NULL), OAR_ERR_TRANSFER_TARGET);
     OK(oar_call_free(call));
-    OK(oar_step_down(server_of(c, 1), 0, 20 * OAR_SECOND));
+    OK(oar_step_down(server_of(c, 1), 0, PATIENCE));
     CHECK(leader(c) == 1);
     IS(oar_step_down(server_of(c, 1), 0, 0), OAR_ERR_NOT_SENT);
     OK(oar_cluster_free(c));
@@ -387,8 +390,8 @@ static void malformed(void) {
     OAR_INIT(&q);
     OAR_INIT(&o);
     o.flags = OAR_ORDER_CANCEL;
-    OK(oar_client_members(client, 20 * OAR_SECOND, &bytes[0], &len[0]));
-    OK(oar_client_plan_membership(client, &o, 20 * OAR_SECOND, &bytes[1], &len[1]));
+    OK(oar_client_members(client, PATIENCE, &bytes[0], &len[0]));
+    OK(oar_client_plan_membership(client, &o, PATIENCE, &bytes[1], &len[1]));
     IS(oar_membership_read(bytes[1], len[1], &m), OAR_ERR_MALFORMED); /* the other kind */
     IS(oar_plan_read(bytes[0], len[0], &p), OAR_ERR_MALFORMED);
     IS(oar_plan_stage(bytes[0], len[0], 0, &stage, &stage_len), OAR_ERR_MALFORMED);
@@ -452,7 +455,7 @@ static void joins(void) {
     memcpy(add_it.store, who.store, 16);
     add_it.address = address;
     CHECK(change(client, &add_it, 1).voters == 3);
-    OK(oar_server_wait_ready(servers[2], 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(servers[2], PATIENCE));
     CHECK(sum_of(servers[2]) == 7); /* also where it does not lead */
     OK(oar_server_free(servers[0])); /* two are a majority of three */
     propose_some(client, 1);

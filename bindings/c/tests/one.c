@@ -16,16 +16,16 @@ static void before_start(void) {
     oar_server *server = opened(config, 1, &machine_plain, &machine);
     OAR_INIT(&info);
     SAYS(propose(server, "+1", result, sizeof result), OAR_ERR_ORDER, "oar_server_start");
-    IS(oar_query(server, NULL, NULL, 0, OAR_SECOND, NULL, NULL), OAR_ERR_ORDER);
-    IS(oar_barrier(server, 0, OAR_SECOND), OAR_ERR_ORDER);
-    IS(oar_session_open(server, 0, OAR_SECOND, &session), OAR_ERR_ORDER);
+    IS(oar_query(server, NULL, NULL, 0, PATIENCE, NULL, NULL), OAR_ERR_ORDER);
+    IS(oar_barrier(server, 0, PATIENCE), OAR_ERR_ORDER);
+    IS(oar_session_open(server, 0, PATIENCE, &session), OAR_ERR_ORDER);
     CHECK(session == 0);
     IS(oar_server_wait_ready(server, OAR_FOREVER), OAR_ERR_ORDER);
     IS(oar_server_wait_stopped(server, OAR_FOREVER), OAR_ERR_ORDER);
     IS(oar_server_group_info(server, 0, &info), OAR_ERR_ORDER);
     IS(oar_server_status_json(server, &json), OAR_ERR_ORDER);
     CHECK(json == NULL);
-    IS(oar_server_snapshot(server, 0, OAR_SECOND), OAR_ERR_ORDER);
+    IS(oar_server_snapshot(server, 0, PATIENCE), OAR_ERR_ORDER);
     OK(oar_server_start(server));
     IS(oar_server_start(server), OAR_ERR_ORDER);
     OK(oar_server_free(server));
@@ -63,7 +63,7 @@ static void stores(void) {
     OK(oar_server_format(config, 1));
     SAYS(oar_server_format(config, 1), OAR_ERR_FORMATTED, "data");
     OK(oar_server_start(server)); /* the same handle, after a failure */
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     add(server, 1, 1);
     oar_config *other = moved(config);
     oar_server *second = opened(other, 1, &machine_plain, &machine);
@@ -73,7 +73,7 @@ static void stores(void) {
     OK(oar_server_free(server));
     machine.sum = 0;
     OK(oar_server_start(second));
-    OK(oar_server_wait_ready(second, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(second, PATIENCE));
     CHECK(sum_of(second) == 2);
     OK(oar_server_free(second));
     OK(oar_config_free(other));
@@ -93,10 +93,10 @@ static void address_taken(void) {
     OAR_INIT(&d);
     OK(oar_last_error_detail(&d));
     CHECK(d.system_error == EADDRINUSE && d.class_bits == OAR_CLASS_RETRYABLE);
-    IS(oar_barrier(second, 0, OAR_SECOND), OAR_ERR_ORDER); /* not started */
+    IS(oar_barrier(second, 0, PATIENCE), OAR_ERR_ORDER); /* not started */
     OK(oar_server_free(first));
     OK(oar_server_start(second));
-    OK(oar_server_wait_ready(second, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(second, PATIENCE));
     OK(oar_server_free(second));
     OK(oar_config_free(config));
 }
@@ -124,12 +124,12 @@ static void answers(void) {
     oar_query_options stale;
     OAR_INIT(&stale);
     stale.consistency = OAR_STALE, stale.group = OAR_GROUP_DEFAULT;
-    OK(oar_query(server, &stale, "", 0, OAR_SECOND, &bytes, &len));
+    OK(oar_query(server, &stale, "", 0, PATIENCE, &bytes, &len));
     CHECK(len == 2 && memcmp(bytes, "-2", 2) == 0);
     oar_free(bytes);
     SAYS(oar_propose(server, NULL, "+1", 2, 0, &bytes, &len), OAR_ERR_NOT_SENT, "0");
     CHECK(cause() == OAR_ERR_TIMEOUT && bytes == NULL && len == 0);
-    IS(oar_barrier(server, 7, OAR_SECOND), OAR_ERR_NO_GROUP);
+    IS(oar_barrier(server, 7, PATIENCE), OAR_ERR_NO_GROUP);
     CHECK(sum_of(server) == -2);
     OK(oar_server_free(server));
 }
@@ -166,7 +166,7 @@ static void snapshot_and_reopen(void) {
     machine_init(&machine);
     oar_config *config = cluster(1, false);
     oar_server *server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     for (long i = 1; i <= 10; i++) add(server, 1, i);
     OK(oar_server_snapshot(server, 0, OAR_FOREVER));
     CHECK(info_of(server).snapshot_index > 0 && GET(machine.written) == 1);
@@ -181,7 +181,7 @@ static void snapshot_and_reopen(void) {
     CHECK(machine.destroyed == 1 && machine.released == machine.prepared);
     machine.sum = 0;
     server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     CHECK(sum_of(server) == 13 && GET(machine.restored) == 1 && GET(machine.applied) == applied + 3);
     OK(oar_server_free(server));
     OK(oar_config_free(config));
@@ -195,14 +195,14 @@ static void ends(void) {
     OK(oar_server_close(server));
     OK(oar_server_close(server));
     IS(propose(server, "+1", result, sizeof result), OAR_ERR_CLOSED);
-    IS(oar_query(server, NULL, NULL, 0, OAR_SECOND, NULL, NULL), OAR_ERR_CLOSED);
-    IS(oar_barrier(server, 0, OAR_SECOND), OAR_ERR_CLOSED);
-    IS(oar_session_keep(server, 0, 1, OAR_SECOND), OAR_ERR_CLOSED);
+    IS(oar_query(server, NULL, NULL, 0, PATIENCE, NULL, NULL), OAR_ERR_CLOSED);
+    IS(oar_barrier(server, 0, PATIENCE), OAR_ERR_CLOSED);
+    IS(oar_session_keep(server, 0, 1, PATIENCE), OAR_ERR_CLOSED);
     IS(oar_server_start(server), OAR_ERR_CLOSED);
     IS(oar_server_wait_stopped(server, OAR_FOREVER), OAR_ERR_CLOSED);
     IS(oar_server_wait_stopped(server, 0), OAR_ERR_CLOSED);
     IS(oar_server_wait_ready(server, OAR_FOREVER), OAR_ERR_CLOSED);
-    IS(oar_server_snapshot(server, 0, OAR_SECOND), OAR_ERR_CLOSED);
+    IS(oar_server_snapshot(server, 0, PATIENCE), OAR_ERR_CLOSED);
     OAR_INIT(&info); /* looks are still allowed, or say that it is closed */
     oar_status status = oar_server_group_info(server, 0, &info);
     CHECK(status == OAR_OK || status == OAR_ERR_CLOSED);
@@ -224,17 +224,17 @@ static void shutdown_all(void) {
     oar_server *a = single(&machine_plain, &machine), *b = single(&machine_plain, &other);
     oar_config *config = cluster(1, true);
     OK(oar_client_open(config, NULL, &client));
-    OK(oar_shutdown(20 * OAR_SECOND));
-    IS(oar_barrier(a, 0, OAR_SECOND), OAR_ERR_CLOSED);
-    IS(oar_barrier(b, 0, OAR_SECOND), OAR_ERR_CLOSED);
-    IS(oar_client_barrier(client, OAR_SECOND), OAR_ERR_CLOSED);
+    OK(oar_shutdown(PATIENCE));
+    IS(oar_barrier(a, 0, PATIENCE), OAR_ERR_CLOSED);
+    IS(oar_barrier(b, 0, PATIENCE), OAR_ERR_CLOSED);
+    IS(oar_client_barrier(client, PATIENCE), OAR_ERR_CLOSED);
     CHECK(counts().servers == 2);
     OK(oar_server_free(a));
     OK(oar_server_free(b));
     OK(oar_client_free(client));
     OK(oar_config_free(config));
     a = single(&machine_plain, &machine); /* the library can be used again */
-    OK(oar_barrier(a, 0, OAR_SECOND));
+    OK(oar_barrier(a, 0, PATIENCE));
     OK(oar_server_free(a));
 }
 

@@ -88,12 +88,12 @@ static void lives(int threads, uint32_t flags) {
         open_pull(config, flags);
         for (int i = 0; i < threads; i++) t[i] = spawn(worker, (void *)(uintptr_t)kinds[i]); /* before the start */
         OK(oar_server_start(server));
-        OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+        OK(oar_server_wait_ready(server, PATIENCE));
         if (life == 1) CHECK(sum_of(server) == 12 && seen[OAR_WORK_RESTORE] == 1);
         for (long i = 1; i <= 10; i++) add(server, 1, i + 12 * life);
         CHECK(sum_of(server) == 10 + 12 * life);
-        OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
-        SAYS(oar_query(server, NULL, "fail", 4, 20 * OAR_SECOND, NULL, NULL), OAR_ERR_QUERY, "never heard");
+        OK(oar_server_snapshot(server, 0, PATIENCE));
+        SAYS(oar_query(server, NULL, "fail", 4, PATIENCE, NULL, NULL), OAR_ERR_QUERY, "never heard");
         add(server, 1, 11 + 12 * life);
         add(server, 1, 12 + 12 * life);
         OK(oar_server_close(server));
@@ -122,7 +122,7 @@ static void *proposing(void *command) {
 static oar_work fetched(uint32_t kinds) {
     oar_work w;
     OAR_INIT(&w);
-    OK(oar_work_next(server, kinds, 20 * OAR_SECOND, &w));
+    OK(oar_work_next(server, kinds, PATIENCE, &w));
     return w;
 }
 
@@ -157,7 +157,7 @@ static void frames(void) {
     IS(oar_work_done(server, w.id, OAR_OK, huge, 8), OAR_ERR_ARGUMENT);
     IS(oar_work_done(server, w.id + 1, OAR_OK, short_one, 5), OAR_ERR_ORDER);
     join(spawn(other_thread, &w.id)); /* whoever fetched it reports it */
-    IS(oar_propose(server, NULL, "+1", 2, OAR_SECOND, NULL, NULL), OAR_ERR_WOULD_DEADLOCK); /* in a callback, as it were */
+    IS(oar_propose(server, NULL, "+1", 2, PATIENCE, NULL, NULL), OAR_ERR_WOULD_DEADLOCK); /* in a callback, as it were */
     IS(oar_server_close(server), OAR_ERR_WOULD_DEADLOCK);
     IS(oar_work_next(server, OAR_WORK_ALL, 0, &w), OAR_ERR_WOULD_DEADLOCK);
     CHECK(w.id == 0);
@@ -166,7 +166,7 @@ static void frames(void) {
     IS(oar_work_done(server, id, OAR_OK, short_one, 5), OAR_ERR_ORDER); /* twice */
     join(proposer);
     IS(proposed, OAR_OK);
-    oar_status status = oar_server_snapshot(server, 0, 5 * OAR_SECOND);
+    oar_status status = oar_server_snapshot(server, 0, PATIENCE);
     IS(status, OAR_ERR_UNSUPPORTED);
     OK(oar_server_free(server));
 }
@@ -177,8 +177,8 @@ static void fails(void) {
     OK(oar_work_done(server, w.id, OAR_ERR_STATE_MACHINE, "torn", 4));
     join(proposer);
     CHECK(proposed == OAR_ERR_UNKNOWN && proposed_cause == OAR_ERR_STATE_MACHINE);
-    SAYS(oar_server_wait_stopped(server, 20 * OAR_SECOND), OAR_ERR_FENCED, "torn");
-    SAYS(oar_propose(server, NULL, "+1", 2, OAR_SECOND, NULL, NULL), OAR_ERR_FENCED, "torn");
+    SAYS(oar_server_wait_stopped(server, PATIENCE), OAR_ERR_FENCED, "torn");
+    SAYS(oar_propose(server, NULL, "+1", 2, PATIENCE, NULL, NULL), OAR_ERR_FENCED, "torn");
     OK(oar_server_free(server));
 }
 
@@ -255,9 +255,9 @@ static void release_and_free(void) {
     OK(oar_config_free(config));
     pthread_t t = spawn(worker, (void *)(uintptr_t)(OAR_WORK_ALL & ~OAR_WORK_SNAPSHOT_RELEASE)), last = spawn(last_release, &state);
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     add(server, 1, 1);
-    OK(oar_server_snapshot(server, 0, 20 * OAR_SECOND));
+    OK(oar_server_snapshot(server, 0, PATIENCE));
     EVENTUALLY(GET(state) == 1);
     OK(oar_server_close(server));
     join(t);

@@ -16,13 +16,9 @@ static oar_status factory(void *user_data, uint64_t id, void **machine) {
 
 static oar_cluster *three(const char *drift) {
     oar_cluster *c;
-    oar_config *config;
+    oar_config *config = calm();
     oar_cluster_options o;
     OAR_INIT(&o);
-    OK(oar_config_new(&config));
-    set(config, "timing.election_timeout_min", "100ms");
-    set(config, "timing.election_timeout_max", "200ms");
-    set(config, "timing.heartbeat_interval", "20ms");
     set(config, "timing.clock_drift_ppm", drift);
     o.machine = &machine_full, o.machine_new = factory, o.config = config;
     OK(oar_cluster_new(&o, &c));
@@ -39,7 +35,7 @@ static oar_server *server_of(oar_cluster *c, uint64_t id) {
 
 static uint64_t leader(oar_cluster *c) {
     uint64_t id;
-    OK(oar_cluster_leader(c, 20 * OAR_SECOND, &id));
+    OK(oar_cluster_leader(c, PATIENCE, &id));
     return id;
 }
 
@@ -61,7 +57,7 @@ static long number(void *bytes, size_t len) {
 static oar_status sum_at(oar_server *server, oar_query_options o, long *sum) {
     void *got;
     size_t len;
-    oar_status status = oar_query(server, &o, NULL, 0, 20 * OAR_SECOND, &got, &len);
+    oar_status status = oar_query(server, &o, NULL, 0, PATIENCE, &got, &len);
     if (status == OAR_OK) *sum = number(got, len);
     return status;
 }
@@ -74,7 +70,7 @@ static void levels(void) {
     OK(oar_cluster_client(c, NULL, &client));
     for (long n = 1; n <= 20; n++) {
         uint64_t seen = 0;
-        OK(oar_client_propose(client, NULL, "+1", 2, 20 * OAR_SECOND, NULL, NULL));
+        OK(oar_client_propose(client, NULL, "+1", 2, PATIENCE, NULL, NULL));
         OK(oar_client_seen(client, &seen));
         CHECK(seen > 0);
         for (uint64_t id = 1; id <= N; id++) {
@@ -89,8 +85,8 @@ static void levels(void) {
             OK(sum_at(s, wanting(OAR_STALE, 0, 0), &sum));
             CHECK(sum == n); /* it was linearizable before */
             oar_query_options o = wanting(OAR_BOUNDED, 0, seen);
-            OK(oar_barrier_at(s, &o, 20 * OAR_SECOND));
-            OK(oar_barrier(s, 0, 20 * OAR_SECOND));
+            OK(oar_barrier_at(s, &o, PATIENCE));
+            OK(oar_barrier(s, 0, PATIENCE));
         }
     }
     EVENTUALLY(info_of(server_of(c, leader(c))).flags & OAR_GROUP_LEASE);
@@ -107,12 +103,12 @@ static void cut_off(void) {
     uint64_t seen;
     long sum;
     OK(oar_cluster_client(c, NULL, &client));
-    OK(oar_client_propose(client, NULL, "+1", 2, 20 * OAR_SECOND, NULL, NULL));
-    OK(oar_cluster_settle(c, 20 * OAR_SECOND));
+    OK(oar_client_propose(client, NULL, "+1", 2, PATIENCE, NULL, NULL));
+    OK(oar_cluster_settle(c, PATIENCE));
     OK(oar_client_seen(client, &seen));
     OK(sum_at(s, wanting(OAR_LINEARIZABLE, 0, 0), &sum));
     OK(oar_cluster_split(c, &alone, 1));
-    OK(oar_client_propose(client, NULL, "+1", 2, 20 * OAR_SECOND, NULL, NULL));
+    OK(oar_client_propose(client, NULL, "+1", 2, PATIENCE, NULL, NULL));
     oar_status status = sum_at(s, wanting(OAR_LINEARIZABLE, 0, 0), &sum);
     CHECK(status == OAR_ERR_NO_LEADER || status == OAR_ERR_NOT_LEADER);
     OK(sum_at(s, wanting(OAR_STALE, 0, 0), &sum));
@@ -157,16 +153,16 @@ static void anywhere(void) {
     CHECK(seen == 0);
     for (long n = 1; n <= 50; n++) {
         oar_query_options q = wanting(OAR_BOUNDED, 60 * OAR_SECOND, 0);
-        OK(oar_client_propose(client, NULL, "+1", 2, 20 * OAR_SECOND, NULL, NULL));
-        OK(oar_client_query(client, &q, NULL, 0, 20 * OAR_SECOND, &got, &len));
+        OK(oar_client_propose(client, NULL, "+1", 2, PATIENCE, NULL, NULL));
+        OK(oar_client_query(client, &q, NULL, 0, PATIENCE, &got, &len));
         CHECK(number(got, len) == n);
-        OK(oar_client_query(client, NULL, NULL, 0, 20 * OAR_SECOND, &got, &len));
+        OK(oar_client_query(client, NULL, NULL, 0, PATIENCE, &got, &len));
         CHECK(number(got, len) == n);
         OK(oar_client_seen(client, &seen));
         CHECK(seen > before);
         before = seen;
         q = wanting(OAR_BOUNDED, 0, seen); /* what one has seen, told to another */
-        OK(oar_client_query(reader, &q, NULL, 0, 20 * OAR_SECOND, &got, &len));
+        OK(oar_client_query(reader, &q, NULL, 0, PATIENCE, &got, &len));
         CHECK(number(got, len) == n);
     }
     struct answered p = {0, 0}, q = {0, 0};

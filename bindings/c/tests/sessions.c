@@ -9,7 +9,7 @@ static oar_status in(oar_server *server, uint64_t session, uint64_t sequence, ui
     size_t len;
     OAR_INIT(&o);
     o.session = session, o.sequence = sequence, o.floor = floor;
-    oar_status status = oar_propose(server, &o, "+1", 2, 20 * OAR_SECOND, &got, &len);
+    oar_status status = oar_propose(server, &o, "+1", 2, PATIENCE, &got, &len);
     if (status == OAR_OK) memcpy(result, got, len), result[len] = '\0';
     oar_free(got);
     return status;
@@ -20,8 +20,8 @@ static void once(void) {
     char result[64];
     machine_init(&machine);
     oar_server *server = single(&machine_plain, &machine);
-    OK(oar_session_open(server, 0, 20 * OAR_SECOND, &session));
-    OK(oar_session_open(server, 0, 20 * OAR_SECOND, &another));
+    OK(oar_session_open(server, 0, PATIENCE, &session));
+    OK(oar_session_open(server, 0, PATIENCE, &another));
     CHECK(session != 0 && another != 0 && session != another);
     EVENTUALLY(info_of(server).sessions == 2);
     for (int i = 0; i < 3; i++) {
@@ -37,11 +37,11 @@ static void once(void) {
     CHECK(class_bits() == 0);
     IS(in(server, session, 1u << 30, 0, result), OAR_ERR_SEQUENCE); /* too far above */
     CHECK(sum_of(server) == 4);
-    OK(oar_session_keep(server, 0, session, 20 * OAR_SECOND));
-    OK(oar_session_close(server, 0, session, 20 * OAR_SECOND));
-    OK(oar_session_close(server, 0, session, 20 * OAR_SECOND)); /* no error */
+    OK(oar_session_keep(server, 0, session, PATIENCE));
+    OK(oar_session_close(server, 0, session, PATIENCE));
+    OK(oar_session_close(server, 0, session, PATIENCE)); /* no error */
     IS(in(server, session, 10, 5, result), OAR_ERR_SESSION_EXPIRED);
-    IS(oar_session_keep(server, 0, session, 20 * OAR_SECOND), OAR_ERR_SESSION_EXPIRED);
+    IS(oar_session_keep(server, 0, session, PATIENCE), OAR_ERR_SESSION_EXPIRED);
     IS(in(server, 987654321, 1, 0, result), OAR_ERR_SESSION_EXPIRED);
     IS(oar_session_open(server, 0, 0, &session), OAR_ERR_NOT_SENT);
     CHECK(session == 0 && cause() == OAR_ERR_TIMEOUT);
@@ -59,8 +59,8 @@ static void expires(void) {
     oar_config *config = cluster(1, true);
     set(config, "limits.session_expiry", "1s");
     oar_server *server = started(config, 1, &machine_plain, &machine);
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
-    OK(oar_session_open(server, 0, 20 * OAR_SECOND, &session));
+    OK(oar_server_wait_ready(server, PATIENCE));
+    OK(oar_session_open(server, 0, PATIENCE, &session));
     OK(in(server, session, 1, 0, result));
     EVENTUALLY(info_of(server).sessions == 0); /* by cluster time */
     status = in(server, session, 2, 0, result);
@@ -77,15 +77,15 @@ static void survives(void) {
     machine_init(&machine);
     oar_config *config = cluster(1, false);
     oar_server *server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
-    OK(oar_session_open(server, 0, 20 * OAR_SECOND, &session));
+    OK(oar_server_wait_ready(server, PATIENCE));
+    OK(oar_session_open(server, 0, PATIENCE, &session));
     OK(in(server, session, 1, 0, result));
     OK(oar_server_snapshot(server, 0, OAR_FOREVER));
     OK(in(server, session, 2, 1, result));
     OK(oar_server_free(server));
     machine.sum = 0;
     server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 30 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     OK(in(server, session, 2, 1, result));
     CHECK(strcmp(result, "2") == 0);
     OK(in(server, session, 1, 1, result)); /* out of the snapshot */

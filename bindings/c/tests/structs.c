@@ -77,7 +77,7 @@ static void inputs(void) {
     machine_init(&machine);
     config = cluster(1, true);
     server = started(config, 1, &machine_plain, &machine);
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     OAR_INIT(&runtime);
     OAR_INIT(&propose);
     OAR_INIT(&query);
@@ -112,7 +112,7 @@ static oar_events *events;
 static oar_status give_detail(void *s) { return oar_last_error_detail(s); }
 static oar_status give_counts(void *s) { return oar_debug_counts(s); }
 static oar_status give_info(void *s) { return oar_server_group_info(server, 0, s); }
-static oar_status give_event(void *s) { return oar_events_next(events, 20 * OAR_SECOND, s); }
+static oar_status give_event(void *s) { return oar_events_next(events, PATIENCE, s); }
 
 static oar_status give_identity(void *s) { return oar_server_identity(server, s); }
 static void *bytes;
@@ -181,7 +181,7 @@ static void outputs(void) {
     levels.log_levels = "debug"; /* enough of them */
     OK(oar_events_open(server, &levels, &events));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     oar_server_options pull;
     OAR_INIT(&pull);
     pull.flags = OAR_SERVER_PULL;
@@ -315,7 +315,7 @@ static void flags(void) {
     machine_init(&machine);
     config = cluster(1, true);
     server = started(config, 1, &machine_plain, &machine);
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
 #define REFUSED(take, s, member, status)                                                                               \
     OAR_INIT(&s);                                                                                                      \
     s.member = 64;                                                                                                     \

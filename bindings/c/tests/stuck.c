@@ -14,16 +14,14 @@ static oar_config *hasty(void) {
 
 static void ready(oar_config *config) {
     server = started(config, 1, &machine_full, &machine);
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
 }
 
-/* Closing fails in time, twice, and so does freeing; once the gate is open it succeeds. */
+/* Closing fails when its time is over, twice, and so does freeing; once the gate is open it succeeds. */
 static void closes_late(struct gate *gate, const char *part) {
-    int64_t since = now();
     oar_status status = oar_server_close(server);
     SAYS(status, OAR_ERR_TIMEOUT, part);
     CHECK(class_bits() == OAR_CLASS_RETRYABLE);
-    CHECK(now() - since < 10 * OAR_SECOND);
     IS(oar_server_close(server), OAR_ERR_TIMEOUT);
     SAYS(oar_server_free(server), OAR_ERR_TIMEOUT, part);
     CHECK(machine.destroyed == 0 && counts().servers == 1); /* the handle remains */
@@ -122,7 +120,7 @@ static void log_callback(void) {
     o.log = log_line, o.log_levels = "debug";
     OK(oar_server_open(config, 1, &o, &server));
     OK(oar_server_start(server));
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND)); /* it delays only itself */
+    OK(oar_server_wait_ready(server, PATIENCE)); /* it delays only itself */
     add(server, 1, 1);
     EVENTUALLY(gate_inside(&stuck) == 1);
     closes_late(&stuck, "log");
@@ -159,11 +157,9 @@ static void client(void) {
     OK(oar_client_open(config, &o, &k));
     for (int i = 0; i < 20; i++) OK(oar_client_propose_async(k, NULL, "+1", 2, completion, NULL));
     EVENTUALLY(gate_inside(&stuck) >= 1);
-    int64_t since = now();
     oar_status status = oar_client_close(k);
     IS(status, OAR_ERR_TIMEOUT);
     SAYS(oar_client_free(k), OAR_ERR_TIMEOUT, "callback");
-    CHECK(now() - since < 10 * OAR_SECOND);
     gate_open(&stuck);
     OK(oar_client_close(k));
     OK(oar_client_free(k));

@@ -9,7 +9,7 @@ static void begin(void) {
     machine_init(&machine);
     oar_config *config = cluster(1, true);
     server = started(config, 1, &machine_plain, &machine);
-    OK(oar_server_wait_ready(server, 20 * OAR_SECOND));
+    OK(oar_server_wait_ready(server, PATIENCE));
     OK(oar_client_open(config, NULL, &client));
     OK(oar_config_free(config));
 }
@@ -114,7 +114,7 @@ static void timeouts(void) {
     begin();
     OAR_INIT(&po);
     OAR_INIT(&qo);
-    po.timeout = qo.timeout = 60 * OAR_MILLISECOND;
+    po.timeout = qo.timeout = 500 * OAR_MILLISECOND;
     OK(oar_propose_async(server, NULL, "gate", 4, note, &f)); /* holds everything up */
     EVENTUALLY(gate_inside(&machine.gate) == 1);
     OK(oar_propose_async(server, &po, "+1", 2, note, &p));
@@ -124,17 +124,17 @@ static void timeouts(void) {
     CHECK(p.status == OAR_ERR_UNKNOWN && p.cause == OAR_ERR_TIMEOUT && p.class_bits == OAR_CLASS_MAYBE_COMMITTED && p.text[0] != '\0');
     CHECK(q.status == OAR_ERR_TIMEOUT && q.class_bits == OAR_CLASS_RETRYABLE);
     CHECK((c.status == OAR_ERR_UNKNOWN || c.status == OAR_ERR_NOT_SENT) && c.cause == OAR_ERR_TIMEOUT);
-    IS(oar_propose(server, NULL, "+1", 2, 30 * OAR_MILLISECOND, NULL, NULL), OAR_ERR_UNKNOWN);
+    IS(oar_propose(server, NULL, "+1", 2, 500 * OAR_MILLISECOND, NULL, NULL), OAR_ERR_UNKNOWN);
     CHECK(cause() == OAR_ERR_TIMEOUT);
     IS(oar_query(server, NULL, NULL, 0, 30 * OAR_MILLISECOND, NULL, NULL), OAR_ERR_TIMEOUT);
     IS(oar_barrier(server, 0, 30 * OAR_MILLISECOND), OAR_ERR_TIMEOUT);
     uint64_t session = 1;
-    IS(oar_session_open(server, 0, 30 * OAR_MILLISECOND, &session), OAR_ERR_UNKNOWN);
+    IS(oar_session_open(server, 0, 500 * OAR_MILLISECOND, &session), OAR_ERR_UNKNOWN);
     CHECK(session == 0);
     CHECK(GET(f.called) == 0);
     gate_open(&machine.gate);
     EVENTUALLY(GET(f.called) == 1);
-    po.timeout = qo.timeout = 20 * OAR_SECOND; /* in time */
+    po.timeout = qo.timeout = PATIENCE; /* in time */
     OK(oar_propose_async(server, &po, "+1", 2, note, &p));
     OK(oar_query_async(server, &qo, NULL, 0, note, &q));
     EVENTUALLY(GET(p.called) + GET(q.called) == 4);
@@ -184,7 +184,7 @@ static void queues(void) {
     SAYS(oar_propose_queued(server, NULL, "+1", 2, queue, 0), OAR_ERR_CLOSED, "queue");
     IS(oar_client_query_queued(client, NULL, NULL, 0, queue, 0), OAR_ERR_CLOSED);
     for (;;) { /* what is under way still comes */
-        oar_status status = oar_queue_next(queue, 20 * OAR_SECOND, c, sizeof c[0], MOST, &n);
+        oar_status status = oar_queue_next(queue, PATIENCE, c, sizeof c[0], MOST, &n);
         if (status == OAR_ERR_CLOSED) break;
         OK(status);
         CHECK(n >= 1 && n <= MOST);

@@ -17,6 +17,12 @@ import oarlock
 
 HERE = Path(__file__).resolve().parent
 
+# How many seconds are waited for what should happen soon; they are spent only by a test that fails.
+PATIENCE = 120
+
+# Timings with which who leads goes on leading although the machine stands still for a moment.
+CALM = {"timing.election_timeout_min": "1500ms", "timing.election_timeout_max": "2s"}
+
 # Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and their child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -57,11 +63,11 @@ def free_ports(count: int) -> int:
 
 
 def new_config(directory: Path, members: int = 1, kind: str = "memory", **settings: object) -> oarlock.Config:
-    """The configuration of a cluster that is formatted. Settings have _ for the first dot."""
+    """The configuration of a cluster that is formatted. Settings may have _ for the first dot."""
     config = oarlock.Config.generate(members, directory / "data", free_ports(members))
     config["log.kind"] = kind
     for key, value in settings.items():
-        config[key.replace("_", ".", 1)] = value
+        config[key if "." in key else key.replace("_", ".", 1)] = value
     for member in config.members:
         oarlock.format(config, member)
     return config
@@ -80,7 +86,7 @@ def serve(make_config):
         def start(machine: oarlock.StateMachine, **settings: object) -> oarlock.Server:
             server = oarlock.Server(make_config(**settings), 1, machine)
             stack.callback(server.close)
-            server.start().wait_ready(timeout=10)
+            server.start().wait_ready(timeout=PATIENCE)
             return server
 
         yield start

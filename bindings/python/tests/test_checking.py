@@ -11,6 +11,7 @@ import threading
 import weakref
 
 import pytest
+from conftest import PATIENCE
 
 import oarlock
 import oarlock.testing
@@ -243,7 +244,7 @@ def test_ctrl_c_ends_the_check_at_once(script, where):
     process = script(INTERRUPTED, os.path.dirname(os.path.abspath(__file__)), where)
     assert process.stdout.readline() == "running\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGINT and "KeyboardInterrupt" in err and "Exception ignored" not in err
     assert out == "0\n"
 

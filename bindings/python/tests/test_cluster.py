@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import Counter
+from conftest import PATIENCE, Counter
 
 import oarlock
 import oarlock.testing
@@ -28,13 +28,13 @@ def values(cluster):
 def test_commands_reach_every_machine(cluster):
     assert [cluster.propose(b"1"), cluster.propose(b"2")] == [b"1", b"3"]
     assert cluster.query(b"") == b"3"
-    assert [f.result(10) for f in [cluster.propose_future(b"1") for _ in range(100)]][-1] == b"103"
-    assert cluster.query_future(b"").result(10) == b"103"
+    assert [f.result(PATIENCE) for f in [cluster.propose_future(b"1") for _ in range(100)]][-1] == b"103"
+    assert cluster.query_future(b"").result(PATIENCE) == b"103"
     cluster.settle()
     assert values(cluster) == [103, 103, 103]
     leader = cluster.leader()
     assert isinstance(leader, oarlock.Server) and leader.group_info().role == oarlock.Role.LEADER
-    assert leader.propose(b"-3", 5) == b"100"
+    assert leader.propose(b"-3", PATIENCE) == b"100"
     assert cluster.servers == [1, 2, 3] and repr(cluster.server(2)) == "<oarlock.Server 2>"
 
 
@@ -43,7 +43,7 @@ def test_nothing_that_was_answered_is_lost_in_power_cuts(cluster):
     for round in range(6):
         leader = cluster.leader()
         if round % 2:
-            leader.snapshot(10)
+            leader.snapshot(PATIENCE)
         before = cluster.machine(leader)
         cluster.crash(leader) if round < 5 else cluster.crash()
         assert leader.group_info  # the handle is there, and closed
@@ -66,12 +66,12 @@ def test_a_server_that_is_cut_off_hears_nothing(cluster):
     while cluster.leader().server_id == cut_off.server_id:
         pass
     assert cluster.propose(b"1") == b"2"
-    assert cut_off.query(b"", 5, STALE) == b"1"
+    assert cut_off.query(b"", PATIENCE, STALE) == b"1"
     with pytest.raises(oarlock.TimeoutError, match="has applied"):
         cluster.settle(0.3)
     cluster.heal()
     cluster.settle()
-    assert cut_off.query(b"", 5, STALE) == b"2"
+    assert cut_off.query(b"", PATIENCE, STALE) == b"2"
     for sender, receiver in ((2, 1), (3, 1), (3, 2)):
         cluster.cut(sender, receiver)
     with pytest.raises(oarlock.TimeoutError):
@@ -88,9 +88,9 @@ def test_servers_are_started_and_stopped_by_the_cluster(cluster):
     with pytest.raises(oarlock.Closed):
         server.wait_ready(1)
     cluster.start(1)
-    cluster.server(1).wait_ready(10)
+    cluster.server(1).wait_ready(PATIENCE)
     server.close()  # of a run that is over: the new one goes on
-    cluster.server(1).wait_ready(10)
+    cluster.server(1).wait_ready(PATIENCE)
     with pytest.raises(oarlock.UsageError, match="was started already"):
         cluster.start(1)
     for call in (cluster.start, cluster.stop, cluster.crash):
@@ -131,7 +131,7 @@ class Faulty(Counter):
 def test_an_exception_of_a_machine_is_the_cause_of_what_the_caller_gets():
     with oarlock.testing.Cluster(Faulty) as cluster:
         with pytest.raises(oarlock.Error) as caught:
-            cluster.propose(b"break", 2)
+            cluster.propose(b"break", 4)
         assert isinstance(caught.value.__cause__, LookupError)
         assert caught.value.__cause__.__traceback__.tb_next is not None
         with pytest.raises(oarlock.StateMachineError, match="no such thing") as caught:
@@ -142,13 +142,13 @@ def test_an_exception_of_a_machine_is_the_cause_of_what_the_caller_gets():
 
 def test_an_exception_that_nobody_heard_of_is_raised_at_the_end():
     with pytest.raises(LookupError, match="no such thing") as caught, oarlock.testing.Cluster(Faulty) as cluster:
-        cluster.propose_future(b"break", 1).exception()
+        cluster.propose_future(b"break", 3).exception()
     assert any("test_cluster.py" in str(entry.path) and entry.name == "apply" for entry in caught.traceback)
     with pytest.raises(ZeroDivisionError), oarlock.testing.Cluster(Faulty) as cluster:  # what the test raises comes first
-        cluster.propose_future(b"break", 1).exception()
+        cluster.propose_future(b"break", 3).exception()
         raise ZeroDivisionError
     with oarlock.testing.Cluster(Faulty) as cluster:
-        cluster.propose_future(b"break", 1).exception()
+        cluster.propose_future(b"break", 3).exception()
         assert cluster.failures()
 
 
@@ -198,7 +198,7 @@ def test_what_is_not_closed_says_so_and_is_closed(recwarn):
     cluster.start()
     with pytest.warns(ResourceWarning, match="unclosed"):
         del cluster
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while oarlock.debug_counts().clusters > before.clusters:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -225,7 +225,7 @@ def test_threads_wait_until_it_is_closed():
         thread.start()
     cluster.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert len(ended) == 3
 
 
@@ -247,7 +247,7 @@ def test_a_cluster_that_is_open_at_exit_is_closed(script):
     from conftest import HERE
 
     process = script(LEFT_OPEN, str(HERE), "ends")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (0, "1\n"), err
 
 
@@ -257,5 +257,5 @@ def test_ctrl_c_ends_waiting_for_a_leader(script):
     process = script(LEFT_OPEN, str(HERE), "waits")
     assert process.stdout.readline() == "1\n" and process.stdout.readline() == "waits\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGINT and "KeyboardInterrupt" in err

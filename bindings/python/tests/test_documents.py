@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import free_ports
+from conftest import PATIENCE, free_ports
 
 import oarlock.testing
 
@@ -21,7 +21,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def counter(tmp_path: Path):
     """Runs the README's program."""
     blocks = re.findall(r"```python\n(.*?)```", (PACKAGE / "README.md").read_text(), flags=re.S)
-    (tmp_path / "counter.py").write_text(blocks[0])
+    assert "timeout=10" in blocks[0]  # people wait for ten seconds, and a test longer
+    (tmp_path / "counter.py").write_text(blocks[0].replace("timeout=10", f"timeout={PATIENCE}"))
     assert len(blocks) == 1 and blocks[0].count("\n") <= 30
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
     servers = []
@@ -31,7 +32,7 @@ def counter(tmp_path: Path):
         if arguments[0].isdigit():
             servers.append(subprocess.Popen(command, cwd=tmp_path, env=environment))
             return ""
-        return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
 
     run.servers = servers
     yield run
@@ -53,7 +54,7 @@ def test_the_readmes_counter_goes_on_when_servers_are_killed(counter):
     counter.servers[1].kill()
     assert counter("add", "1") == "43\n"
     counter.servers[2].send_signal(signal.SIGINT)
-    assert counter.servers[2].wait(10) == -signal.SIGINT
+    assert counter.servers[2].wait(PATIENCE) == -signal.SIGINT
 
 
 def test_the_readmes_counter_keeps_the_promises_of_a_state_machine():

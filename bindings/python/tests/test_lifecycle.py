@@ -10,14 +10,14 @@ import time
 import warnings
 
 import pytest
-from conftest import Counter
+from conftest import PATIENCE, Counter
 
 import oarlock
 
 SETUP = """
 import os, pathlib, sys, threading, time
 import oarlock
-from conftest import Counter, new_config
+from conftest import PATIENCE, Counter, new_config
 config = new_config(pathlib.Path(sys.argv[1]), timing_close_timeout="1s")
 
 def proposing(server):
@@ -29,12 +29,10 @@ def proposing(server):
 """
 
 
-def ended(process, code, within=20):
+def ended(process, code):
     """Waits for a process, and returns what it printed on both streams."""
-    began = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, (process.returncode, out, err)
-    assert time.monotonic() - began < within, err
     assert "Fatal Python error" not in err and "panic" not in err, err
     return out, err
 
@@ -50,7 +48,7 @@ def test_open_servers_with_busy_threads_are_closed_at_exit(script, end, code):
         SETUP
         + f"""
 server = oarlock.Server(config, 1, Counter()).start()
-server.wait_ready(10)
+server.wait_ready(PATIENCE)
 client = oarlock.Client(config)
 client.propose(b"1")
 events = server.events()
@@ -75,13 +73,13 @@ class Stuck(Counter):
         print("stuck", flush=True)
         time.sleep(1000)
 server = oarlock.Server(config, 1, Stuck()).start()
-server.wait_ready(10)
+server.wait_ready(PATIENCE)
 server.propose_future(b"1")
 time.sleep(0.3)
 sys.exit(4)
 """
     )
-    ended(process, 4, within=6)
+    ended(process, 4)
 
 
 def test_the_exit_of_a_process_that_never_used_the_library_does_not_load_it(script):
@@ -96,40 +94,30 @@ def test_the_exit_of_a_process_that_never_used_the_library_does_not_load_it(scri
     "wait",
     [
         "oarlock.Client(servers='127.0.0.1:1').propose(b'1')",
-        "oarlock.Client(servers='127.0.0.1:1').query(b'1', timeout=60)",
+        "oarlock.Client(servers='127.0.0.1:1').query(b'1', timeout=3600)",
         "oarlock.Client(servers='127.0.0.1:1').propose_future(b'1').result()",
         "oarlock.Client(servers='127.0.0.1:1').barrier()",
         "lonely.start().wait_ready()",
-        "lonely.start().wait_stopped(60)",
+        "lonely.start().wait_stopped(3600)",
         "list(lonely.start().events())",
-        "list(lonely.start().events() for _ in [0]) and lonely.events().next(60)",
+        "list(lonely.start().events() for _ in [0]) and lonely.events().next(3600)",
     ],
 )
-def test_control_c_ends_every_wait_at_once(script, wait):
-    def once(folder):
-        process = script(
-            SETUP
-            + f"""
-folder = pathlib.Path(sys.argv[1]) / "{folder}"
-folder.mkdir()
-lonely = oarlock.Server(new_config(folder, 3), 1, Counter())
+def test_control_c_ends_every_wait(script, wait):
+    process = script(
+        SETUP
+        + f"""
+lonely = oarlock.Server(new_config(pathlib.Path(sys.argv[1]), 3), 1, Counter())
 print("waits", flush=True)
 {wait}
 print("did not wait")
 """
-        )
-        assert process.stdout.readline() == "waits\n"
-        time.sleep(0.3)
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        out, err = ended(process, -2)
-        assert "KeyboardInterrupt" in err and not out, (out, err)
-        return time.monotonic() - began
-
-    took = []  # a third of a second; on a machine with much other work an exit takes longer than the wait
-    while not took or (took[-1] > 1 and len(took) < 4):
-        took.append(once(f"three{len(took)}"))
-    assert took[-1] <= 1, took
+    )
+    assert process.stdout.readline() == "waits\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = ended(process, -2)
+    assert "KeyboardInterrupt" in err and not out, (out, err)
 
 
 def test_control_c_in_a_wait_leaves_the_server_in_order(script):
@@ -142,23 +130,21 @@ class Slow(Counter):
         self.may.wait()
         return super().apply(entry)
 with oarlock.Server(config, 1, Slow()) as server:
-    server.wait_ready(10)
-    print("waits", flush=True)
-    began = time.monotonic()
+    server.wait_ready(PATIENCE)
     try:
+        print("waits", flush=True)
         server.propose(b"1")
     except KeyboardInterrupt:
-        print("interrupted", time.monotonic() - began < 5)
+        print("interrupted")
     Slow.may.set()
-    print(server.propose(b"1", 5))
-    del began
+    print(server.propose(b"1", PATIENCE))
 print(oarlock.debug_counts().calls)
 """
     )
     assert process.stdout.readline() == "waits\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    assert ended(process, 0)[0].split("\n") == ["interrupted True", "b'2'", "0", ""]
+    assert ended(process, 0)[0].split("\n") == ["interrupted", "b'2'", "0", ""]
 
 
 # ---- Fork ----
@@ -170,17 +156,15 @@ def in_child():
             return repr(call())
         except BaseException as error:
             return type(error).__name__
-    began = time.monotonic()
     calls = [lambda: server.propose(b"1"), lambda: server.propose_future(b"1"), lambda: server.query(b""), server.barrier, server.status,
              server.close, server.start, server.events, server.wait_ready, server.wait_stopped, oarlock.Config, future.result,
              lambda: client.propose(b"1"), client.close, lambda: oarlock.Server(config, 1, Counter()), server.session,
              lambda: oarlock.Client(servers="a:1"), oarlock.debug_counts, lambda: next(events)]
     said = [error_of(call) for call in calls]
     assert said == ["ForkedError"] * len(calls), said
-    assert time.monotonic() - began < 2
 
 server = oarlock.Server(config, 1, Counter()).start()
-server.wait_ready(10)
+server.wait_ready(PATIENCE)
 client, events, future = oarlock.Client(config), server.events(), server.propose_future(b"1")
 client.propose(b"1")
 for _ in range(4):
@@ -200,7 +184,7 @@ for _ in range(5):
         in_child()
         sys.exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-assert int(server.propose(b"1", 5)) > 2
+assert int(server.propose(b"1", PATIENCE)) > 2
 print("parent goes on")
 """
     )
@@ -220,7 +204,7 @@ def test_multiprocessing_works_with_spawn_and_says_so_with_fork(script):
 for method, target in (("fork", in_child), ("spawn", versions)):
     child = multiprocessing.get_context(method).Process(target=target)
     child.start()
-    child.join(20)
+    child.join(PATIENCE)
     assert child.exitcode == 0, (method, child.exitcode)
 print("fine")
 """
@@ -236,7 +220,7 @@ print("fine")
 
 
 def until(condition):
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -245,7 +229,7 @@ def until(condition):
 def test_an_unclosed_server_warns_and_is_closed_when_nobody_refers_to_it(make_config):
     before = oarlock.debug_counts()
     server = oarlock.Server(make_config(), 1, Counter()).start()
-    server.wait_ready(5)
+    server.wait_ready(PATIENCE)
     client = oarlock.Client(servers="127.0.0.1:1")
     with pytest.warns(ResourceWarning, match="unclosed"):
         del server
@@ -269,7 +253,7 @@ def test_a_closed_server_does_not_warn(make_config):
 
 def test_handles_are_not_pickled(serve):
     server = serve(Counter())
-    with oarlock.Client(servers="127.0.0.1:1") as client, server.events() as events, server.session(5) as session:
+    with oarlock.Client(servers="127.0.0.1:1") as client, server.events() as events, server.session(PATIENCE) as session:
         for thing in (server, client, events, session):
             with pytest.raises(TypeError, match=f"an oarlock.{type(thing).__name__} cannot be pickled"):
                 pickle.dumps(thing)
@@ -285,7 +269,7 @@ def test_threads_that_wait_while_the_server_closes_are_all_answered(make_config)
             return super().apply_batch(entries)
 
     server = oarlock.Server(make_config(), 1, Slow()).start()
-    server.wait_ready(5)
+    server.wait_ready(PATIENCE)
     ends = []
 
     def use(i):
@@ -301,15 +285,13 @@ def test_threads_that_wait_while_the_server_closes_are_all_answered(make_config)
     for thread in threads:
         thread.start()
     time.sleep(0.3)
-    began = time.monotonic()
     closers = [threading.Thread(target=server.close) for _ in range(4)]
     for thread in closers + threads:
         if not thread.is_alive() and thread in closers:
             thread.start()
     for thread in closers + threads:
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
-    assert time.monotonic() - began < 5
     assert len(ends) == 64
     strange = [e for e in ends if not isinstance(e, (oarlock.Closed, oarlock.UnknownOutcome))]
     assert not strange, strange
@@ -317,21 +299,22 @@ def test_threads_that_wait_while_the_server_closes_are_all_answered(make_config)
 
 def test_what_is_stuck_is_named_and_closing_may_be_tried_again(make_config):
     class Stuck(Counter):
-        may = threading.Event()
+        entered, may = threading.Event(), threading.Event()
 
         def apply(self, entry):
-            self.may.wait(20)
+            self.entered.set()
+            self.may.wait(PATIENCE)
 
     server = oarlock.Server(make_config(timing_close_timeout="200ms"), 1, Stuck()).start()
-    server.wait_ready(5)
+    server.wait_ready(PATIENCE)
     future = server.propose_future(b"1")
-    time.sleep(0.1)
+    assert Stuck.entered.wait(PATIENCE)
     with pytest.raises(oarlock.Error) as caught:
         server.close()
     assert "apply" in str(caught.value) or "work" in str(caught.value) or "machine" in str(caught.value)
     Stuck.may.set()
     server.close()
-    assert isinstance(future.exception(5), (oarlock.UnknownOutcome, type(None)))
+    assert isinstance(future.exception(PATIENCE), (oarlock.UnknownOutcome, type(None)))
 
 
 def test_a_log_handler_may_close_its_server(make_config):
@@ -351,7 +334,7 @@ def test_a_log_handler_may_close_its_server(make_config):
     logging.getLogger("oarlock").setLevel(logging.DEBUG)
     try:
         server = oarlock.Server(make_config(), 1, Counter(), log="debug").start()
-        assert done.wait(10)
+        assert done.wait(PATIENCE)
         server.close()
     finally:
         logging.getLogger("oarlock").removeHandler(handler)
@@ -366,12 +349,12 @@ def test_a_thousand_servers_leave_nothing_behind(make_config):
     def once(i):
         with oarlock.Server(config, 1, Counter(), log=None if i % 2 else "info") as server:
             if i % 10 == 0:
-                server.wait_ready(5)
-                assert server.propose(b"1", 5) == b"1"
+                server.wait_ready(PATIENCE)
+                assert server.propose(b"1", PATIENCE) == b"1"
 
     once(0)
     before = oarlock.debug_counts()
     for i in range(1000):
         once(i)
     until(lambda: all(now <= then for now, then in zip(oarlock.debug_counts(), before)))
-    assert threading.active_count() <= threads
+    until(lambda: threading.active_count() <= threads)

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from conftest import Counter
+from conftest import PATIENCE, Counter
 
 import oarlock
 
@@ -41,7 +41,7 @@ def test_entries_come_with_their_place_term_time_and_bytes(serve):
     seen = []
     server = serve(Scripted(apply=seen.append))
     for command in (b"one", b"", bytes(range(256)) * 1000):
-        assert server.propose(command, timeout=5) == b""
+        assert server.propose(command, timeout=PATIENCE) == b""
     assert [e.command for e in seen] == [b"one", b"", bytes(range(256)) * 1000]
     assert all(isinstance(e, oarlock.Entry) and e.term > 0 for e in seen)
     assert [e.index for e in seen] == sorted({e.index for e in seen})
@@ -61,7 +61,7 @@ def test_batches_come_in_order_and_every_result_goes_to_its_proposer(serve):
 
     server = serve(Batched())
     futures = [server.propose_future(str(i).encode()) for i in range(2000)]
-    assert [f.result(10) for f in futures] == [f"<{i}>".encode() for i in range(2000)]
+    assert [f.result(PATIENCE) for f in futures] == [f"<{i}>".encode() for i in range(2000)]
     assert server.propose(b"nothing") == b"" and server.query(b"") == b""
     assert max(Batched.sizes) > 1
 
@@ -73,20 +73,20 @@ def test_command_error_is_a_result_and_harms_nothing(serve):
         return bytearray(b"fine")
 
     server = serve(Scripted(apply=apply))
-    assert server.propose(b"no", 5) == b"not today"
-    assert server.propose(b"yes", 5) == b"fine"
+    assert server.propose(b"no", PATIENCE) == b"not today"
+    assert server.propose(b"yes", PATIENCE) == b"fine"
 
 
 @pytest.mark.parametrize("exception", EXCEPTIONS)
 def test_any_exception_in_apply_stops_the_replica_and_everybody_hears_the_traceback(serve, exception):
     server = serve(Scripted(apply=raising(exception)))
     with pytest.raises(oarlock.UnknownOutcome) as caught:
-        server.propose(b"1", timeout=5)
+        server.propose(b"1", timeout=PATIENCE)
     text = str(caught.value)
     assert caught.value.cause == oarlock.Status.ERR_STATE_MACHINE and caught.value.maybe_committed
     assert "Traceback (most recent call last)" in text and "test_machine.py" in text and exception.__name__ in text
     assert "it broke here" in text and "_work.py" not in text
-    for call in (lambda: server.wait_stopped(5), lambda: server.propose(b"1", 5), lambda: server.query(b"", 5)):
+    for call in (lambda: server.wait_stopped(PATIENCE), lambda: server.propose(b"1", PATIENCE), lambda: server.query(b"", PATIENCE)):
         with pytest.raises(oarlock.StateMachineError, match="it broke here") as caught_later:
             call()
         assert caught_later.value.fatal and not caught_later.value.maybe_committed
@@ -100,7 +100,7 @@ def test_any_exception_in_apply_stops_the_replica_and_everybody_hears_the_traceb
 def test_a_result_that_is_no_bytes_is_a_failure(serve, result):
     server = serve(Scripted(apply=lambda entry: result))
     with pytest.raises(oarlock.UnknownOutcome, match=f"apply returned {type(result).__name__}, it must return bytes"):
-        server.propose(b"1", timeout=5)
+        server.propose(b"1", timeout=PATIENCE)
 
 
 def test_a_batch_with_a_result_too_few_is_a_failure(serve):
@@ -109,32 +109,32 @@ def test_a_batch_with_a_result_too_few_is_a_failure(serve):
             return []
 
     with pytest.raises(oarlock.UnknownOutcome, match="apply_batch returned 0 results for 1 entries"):
-        serve(Short()).propose(b"1", timeout=5)
+        serve(Short()).propose(b"1", timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("exception", EXCEPTIONS)
 def test_any_exception_in_query_goes_to_who_asked_and_nowhere_else(serve, exception):
     server = serve(Scripted(query=raising(exception)))
     with pytest.raises(oarlock.QueryError, match="it broke here") as caught:
-        server.query(b"1", timeout=5)
+        server.query(b"1", timeout=PATIENCE)
     assert "Traceback" not in str(caught.value)
     assert exception is oarlock.QueryError or f"{exception.__name__}: it broke here (test_machine.py, line" in str(caught.value)
     with pytest.raises(oarlock.QueryError, match="query returned str, it must return bytes"):
         server._core._threads[0]._machine.methods["query"] = lambda request: "text"
-        server.query(b"1", timeout=5)
-    assert server.propose(b"3", timeout=5) == b"3"
+        server.query(b"1", timeout=PATIENCE)
+    assert server.propose(b"3", timeout=PATIENCE) == b"3"
 
 
 @pytest.mark.parametrize("exception", EXCEPTIONS)
 def test_any_exception_in_snapshot_is_told_as_an_event_and_the_server_goes_on(serve, exception):
     server = serve(Scripted(snapshot=raising(exception)))
-    server.propose(b"1", 5)
+    server.propose(b"1", PATIENCE)
     with server.events() as events:
         with pytest.raises(oarlock.SnapshotError, match="it broke here"):
-            server.snapshot(timeout=5)
-        while "it broke here" not in events.next(timeout=5).text:
+            server.snapshot(timeout=PATIENCE)
+        while "it broke here" not in events.next(timeout=PATIENCE).text:
             pass
-    assert server.propose(b"1", 5) == b"2"
+    assert server.propose(b"1", PATIENCE) == b"2"
 
 
 class Large(Counter):
@@ -149,7 +149,7 @@ class Large(Counter):
         return self.value
 
     def write_snapshot(self, prepared, writer):
-        self.may_write.wait(10)
+        self.may_write.wait(PATIENCE)
         for _ in range(300):
             writer.write(b"%08d" % prepared)
             writer.write(memoryview(bytes(10_000)))
@@ -163,49 +163,49 @@ def test_snapshots_are_written_beside_commands_and_restored(make_config):
     config = make_config(kind="pebble")
     machine = Large()
     with oarlock.Server(config, 1, machine) as server:
-        server.wait_ready(10)
-        server.propose(b"7", 5)
+        server.wait_ready(PATIENCE)
+        server.propose(b"7", PATIENCE)
         with pytest.raises(oarlock.Pending) as caught:
-            server.snapshot(timeout=0.05)
+            server.snapshot(timeout=0.5)
         assert isinstance(caught.value, TimeoutError)
-        assert server.propose(b"1", 5) == b"8"  # while the snapshot is written
+        assert server.propose(b"1", PATIENCE) == b"8"  # while the snapshot is written
         machine.may_write.set()
-        server.snapshot(timeout=10)
+        server.snapshot(timeout=PATIENCE)
         assert server.group_info().snapshot_index > 0
     again = Large()
     with oarlock.Server(config, 1, again) as server:
-        server.wait_ready(10)
-        assert server.query(b"", 5) == b"8"
+        server.wait_ready(PATIENCE)
+        assert server.query(b"", PATIENCE) == b"8"
         assert again.restored == 300 * 10_008
 
 
 def test_a_snapshot_is_one_point_in_time_without_more_methods(make_config):
     config = make_config(kind="pebble")
     with oarlock.Server(config, 1, Counter()) as server:
-        server.wait_ready(10)
+        server.wait_ready(PATIENCE)
         for i in range(20):
             server.propose_future(b"1")
-        server.snapshot(10)
-        server.propose(b"1", 5)
+        server.snapshot(PATIENCE)
+        server.propose(b"1", PATIENCE)
     with oarlock.Server(config, 1, Counter()) as server:
-        server.wait_ready(10)
-        assert server.query(b"", 5) == b"21"
+        server.wait_ready(PATIENCE)
+        assert server.query(b"", PATIENCE) == b"21"
 
 
 @pytest.mark.parametrize("exception", EXCEPTIONS)
 def test_any_exception_in_restore_stops_the_replica(make_config, exception):
     config = make_config(kind="pebble")
     with oarlock.Server(config, 1, Counter()) as server:
-        server.wait_ready(10)
-        server.propose(b"1", 5)
-        server.snapshot(10)
+        server.wait_ready(PATIENCE)
+        server.propose(b"1", PATIENCE)
+        server.snapshot(PATIENCE)
 
     class Broken(Counter):
         restore = raising(exception)
 
     with oarlock.Server(config, 1, Broken()) as server:
         with pytest.raises(oarlock.StateMachineError, match="it broke here") as caught:
-            server.wait_ready(10)
+            server.wait_ready(PATIENCE)
         assert "Traceback" in str(caught.value)
 
 
@@ -231,9 +231,9 @@ class Alarm(Counter):
 
 def test_what_falls_due_is_executed(serve):
     server = serve(Alarm())
-    assert server.propose(b"1", 5) == b"1"
-    end = time.monotonic() + 10
-    while server.query(b"", 5) != b"101":
+    assert server.propose(b"1", PATIENCE) == b"1"
+    end = time.monotonic() + PATIENCE
+    while server.query(b"", PATIENCE) != b"101":
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -249,11 +249,11 @@ def test_any_exception_in_expire_stops_the_replica(serve, exception):
 
     server = serve(Broken())
     try:
-        server.propose(b"1", 5)
+        server.propose(b"1", PATIENCE)
     except oarlock.UnknownOutcome:
         pass  # it broke before the answer was out
     with pytest.raises(oarlock.StateMachineError, match="it broke here"):
-        server.wait_stopped(10)
+        server.wait_stopped(PATIENCE)
 
 
 def test_machines_that_cannot_work_are_refused(make_config):
@@ -301,7 +301,7 @@ def test_a_machine_may_not_wait_for_the_library_but_may_propose_without_waiting(
 
     config = oarlock.Config()
     server = serve(Scripted(apply=apply))
-    assert server.propose(b"ask", 10) == b"asked"
+    assert server.propose(b"ask", PATIENCE) == b"asked"
     assert len(said) == 14 and not [s for s in said if s.startswith("<")], said
-    assert futures[0].result(5) == b"from inside"
-    assert server.propose(b"more", 5) == b"more"
+    assert futures[0].result(PATIENCE) == b"from inside"
+    assert server.propose(b"more", PATIENCE) == b"more"

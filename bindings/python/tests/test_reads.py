@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Counter
+from conftest import PATIENCE, Counter
 
 import oarlock
 import oarlock.testing
@@ -12,8 +12,8 @@ from oarlock import Consistency
 
 def three(drift="0"):
     config = oarlock.Config()
-    config["timing.election_timeout_min"], config["timing.election_timeout_max"] = "100ms", "200ms"
-    config["timing.heartbeat_interval"], config["timing.clock_drift_ppm"] = "20ms", drift
+    config["timing.election_timeout_min"], config["timing.election_timeout_max"] = "1s", "1500ms"
+    config["timing.clock_drift_ppm"] = drift
     return oarlock.testing.Cluster(Counter, config=config)
 
 
@@ -21,12 +21,12 @@ def test_each_level_at_each_server():
     with three("200") as cluster:
         client = cluster.client()
         for n in range(1, 11):
-            assert client.propose(b"1", 10) == str(n).encode()
+            assert client.propose(b"1", PATIENCE) == str(n).encode()
             for server in map(cluster.server, cluster.servers):
                 fresh = (Consistency.LINEARIZABLE, Consistency.LEASE, Consistency.bounded(min_index=client.seen), Consistency.STALE)
                 for consistency in fresh:
-                    assert server.query(b"", 10, consistency) == str(n).encode()
-                assert server.query(b"", 10, Consistency.bounded(max_age=60))
+                    assert server.query(b"", PATIENCE, consistency) == str(n).encode()
+                assert server.query(b"", PATIENCE, Consistency.bounded(max_age=60))
                 server.barrier(10, Consistency.bounded(min_index=client.seen))
         assert cluster.query(b"", consistency=Consistency.LEASE) == b"10"
 
@@ -37,39 +37,39 @@ def test_clients_that_read_anywhere_see_their_own_commands():
         assert client.seen == 0
         for n in range(1, 31):
             before = client.seen
-            client.propose(b"1", 10)
-            assert client.query(b"", 10, Consistency.bounded(max_age=60)) == str(n).encode()
+            client.propose(b"1", PATIENCE)
+            assert client.query(b"", PATIENCE, Consistency.bounded(max_age=60)) == str(n).encode()
             assert client.seen > before
-            assert reader.query_future(b"", 10, Consistency.bounded(min_index=client.seen)).result(10) == str(n).encode()
+            assert reader.query_future(b"", PATIENCE, Consistency.bounded(min_index=client.seen)).result(PATIENCE) == str(n).encode()
 
 
 def test_answers_of_servers_say_what_they_reflect():
     with three() as cluster:
         leader = cluster.leader()
-        command = leader.propose_future(b"1", 10)
-        assert command.result(10) == b"1"
-        query = leader.query_future(b"", 10)
-        assert query.result(10) == b"1" and query.index >= command.index > 0
+        command = leader.propose_future(b"1", PATIENCE)
+        assert command.result(PATIENCE) == b"1"
+        query = leader.query_future(b"", PATIENCE)
+        assert query.result(PATIENCE) == b"1" and query.index >= command.index > 0
 
 
 def test_a_server_that_is_cut_off_answers_what_it_may():
     with three() as cluster:
         client = cluster.client()
-        client.propose(b"1", 10)
+        client.propose(b"1", PATIENCE)
         cluster.settle()
         before = client.seen
         alone = cluster.server(cluster.leader().server_id % 3 + 1)
         cluster.split(alone)
-        client.propose(b"1", 10)
+        client.propose(b"1", PATIENCE)
         with pytest.raises((oarlock.NoLeader, oarlock.NotLeader)):
-            alone.query(b"", 10)
-        assert alone.query(b"", 10, Consistency.STALE) == alone.query(b"", 10, Consistency.bounded(min_index=before)) == b"1"
+            alone.query(b"", PATIENCE)
+        assert alone.query(b"", PATIENCE, Consistency.STALE) == alone.query(b"", PATIENCE, Consistency.bounded(min_index=before)) == b"1"
         with pytest.raises(oarlock.Behind) as caught:
-            alone.query(b"", 10, Consistency.bounded(min_index=client.seen))
+            alone.query(b"", PATIENCE, Consistency.bounded(min_index=client.seen))
         assert caught.value.retryable and not caught.value.maybe_committed
         cluster.heal()
         cluster.settle()
-        assert alone.query(b"", 10, Consistency.bounded(min_index=client.seen)) == b"2"
+        assert alone.query(b"", PATIENCE, Consistency.bounded(min_index=client.seen)) == b"2"
 
 
 def test_what_promises_nothing_is_refused():
