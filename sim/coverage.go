@@ -92,6 +92,8 @@ const (
 	sawFollowerReadRefused
 	sawBoundedRead
 	sawOldAnswers
+	sawLateAnswer
+	sawPromiseTested
 	sawRunChecked
 	sawCheckUnfinished
 	situations
@@ -139,9 +141,11 @@ var situationNames = [situations]string{
 	sawHungLeader: "a leader with a hung disk handed over", sawLease: "a leader had a lease",
 	sawLeaseRead: "a read rested on a lease", sawLeasePaused: "a leader was paused beyond its lease",
 	sawFollowerRead: "a linearizable read was served by a server that does not lead", sawFollowerReadRefused: "a server that does not lead refused a read",
-	sawBoundedRead: "a bounded read was served by a server that does not lead",
-	sawOldAnswers:  "a leader that leads again got acknowledgements of its former leadership",
-	sawNoMajority:  "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
+	sawBoundedRead:   "a bounded read was served by a server that does not lead",
+	sawOldAnswers:    "a leader that leads again got acknowledgements of its former leadership",
+	sawLateAnswer:    "a server that asked for an index got an answer late",
+	sawPromiseTested: "a server forgot in a crash what it had promised a leader with a lease",
+	sawNoMajority:    "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
 }
 
 // Coverage counts how often runs came into situations that are worth it.

@@ -47,9 +47,28 @@ func (w *world) strike(f *Fault) {
 	w.note("FAULT %v (server %v)", f, h)
 }
 
+// scheme begins a plot in the place of a fault, now and then.
+func (w *world) scheme(f *Fault) bool {
+	switch f.Kind {
+	case FaultIsolate:
+		return f.N%3 == 1 && w.comeback(f)
+	case FaultPartition:
+		return f.N%2 == 1 && w.comeback(f)
+	case FaultDelay:
+		return f.N%2 == 1 && w.lateAnswer(f)
+	case FaultCrash:
+		return f.N%3 == 1 && w.brokenPromise(f)
+	case FaultPause:
+		return f.N%4 == 0 && w.hearsay(f)
+	case FaultSlowApply:
+		return f.N%3 == 0 && w.slowHeirs(f)
+	}
+	return false
+}
+
 // harm does what a fault does, and reports whether it applied.
 func (w *world) harm(f *Fault, h *host) bool {
-	if (f.Kind == FaultIsolate && f.N%3 == 1 || f.Kind == FaultPartition && f.N%2 == 1) && w.comeback(f) {
+	if w.scheme(f) {
 		return true
 	}
 	if end := w.startNet(f, h.number); end != nil {
@@ -88,17 +107,11 @@ func (w *world) harm(f *Fault, h *host) bool {
 			h.crash(f.For)
 		}
 	case FaultPause:
-		if f.N%4 == 0 && w.hearsay(f) {
-			return true
-		}
 		h.pause(f.For)
 	case FaultClock:
 		h.setRate(f.X)
 		w.after(f.For, func() { h.setRate(1) })
 	case FaultSlowApply:
-		if f.N%3 == 0 {
-			return w.slowHeirs(f)
-		}
 		h.slowApply = f.X
 		w.after(f.For, func() { h.slowApply = 0 })
 	case FaultSnapshot:
