@@ -3,9 +3,7 @@ package sim
 import (
 	"slices"
 
-	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
-	"github.com/oarlock/oarlock/server"
 )
 
 // comeback is a plot around a leader that leads again. It and one follower are cut off from the rest, and what the follower
@@ -24,6 +22,7 @@ type comeback struct {
 	again    bool // it leads again
 	asked    bool // somebody was asked to hand leadership over
 	held     []raft.Message
+	calls    int // that were made
 	left     int // so often it is still looked
 	end      func()
 }
@@ -99,11 +98,11 @@ func (c *comeback) look() {
 	r := c.leader.replicas[c.group]
 	switch {
 	case c.apart && o.termMax == c.was:
-		c.append(r)
+		c.offer(r)
 	case c.apart:
 		c.apart = false
 	case c.again:
-		c.append(r)
+		c.offer(r)
 	case r.seen.role == raft.RoleLeader && r.seen.term > c.was:
 		c.deliver()
 	default:
@@ -112,20 +111,23 @@ func (c *comeback) look() {
 	w.after(w.plan.StepMax, c.look)
 }
 
-// append has the leader that is cut off append, as clients do that still reach it.
-func (c *comeback) append(r *replica) {
-	if r.seen.role != raft.RoleLeader || r.seen.ended {
-		return
+// comebackCalls is how many commands are asked for as fast as they come. The room that is left is for those that come at the
+// last moment.
+const comebackCalls = 40
+
+// offer has clients that still reach the leader go on: at first as fast as they can, and then with what comes in the turn in
+// which something is due, which may be the end of its leadership.
+func (c *comeback) offer(r *replica) {
+	if c.calls++; c.calls < comebackCalls {
+		r.command()
 	}
-	k := c.w.newOp(CallAppend, uint8(c.left), r.oracle)
-	body := append(command{commandKind(CallAppend), k.number, k.key, 0}.encode(0), c.w.plan.guest.probe(CallAppend)...)
-	if r.full(&wire.ClientRequest{Method: wire.MethodPropose, Body: body}) {
-		k.answer(nil, server.ErrBusy)
-		return
+	if due := r.h.until(r.r.Deadline()); due < c.w.plan.StepMax {
+		r.h.after(max(due, 0), func() {
+			if c.w.net.plot == c {
+				r.command()
+			}
+		})
 	}
-	r.h.callers = append(r.h.callers, k)
-	r.in.Propose(server.Proposal{Group: r.group, Kind: raft.KindCommand, Command: body}, probeDone{k})
-	r.poke()
 }
 
 // handOver asks whoever leads to make way for the former leader, once that one has the others' log.

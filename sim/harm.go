@@ -48,9 +48,12 @@ func (w *world) strike(f *Fault) {
 }
 
 // scheme begins a plot in the place of a fault, now and then.
-func (w *world) scheme(f *Fault) bool {
+func (w *world) scheme(f *Fault, h *host) bool {
 	switch f.Kind {
 	case FaultIsolate:
+		if f.N%3 == 2 {
+			w.lonely(h, f)
+		}
 		return f.N%3 == 1 && w.comeback(f)
 	case FaultPartition:
 		return f.N%2 == 1 && w.comeback(f)
@@ -68,7 +71,7 @@ func (w *world) scheme(f *Fault) bool {
 
 // harm does what a fault does, and reports whether it applied.
 func (w *world) harm(f *Fault, h *host) bool {
-	if w.scheme(f) {
+	if w.scheme(f, h) {
 		return true
 	}
 	if end := w.startNet(f, h.number); end != nil {

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
 )
@@ -215,6 +216,36 @@ func (w *world) probeOne(g int, kind CallKind) *op {
 	}
 	r.poke()
 	return k
+}
+
+// command has somebody in a leader's own process ask for a command, who learns of its outcome as long as that process lives.
+func (r *replica) command() {
+	if r.seen.role != raft.RoleLeader || r.seen.ended {
+		return
+	}
+	w := r.h.w
+	k := w.newOp(CallAppend, uint8(len(w.oracle.ops)), r.oracle)
+	body := append(command{commandKind(CallAppend), k.number, k.key, 0}.encode(0), w.plan.guest.probe(CallAppend)...)
+	if r.full(&wire.ClientRequest{Method: wire.MethodPropose, Body: body}) {
+		k.answer(nil, server.ErrBusy)
+		return
+	}
+	r.h.callers = append(r.h.callers, k)
+	r.owedWrites++
+	r.in.Propose(server.Proposal{Group: r.group, Kind: raft.KindCommand, Command: body}, owed{r, k})
+	r.poke()
+}
+
+// owed is the Completion of a command that a replica owes an answer to somebody in its own process.
+type owed struct {
+	r *replica
+	k *op
+}
+
+// Complete implements server.Completion.
+func (o owed) Complete(result []byte, err error) {
+	o.r.owedWrites--
+	o.k.answer(result, err)
 }
 
 func unanswered(ops []*op) string {

@@ -73,6 +73,9 @@ func (q *request) ask() {
 	case OrderStepDown:
 		w.note("ORDER to server %v: step down in group %d", r.h, r.group)
 		r.in.StepDown(&reply{request: q})
+		if q.N%2 == 0 { // somebody asks for something in the very turn
+			r.command()
+		}
 		r.poke()
 	default:
 		q.reform(r)

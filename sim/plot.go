@@ -183,3 +183,24 @@ func (w *world) slowHeirs(f *Fault) bool {
 	})
 	return true
 }
+
+// lonely has a leader that is being cut off told to step down, and in the same turn asked for something, while it still leads.
+func (w *world) lonely(h *host, f *Fault) {
+	w.after(min(f.For, w.plan.ElectionTimeoutMin/2+upTo(w.nets, w.plan.ElectionTimeoutMin/2)), func() {
+		for _, r := range h.replicas {
+			if w.calm || r.seen.role != raft.RoleLeader || r.seen.ended {
+				continue
+			}
+			w.note("server %v is told to step down in group %d", h, r.group)
+			r.command()
+			r.in.StepDown(nobody{})
+			r.poke()
+		}
+	})
+}
+
+// nobody is a Completion for whom an answer makes no difference.
+type nobody struct{}
+
+// Complete implements server.Completion.
+func (nobody) Complete([]byte, error) {}
