@@ -184,8 +184,11 @@ func roles(m raft.Membership) (members []raft.Member, bits map[raft.Member]uint3
 		bit  uint32
 		list []raft.Member
 	}{
-		{C.OAR_MEMBER_VOTER, m.Voters}, {C.OAR_MEMBER_OUTGOING, m.Outgoing}, {C.OAR_MEMBER_LEARNER, m.Learners},
-		{C.OAR_MEMBER_WANTED_VOTER, m.WantedVoters}, {C.OAR_MEMBER_WANTED_LEARNER, m.WantedLearners},
+		{C.OAR_MEMBER_VOTER, m.Voters},
+		{C.OAR_MEMBER_OUTGOING, m.Outgoing},
+		{C.OAR_MEMBER_LEARNER, m.Learners},
+		{C.OAR_MEMBER_WANTED_VOTER, m.WantedVoters},
+		{C.OAR_MEMBER_WANTED_LEARNER, m.WantedLearners},
 	} {
 		for _, member := range part.list {
 			if bits[member] == 0 {
@@ -261,8 +264,11 @@ func planFlags(m raft.PlanMember) (flags uint32) {
 		holds bool
 		bit   uint32
 	}{
-		{m.Votes, C.OAR_PLAN_VOTES}, {m.Learns, C.OAR_PLAN_LEARNS}, {m.WillVote, C.OAR_PLAN_WILL_VOTE},
-		{m.WillLearn, C.OAR_PLAN_WILL_LEARN}, {m.Heard, C.OAR_PLAN_HEARD},
+		{m.Votes, C.OAR_PLAN_VOTES},
+		{m.Learns, C.OAR_PLAN_LEARNS},
+		{m.WillVote, C.OAR_PLAN_WILL_VOTE},
+		{m.WillLearn, C.OAR_PLAN_WILL_LEARN},
+		{m.Heard, C.OAR_PLAN_HEARD},
 	} {
 		if one.holds {
 			flags |= one.bit

@@ -45,8 +45,11 @@ func groupFlags(st *server.GroupStatus) (flags C.uint32_t) {
 		holds bool
 		bit   C.uint32_t
 	}{
-		{st.Membership.Changing(), C.OAR_GROUP_CHANGING}, {st.Removed, C.OAR_GROUP_REMOVED},
-		{st.Transferring, C.OAR_GROUP_TRANSFERRING}, {st.Lease, C.OAR_GROUP_LEASE}, {st.StorageHung, C.OAR_GROUP_STORAGE_HUNG},
+		{st.Membership.Changing(), C.OAR_GROUP_CHANGING},
+		{st.Removed, C.OAR_GROUP_REMOVED},
+		{st.Transferring, C.OAR_GROUP_TRANSFERRING},
+		{st.Lease, C.OAR_GROUP_LEASE},
+		{st.StorageHung, C.OAR_GROUP_STORAGE_HUNG},
 	} {
 		if one.holds {
 			flags |= one.bit

@@ -295,5 +295,3 @@ func (s *setting) assignNumber(at any, n int64) string {
 	}
 	return ""
 }
-
-func ptr[T any](v T) *T { return &v }

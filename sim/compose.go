@@ -46,9 +46,7 @@ func (q *request) one(r *replica, m raft.Membership, kind OrderKind, n int) (c r
 			}
 		}
 		if kind == OrderAdd {
-			for _, l := range m.Learners {
-				from = append(from, l)
-			}
+			from = append(from, m.Learners...)
 		}
 	case OrderPromote:
 		from = m.Learners

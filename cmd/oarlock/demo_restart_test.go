@@ -73,8 +73,11 @@ func TestPausesAreShownBesideWhatTheMachineHadToDoWithThem(t *testing.T) {
 		not   string
 	}{
 		"short": {stepPause{"a step", 30 * time.Millisecond, 2 * time.Millisecond}, []string{"a step  ", "30 ms\n", "never longer than 30 ms: 2% of two"}, "LONGER"},
-		"short, on a slow disk": {stepPause{"a step", 90 * time.Millisecond, 80 * time.Millisecond},
-			[]string{"90 ms   (this machine kept a sync or a timer waiting for 80 ms)", "never longer than 90 ms"}, "LONGER"},
+		"short, on a slow disk": {
+			stepPause{"a step", 90 * time.Millisecond, 80 * time.Millisecond},
+			[]string{"90 ms   (this machine kept a sync or a timer waiting for 80 ms)", "never longer than 90 ms"},
+			"LONGER",
+		},
 		"long":                 {stepPause{"a step", 3 * time.Second, 30 * time.Millisecond}, []string{"3000 ms\n", `LONGER than the aim: 3000 ms, in the step "a step"`}, "never"},
 		"long, with a machine": {stepPause{"a step", 3 * time.Second, time.Second}, []string{"LONGER than the aim; but this machine stood still for 1000 ms"}, "never"},
 	} {

@@ -72,11 +72,11 @@ func sharedID(c *script) error {
 	if peers := a.Status().Peers; len(peers) != 2 || peers[0].Store != old.local.Store || peers[1].Store != fresh.local.Store {
 		return fmt.Errorf("status names the peers %+v", peers)
 	}
-	return oneOfTwoIsGone(c, a, old, fresh)
+	return oneOfTwoIsGone(a, old, fresh)
 }
 
 // oneOfTwoIsGone closes one of two servers with one id.
-func oneOfTwoIsGone(c *script, a, old, fresh *server) error {
+func oneOfTwoIsGone(a, old, fresh *server) error {
 	a.forget()
 	err := until("the report that a message for one of two, and none in particular, has nowhere to go",
 		func() { a.Send([]raft.Message{heartbeat(a, old, 1)}) }, func() bool { return a.unreached(2) > 0 })
