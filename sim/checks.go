@@ -44,7 +44,7 @@ var (
 	checkCaughtUp     = &check{54, "who is to vote has what the log held when its change began", nil}
 	checkHung         = &check{55, "a leader whose disk hangs leads no longer than three election timeouts", hungLeads}
 	checkPreferred    = &check{56, "a server with the highest priority leads once nothing fails", nil}
-	checkTold         = &check{57, "a server that has left learns it once nothing fails", nil}
+	checkTold         = &check{57, "who has left learns it once nothing fails, and who has not does not", nil}
 	checkBack         = &check{58, "one process never shows less than it has shown", nil}
 	checkLinear       = &check{24, "histories of clients are linearizable", nil}
 	checkRead         = &check{25, "a read sees all that was answered before it was asked", nil}

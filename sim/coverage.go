@@ -94,6 +94,7 @@ const (
 	sawOldAnswers
 	sawLateAnswer
 	sawPromiseTested
+	sawTwins
 	sawRunChecked
 	sawCheckUnfinished
 	situations
@@ -144,6 +145,7 @@ var situationNames = [situations]string{
 	sawBoundedRead:   "a bounded read was served by a server that does not lead",
 	sawOldAnswers:    "a leader that leads again got acknowledgements of its former leadership",
 	sawLateAnswer:    "a server that asked for an index got an answer late",
+	sawTwins:         "two servers of one id stood for election in one term",
 	sawPromiseTested: "a server forgot in a crash what it had promised a leader with a lease",
 	sawNoMajority:    "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
 }

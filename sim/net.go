@@ -46,6 +46,9 @@ func (n *network) delay() time.Duration {
 	return d
 }
 
+// removedAgain is how late a server may hear again that it was removed.
+const removedAgain = 10 * time.Second
+
 // send takes a message to where it is for.
 func (n *network) send(from *host, m *raft.Message) {
 	w := n.w
@@ -67,6 +70,10 @@ func (n *network) send(from *host, m *raft.Message) {
 		return
 	}
 	n.deliver(*m, to, from)
+	if m.Type == raft.MessageRefusal && m.Refusal == raft.RefusalRemoved && chance(w.nets, 0.5) { // and may be no news any more
+		late := *m
+		w.after(upTo(w.nets, removedAgain), func() { n.deliver(late, to, from) })
+	}
 	if chance(w.nets, n.repeat) {
 		n.deliver(*m, to, from)
 	}

@@ -180,12 +180,30 @@ func (q *request) transfer(r *replica) {
 	}
 	q.w.note("ORDER to server %v: hand group %d over to %d", r.h, r.group, q.to)
 	q.w.orders[q.Kind]++
-	r.in.TransferLeadership(q.to, &reply{request: q})
+	answer := &reply{request: q}
+	r.in.TransferLeadership(q.to, answer)
 	r.poke()
+	q.due(r, answer)
 	if k := slices.IndexFunc(voters, func(v raft.Member) bool { return v.ID == q.to }); k >= 0 && q.N%4 == 0 {
 		successor := q.w.hostOf(voters[k])
 		q.w.after(upTo(q.w.people, q.w.plan.StepMax+q.w.plan.DelayMax), func() { successor.crash(q.For) })
 	}
+}
+
+// due holds a leader that hands over to answering in time, by its own clock and while it runs.
+func (q *request) due(r *replica, answer *reply) {
+	w, h, patience := q.w, r.h, 3*q.w.plan.ElectionTimeoutMax
+	var look func()
+	look = func() {
+		switch {
+		case answer.given || w.calm || r.seen.ended || r.seen.role != raft.RoleLeader || r.seen.term != q.term:
+		case h.pausedUntil > w.now-patience:
+			h.after(patience, look)
+		default:
+			w.fail(checkTransfer, "server %v leads term %d of group %d, and still hands over to %d after %v", h, q.term, r.group, q.to, patience)
+		}
+	}
+	h.after(patience, look)
 }
 
 // hostsMax is how many servers a run has at most.

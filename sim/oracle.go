@@ -39,6 +39,7 @@ type groupOracle struct {
 	memberships []raft.MembershipAt // that are committed, in order
 	ambush      *Ambush             // nil: none waits
 	hopes       []func()            // of those who wait for a leader
+	twinsMet    bool                // two servers of one id have stood for election, or were meant to
 
 	changes []change // of the application, in order
 	keys    [keysMax]keyHistory

@@ -25,6 +25,7 @@ func (o *groupOracle) reformed(r *replica, st *look, work *server.Work) {
 		o.elected()
 	}
 	o.lieInWait(r, st)
+	o.meetTwins(r, st)
 }
 
 func (w *world) traceLead(t *raft.Trace) {
@@ -171,6 +172,9 @@ func (w *world) sawOrderRefused(err error) {
 func (w *world) told() string {
 	for g, o := range w.oracle.groups {
 		for _, h := range w.hosts {
+			if h.up && h.gone == nil && w.isMember(g, h) && h.replicas[g].r.Status().Removed {
+				return sprintf("group %d: server %v is a member and says that it was removed", o.group, h)
+			}
 			if !h.up || h.gone != nil || h.formats > 1 || w.isMember(g, h) || !o.wasMember(h) || o.mirrors[h.number-1].now.hard.Lost {
 				continue
 			}
