@@ -37,11 +37,14 @@ func (n *Node) refused() Refused {
 	switch {
 	case n.hard.Lost && n.refusal.Reason != RefusalLostLog:
 		return Refused{By: n.config.ID, Reason: RefusalLostLog}
-	case (n.refusal.Reason == RefusalNone || n.refusal.Reason == RefusalUnborn) && (n.removed() && !n.joining() || n.toldRemoved()):
+	case n.refusal.Reason.passes() && (n.removed() && !n.joining() || n.toldRemoved()):
 		return Refused{By: n.config.ID, Reason: RefusalRemoved}
 	}
 	return n.refusal
 }
+
+// passes reports whether a removal says more than a refusal. What was lost makes no difference to who is no member any more.
+func (r Refusal) passes() bool { return r == RefusalNone || r == RefusalUnborn || r == RefusalLostLog }
 
 // joining reports whether this server has a birth that it took no part in and no more, or a leader feeds it a log in which it has not
 // come yet to the entry that adds it.

@@ -52,14 +52,22 @@ func (n *Node) isBack(at MembershipAt) {
 	}
 }
 
-// tellRemoved tells a sender that is no member of what is committed here, and by which entry. It may know better: a server that
-// was just added knows the entry that added it, which is a later one.
+// tellRemoved tells a sender that is no member of what is committed here, nor of anything after it, and by which entry. It may know
+// better: a server that was just added knows the entry that added it, which is a later one.
 func (n *Node) tellRemoved(m *Message) {
-	at := n.memberships[len(n.memberships)-1]
-	if _, is := at.Membership.Find(m.From, m.FromStore); is || at.Index == 0 || at.Index > n.commit {
+	k := len(n.memberships) - 1
+	for ; k >= 0; k-- {
+		if _, is := n.memberships[k].Membership.Find(m.From, m.FromStore); is {
+			return
+		}
+		if n.memberships[k].Index <= n.commit {
+			break
+		}
+	}
+	if k < 0 || n.memberships[k].Index == 0 {
 		return
 	}
-	mark := n.mark(at)
+	mark := n.mark(n.memberships[k])
 	n.trace(Trace{Kind: TraceRefused, Server: m.From, Refusal: RefusalRemoved})
 	n.sendNow(Message{
 		Type: MessageRefusal, To: m.From, ToStore: m.FromStore, Refusal: RefusalRemoved, LastIndex: mark.Index, LastTerm: mark.Term,

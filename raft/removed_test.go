@@ -48,6 +48,9 @@ func TestServerThatIsToldOfItsRemovalStandsNoMore(t *testing.T) {
 	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
 	p.says(3, Message{Type: MessageRefusal, Refusal: RefusalUnborn})
 	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason, "a newcomer that knows nothing says nothing of that")
+	p.h.step(Message{Type: MessageRefusal, Refusal: RefusalLostLog, Group: DefaultGroup, From: 4, FromStore: storeOf(4, 1), To: 1, Term: 1})
+	p.h.endTurn()
+	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason, "what it has lost makes no difference")
 	p.sentTo(3)
 	require.Equal(t, Never, p.h.node.Deadline())
 	require.True(t, p.votesFor(3, 2, false), "4.2.3: the others may need its vote to bring the change to its end")
@@ -125,6 +128,16 @@ func TestRemovalIsToldOnceItIsCommitted(t *testing.T) {
 		require.Equal(t, Mark{Term: 2, Index: 2}, Mark{Term: told[0].LastTerm, Index: told[0].LastIndex})
 		require.Equal(t, storeOf(3, 1), told[0].ToStore)
 	}
+}
+
+// What comes after a committed membership may be cut off. Who is in neither is told of the committed one.
+func TestRemovalIsToldAlthoughALaterMembershipIsNotCommitted(t *testing.T) {
+	p := apart(t, 3, 2, command(1, "a"), membershipEntry(2, membersOf(1, 2, 4)), membershipEntry(3, membersOf(1, 2, 5)))
+	told := p.asksPreVote(3, 1)
+	require.Len(t, told, 1)
+	require.Equal(t, Mark{Term: 2, Index: 2}, Mark{Term: told[0].LastTerm, Index: told[0].LastIndex})
+	require.Empty(t, p.asksPreVote(4, 1), "the one that is committed has it")
+	require.Empty(t, p.asksPreVote(5, 1), "it may have been added")
 }
 
 // The old copy of a server that was replaced comes back: its id is a member's, and it is told all the same.

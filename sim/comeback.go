@@ -23,6 +23,7 @@ type comeback struct {
 	asked    bool // somebody was asked to hand leadership over
 	held     []raft.Message
 	calls    int // that were made
+	late     int // of them at the last moment
 	left     int // so often it is still looked
 	end      func()
 }
@@ -111,17 +112,19 @@ func (c *comeback) look() {
 	w.after(w.plan.StepMax, c.look)
 }
 
-// comebackCalls is how many commands are asked for as fast as they come. The room that is left is for those that come at the
-// last moment.
-const comebackCalls = 40
+// comebackCalls is how many commands are asked for as fast as they come, and as many again at the last moment. More of them, with
+// outcomes that nobody learns, would leave too many orders to be tried that might explain what clients saw.
+const comebackCalls = 30
 
 // offer has clients that still reach the leader go on: at first as fast as they can, and then with what comes in the turn in
 // which something is due, which may be the end of its leadership.
 func (c *comeback) offer(r *replica) {
-	if c.calls++; c.calls < comebackCalls {
+	if c.calls < comebackCalls {
+		c.calls++
 		r.command()
 	}
-	if due := r.h.until(r.r.Deadline()); due < c.w.plan.StepMax {
+	if due := r.h.until(r.r.Deadline()); due < c.w.plan.StepMax && c.late < comebackCalls {
+		c.late++
 		r.h.after(max(due, 0), func() {
 			if c.w.net.plot == c {
 				r.command()
@@ -150,6 +153,7 @@ func (h handed) Complete(_ []byte, err error) { h.c.asked = err == nil }
 // deliver brings the acknowledgements, a long time after they were given.
 func (c *comeback) deliver() {
 	w := c.w
+	c.calls, c.late = 0, 0
 	c.again, c.left = true, int(w.plan.ElectionTimeoutMin/w.plan.StepMax)
 	w.note("server %v leads again, and %d acknowledgements of its former leadership come", c.leader, len(c.held))
 	if len(c.held) > 0 {
