@@ -114,7 +114,10 @@ func (n *Node) Deadline() time.Duration {
 		}
 		return min(n.birth.at, n.askDeadline())
 	case n.role != RoleLeader:
-		if !n.electable() && !n.wonders() {
+		switch {
+		case n.fed():
+			return min(n.election.at, n.askDeadline())
+		case !n.electable() && !n.wonders():
 			return n.askDeadline()
 		}
 		return min(n.election.at, n.askDeadline())

@@ -49,8 +49,13 @@ func (r Refusal) passes() bool { return r == RefusalNone || r == RefusalUnborn |
 // joining reports whether this server has a birth that it took no part in and no more, or a leader feeds it a log in which it has not
 // come yet to the entry that adds it.
 func (n *Node) joining() bool {
-	at := n.memberships[len(n.memberships)-1]
-	return (at.Index == 0 || n.leader != (peer{})) && !n.belonged
+	return n.memberships[len(n.memberships)-1].Index == 0 && !n.belonged || n.fed()
+}
+
+// fed reports whether this server is no member, has not been one in this run, and hears a leader. What a leader of old has sent may come
+// late, after a restart even, so that one has to be heard again and again.
+func (n *Node) fed() bool {
+	return !n.belonged && n.leader != (peer{}) && n.clock.now < n.election.at && n.removed()
 }
 
 // removed reports whether this server's own log says that it is no member.

@@ -207,6 +207,24 @@ func TestRemovedServerKnowsItWhenTheLogIsCompacted(t *testing.T) {
 	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
 }
 
+// What a leader of old has sent may come after a restart. It does not make a newcomer of a server that was removed.
+func TestRemovedServerDoesNotWaitForALeaderThatIsSilent(t *testing.T) {
+	p := playAlone(t, 3, nil, func(d *disk) {
+		d.hard, d.commit = HardState{Term: 2}, 2
+		d.log.put(1, chained(0, []entry{membershipEntry(1, membersOf(1, 2, 3)), membershipEntry(2, membersOf(2, 3))}))
+		e, _ := d.log.at(2)
+		d.snapshot = SnapshotMeta{Group: DefaultGroup, Index: 2, Term: 2, Chain: e.chain, Membership: membersOf(2, 3), MembershipIndex: 2, Size: 1}
+		d.log.compact(2)
+	})
+	p.says(2, Message{Type: MessageHeartbeatRequest, Term: 2, Round: 1})
+	require.Equal(t, ServerID(2), p.h.node.Status().Leader)
+	require.Equal(t, RefusalNone, p.h.node.Status().Refused.Reason, "it may be on its way back")
+	p.runFor(2 * p.h.node.config.ElectionTimeoutMax)
+	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
+	require.Equal(t, Never, p.h.node.Deadline())
+	require.Empty(t, p.sentTo(2, MessagePreVoteRequest))
+}
+
 // A learner, one that was a voter once, and one that cannot restore its state stand for nothing; but they ask, or they would never hear of
 // their removal. What is answered to them makes them no candidates.
 func TestWhoCannotStandAsksAndIsTold(t *testing.T) {
