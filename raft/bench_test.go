@@ -97,7 +97,7 @@ func followerTurn(n *Node, now time.Duration, entries int) func() error {
 
 func BenchmarkReadRound(b *testing.B) {
 	n, now := benchLeader(b)
-	answer := Message{Type: MessageHeartbeatResponse, Group: DefaultGroup, From: 2, To: 1, FromStore: storeOf(2, 1), Term: n.hard.Term}
+	answer := Message{Type: MessageHeartbeatResponse, Group: DefaultGroup, From: 2, To: 1, FromStore: storeOf(2, 1), Term: n.hard.Term, LastIndex: n.trail.last(), LastTerm: n.hard.Term}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := n.ReadIndex(now, 1); err != nil {

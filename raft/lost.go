@@ -35,7 +35,10 @@ func (n *Node) takeRefusal(now time.Duration, m *Message) {
 // refused is what the status says: a lost log is told also after a restart, when whoever found it is not known any more.
 func (n *Node) refused() Refused {
 	switch {
-	case n.hard.Lost && n.refusal.Reason != RefusalLostLog:
+	case n.hard.Lost && !n.toldRemoved(): // its own log may be so old that it knows nothing of its being a member
+		if n.refusal.Reason == RefusalLostLog {
+			return n.refusal
+		}
 		return Refused{By: n.config.ID, Reason: RefusalLostLog}
 	case n.refusal.Reason.passes() && (n.removed() && !n.joining() || n.toldRemoved()):
 		return Refused{By: n.config.ID, Reason: RefusalRemoved}

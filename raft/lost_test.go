@@ -55,6 +55,19 @@ func TestLeaderThatIsToldOfItsLostLogStepsDown(t *testing.T) {
 	require.Equal(t, RoleFollower, p.h.node.role)
 }
 
+// A store that was put back to an older copy may know nothing of its being a member any more: what it has lost comes first, until it is
+// told that it was removed.
+func TestLostLogSaysMoreThanItsOwnOldMembership(t *testing.T) {
+	p := apart(t, 1, 2, membershipEntry(1, membersOf(1, 2, 3)), membershipEntry(1, membersOf(2, 3)))
+	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
+	p.says(2, Message{Type: MessageHeartbeatRequest, Term: 1, Round: 1})
+	p.says(2, Message{Type: MessageRefusal, Refusal: RefusalLostLog})
+	require.True(t, p.h.node.hard.Lost)
+	require.Equal(t, Refused{By: 2, Reason: RefusalLostLog}, p.h.node.Status().Refused)
+	p.saysRemoved(2, 1, 9)
+	require.Equal(t, RefusalRemoved, p.h.node.Status().Refused.Reason)
+}
+
 // Nobody but a member tells it, and not of a log that it had before its disk was exchanged.
 func TestStrangerCondemnsNobody(t *testing.T) {
 	p := playAlone(t, 3, nil, nil)

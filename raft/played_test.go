@@ -46,8 +46,8 @@ func (p *played) says(from ServerID, m Message) {
 	if m.FromRun == 0 {
 		m.FromRun = RunID(from)
 	}
-	if of := p.h.node.lead.of(from, storeOf(from, 1)); m.Type == MessageHeartbeatResponse && m.LastIndex == 0 && of != nil {
-		m.LastIndex = of.match // an honest follower's log ends at least where it has acknowledged
+	if of := p.h.node.lead.of(from, storeOf(from, 1)); m.Type == MessageHeartbeatResponse && of != nil && (m.LastIndex == 0 || m.LastTerm == 0) {
+		m.LastIndex, m.LastTerm = max(m.LastIndex, of.match), max(m.LastTerm, of.matchTerm) // an honest follower's log ends at least where it has acknowledged
 	}
 	p.h.step(m)
 	p.h.endTurn()

@@ -9,6 +9,7 @@ type progress struct {
 
 	match      Index // the follower's log is ours up to here, durably
 	matchRound Round // the newest round when match was acknowledged
+	matchTerm  Term  // of the entry at match; 0: it was compacted when match was acknowledged
 	next       Index // the first entry to send; above match
 
 	inflight      []inflight // sent in Stream and not answered, in order

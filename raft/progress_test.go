@@ -43,6 +43,26 @@ func TestFollowerThatComesBackWithLessThanItAcknowledgedIsRefused(t *testing.T) 
 	require.True(t, p.h.node.lead.of(2, storeOf(2, 1)).lost)
 }
 
+// A store that was put back to an older copy may have as many entries as it had acknowledged, of an older term: what it says of its
+// end gives it away, or else it would refuse for ever what follows its acknowledgement.
+func TestFollowerThatComesBackInAnOlderTermIsRefused(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		p := playAlone(t, 3, nil, func(d *disk) { d.hard = HardState{Term: 2} })
+		term := p.lead(2, 3)
+		p.runFor(p.h.node.config.HeartbeatInterval)
+		p.sentTo(2)
+		round := p.h.node.lead.round
+		if late {
+			round = p.h.node.lead.of(2, storeOf(2, 1)).matchRound
+		}
+		p.says(2, Message{Type: MessageHeartbeatResponse, Term: term, FromRun: 8, LastIndex: 1, LastTerm: term - 1, Round: round})
+		require.Equal(t, !late, p.h.node.lead.of(2, storeOf(2, 1)).lost, "what it said before it acknowledged proves nothing")
+		if !late {
+			require.Equal(t, RefusalLostLog, p.sentTo(2, MessageRefusal)[0].Refusal)
+		}
+	}
+}
+
 // What a follower has lost is no copy: its word counts for nothing until it is replaced, neither for a commit nor for a
 // round of reads.
 func TestFollowerWithALostLogCountsForNothing(t *testing.T) {

@@ -263,12 +263,13 @@ func (n *Node) handleAppendResponse(now time.Duration, m *Message) {
 	n.takeMatch(now, p, m)
 }
 
-// hasForgotten reports whether a member's log ends below what it had acknowledged. Its word counts for nothing then, until
-// it is replaced. An answer to a round that began after match was acknowledged was given later than that acknowledgement,
-// whichever connection it came by. (Run ids cannot tell: they have no order, and the last words of a former run may
-// arrive after the first ones of the next.)
+// hasForgotten reports whether a member's log ends below what it had acknowledged, or in an older term, as one does that was put
+// back to an older copy. Its word counts for nothing then, until it is replaced. An answer to a round that began after match was
+// acknowledged was given later than that acknowledgement, whichever connection it came by. (Run ids cannot tell: they have no
+// order, and the last words of a former run may arrive after the first ones of the next.)
 func (n *Node) hasForgotten(p *progress, m *Message) bool {
-	if !p.lost && (m.Round <= p.matchRound || m.LastIndex >= p.match) {
+	short := m.LastIndex < p.match || m.Type == MessageHeartbeatResponse && m.LastTerm < p.matchTerm
+	if !p.lost && (m.Round <= p.matchRound || !short) {
 		return false
 	}
 	if !p.lost {
@@ -288,6 +289,7 @@ func (n *Node) takeMatch(now time.Duration, p *progress, m *Message) {
 	news := p.acknowledged(now, m.Match)
 	if news {
 		p.matchRound = n.lead.round
+		p.matchTerm, _ = n.trail.termAt(p.match)
 	}
 	switch p.state {
 	case ProgressProbe:

@@ -136,7 +136,7 @@ func (c *comeback) offer(r *replica) {
 // handOver asks whoever leads to make way for the former leader, once that one has the others' log.
 func (c *comeback) handOver(r *replica) {
 	now := c.w.leading(c.group)
-	if c.asked || now == nil || now.seen.term <= c.was || r.seen.next < now.seen.next || r.seen.term < now.seen.term {
+	if c.asked || c.w.late() || now == nil || now.seen.term <= c.was || r.seen.next < now.seen.next || r.seen.term < now.seen.term {
 		return
 	}
 	c.asked = true

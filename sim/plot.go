@@ -188,7 +188,7 @@ func (w *world) slowHeirs(f *Fault) bool {
 func (w *world) lonely(h *host, f *Fault) {
 	w.after(min(f.For, w.plan.ElectionTimeoutMin/2+upTo(w.nets, w.plan.ElectionTimeoutMin/2)), func() {
 		for _, r := range h.replicas {
-			if w.calm || r.seen.role != raft.RoleLeader || r.seen.ended {
+			if w.calm || w.late() || r.seen.role != raft.RoleLeader || r.seen.ended {
 				continue
 			}
 			w.note("server %v is told to step down in group %d", h, r.group)
@@ -197,6 +197,11 @@ func (w *world) lonely(h *host, f *Fault) {
 			r.poke()
 		}
 	})
+}
+
+// late reports whether it is too late to have leadership given away: that would still be under way when nothing fails any more.
+func (w *world) late() bool {
+	return w.now+2*w.plan.ElectionTimeoutMax >= startTime+w.plan.Trouble
 }
 
 // nobody is a Completion for whom an answer makes no difference.
