@@ -134,15 +134,29 @@ func (o *groupOracle) mayForget(h *host, since *image) bool {
 	if len(live) > 1 || len(o.wanted()) > 0 || live[0].Changing() || !h.in(live[0].Voters) {
 		return false // who is to vote may be counted by what it has acknowledged before
 	}
-	all := len(live[0].Voters)
+	list := append(live, since.latest().Membership)
+	for _, m := range o.mirrors {
+		list = append(list, m.disk.latest().Membership) // whoever lags behind counts by what it knows
+	}
+	for _, m := range list {
+		if h.in(m.Voters) && (m.Changing() || !o.mayForgetIn(m.Voters, h, since)) {
+			return false
+		}
+	}
+	return true
+}
+
+// mayForgetIn is mayForget for a server that goes by these voters.
+func (o *groupOracle) mayForgetIn(voters []raft.Member, h *host, since *image) bool {
+	all := len(voters)
 	majority := all/2 + 1
 	m := &o.mirrors[h.number-1].disk
 	last := m.next() - 1
 	_, chain, _ := m.at(last)
 	holders, open := 0, 0
-	for _, v := range live[0].Voters {
+	for _, v := range voters {
 		voter := o.w.hostOf(v)
-		if voter == h {
+		if voter == h || voter == nil {
 			continue
 		}
 		other := o.mirrors[voter.number-1]
