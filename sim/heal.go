@@ -47,7 +47,11 @@ func (w *world) heal() {
 		return
 	}
 	probes := w.probe()
-	w.wait(electionTimeouts*timeout, checkServes, func() string { return unanswered(probes) })
+	serves := electionTimeouts * timeout
+	if w.fetching() { // and the answer that it waits for may be lost
+		serves += chunkTimeout
+	}
+	w.wait(serves, checkServes, func() string { return unanswered(probes) })
 	w.wait(w.answersWithin(), checkAnswered, func() string { return unanswered(w.oracle.ops) })
 	w.wait(within, checkConverges, w.together)
 	w.wait(within, checkTold, w.told)
@@ -246,6 +250,18 @@ type owed struct {
 func (o owed) Complete(result []byte, err error) {
 	o.r.owedWrites--
 	o.k.answer(result, err)
+}
+
+// fetching reports whether somebody is fetching a snapshot, without which there may be no majority.
+func (w *world) fetching() bool {
+	for _, h := range w.hosts {
+		for _, r := range h.replicas {
+			if r.fetch != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func unanswered(ops []*op) string {
