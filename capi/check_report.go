@@ -18,6 +18,7 @@ type checkReport struct {
 	Unchecked []string       `json:"unchecked"` // what could not be looked at, and what would change that
 	Checks    int            `json:"checks"`    // promises that were looked at
 	Commands  int            `json:"commands"`  // of a run
+	Final     string         `json:"final"`     // hash of the state after them, as in smtest.Report
 	// Of the clusters, all together.
 	Clusters  int           `json:"clusters"`
 	Changes   int           `json:"changes"`
@@ -70,7 +71,7 @@ func (r *checkReport) note(what string) {
 
 // alone takes what was found by calling one machine after the other.
 func (r *checkReport) alone(from *smtest.Report, seed uint64) {
-	r.Checks, r.Commands = from.Checks, from.Commands
+	r.Checks, r.Commands, r.Final = from.Checks, from.Commands, from.Final
 	for i := range from.Findings {
 		r.add(from.Findings[i], seed, false)
 	}

@@ -206,3 +206,78 @@ func TestParityRuleFindsEachKindOfGap(t *testing.T) {
 		t.Errorf("%q", wrong)
 	}
 }
+
+// jsonNames returns what the fields of a struct are called in JSON.
+func jsonNames(s *source, structName string) []string {
+	var names []string
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		spec, is := n.(*ast.TypeSpec)
+		if !is || spec.Name.Name != structName {
+			return true
+		}
+		if fields, is := spec.Type.(*ast.StructType); is {
+			for _, field := range fields.Fields.List {
+				if field.Tag == nil {
+					continue
+				}
+				for _, m := range jsonTag.FindAllStringSubmatch(field.Tag.Value, -1) {
+					names = append(names, m[1])
+				}
+			}
+		}
+		return false
+	})
+	return names
+}
+
+var (
+	jsonTag      = regexp.MustCompile(`json:"([a-z_]+)`)
+	pythonReport = regexp.MustCompile(`(?s)class Report\(NamedTuple\):\n(.*?)\n\n\n`)
+	pythonField  = regexp.MustCompile(`(?m)^    ([a-z_]+): `)
+)
+
+// reportGaps returns which fields of the report of checks get lost on the way from Go to C's JSON, and from there to Python.
+func reportGaps(inGo, inC []string, pythonModule string) []string {
+	var wrong []string
+	var inPython []string
+	for _, class := range pythonReport.FindAllStringSubmatch(pythonModule, -1) {
+		for _, m := range pythonField.FindAllStringSubmatch(class[1], -1) {
+			inPython = append(inPython, m[1])
+		}
+	}
+	for _, name := range inGo {
+		if !slices.Contains(inC, name) {
+			wrong = append(wrong, name+" is in Go and not in C's JSON")
+		}
+	}
+	for _, name := range inC {
+		if !slices.Contains(inPython, strings.Replace(name, "_nanos", "_seconds", 1)) {
+			wrong = append(wrong, name+" is in C's JSON and not in Python")
+		}
+	}
+	return wrong
+}
+
+func TestReportOfChecksHasTheSameFieldsInGoCAndPython(t *testing.T) {
+	var inGo, inC []string
+	for _, s := range sources(t) {
+		switch s.path {
+		case "statemachine/smtest/report.go":
+			inGo = jsonNames(s, "Report")
+		case "capi/check_report.go":
+			inC = jsonNames(s, "checkReport")
+		}
+	}
+	if !slices.Contains(inGo, "final") || len(inC) < len(inGo) {
+		t.Fatalf("the fields are not where they were: %q, %q", inGo, inC)
+	}
+	report(t, "the report of checks of a state machine", reportGaps(inGo, inC, readFiles(t, "bindings/python/oarlock/_report.py")))
+}
+
+func TestReportRuleFindsEachFieldThatGetsLost(t *testing.T) {
+	module := "class Other(NamedTuple):\n    one: int\n\n\nclass Report(NamedTuple):\n    two: int\n    v_seconds: float\n\n\nthree: int = 3\n"
+	want := []string{"four is in Go and not in C's JSON", "one is in C's JSON and not in Python", "three is in C's JSON and not in Python"}
+	if wrong := reportGaps([]string{"two", "four"}, []string{"one", "two", "three", "v_nanos"}, module); !slices.Equal(wrong, want) {
+		t.Errorf("%q", wrong)
+	}
+}

@@ -1081,7 +1081,12 @@ typedef struct oar_check_options {
 /* Checks one machine after the other, called directly: milliseconds, to be run with every change. OAR_ERR_CHECK_FAILED if a promise
  * is broken: oar_last_error() says which, by which command, with the hashes of the two states that had to be the same, the few
  * commands that are enough, and the seed that repeats it. The same and more as JSON is in *report, with OAR_OK and with
- * OAR_ERR_CHECK_FAILED; report may be NULL. */
+ * OAR_ERR_CHECK_FAILED; report may be NULL.
+ *
+ * The report's "final" is the hash of the state after the last command: of state_hash, or else of a snapshot, a string of 16
+ * hexadecimal digits, "" where it cannot be had. With the same options it is the same in every process, on every machine and with
+ * every version of the program that replicates with this one: a test may pin it, and so finds what all machines in one process
+ * have in common (the environment, a hash that is seeded once a process). */
 OAR_API oar_status oar_state_machine_check(const oar_check_options *options, char **report);
 
 /* The above, and if it finds nothing, simulated clusters of the machine: on servers that crash, restart and restore snapshots, while

@@ -10,6 +10,7 @@ static struct state {
     enum mistake mistake;
     int made, destroyed, captured, released, applied, generated, hashes, queries, inside;
     int fails_at;                  /* of machine_new: the number */
+    uint64_t last;                 /* hash of the first machine, which executes the commands once */
     bool generator_fails, factory_cancels, tries;
     bool ended;
 } the;
@@ -128,7 +129,10 @@ static uint64_t tally_hash(void *machine) {
     struct tally *t = machine;
     enter();
     the.hashes++;
-    return (uint64_t)leave(0) + t->sum * 31 + t->count * 7 + (uint64_t)t->due;
+    uint64_t hash = t->sum * 31 + t->count * 7 + (uint64_t)t->due;
+    if (the.made == 1) the.last = hash;
+    leave(OAR_OK);
+    return hash;
 }
 
 static void tally_destroy(void *machine) {
@@ -192,6 +196,37 @@ static void passes(void) {
     o.query = command;
     OK(run(oar_state_machine_check, &o, NONE, &report)); /* of random bytes, which it says */
     HAS(report, "random bytes; give commands");
+    oar_free(report);
+}
+
+/* A report has the hash of the state after the last command, where there is one. */
+static void has_final_hash(void) {
+    char want[40], *report;
+    oar_state_machine unhashed = tally;
+    oar_check_options o = options();
+    unhashed.state_hash = NULL;
+    OK(run(oar_state_machine_check, &o, NONE, &report));
+    snprintf(want, sizeof want, "\"final\":\"%016llx\"", (unsigned long long)the.last);
+    HAS(report, want);
+    HAS(report, "\"final\":\"5456db2e909ccf81\""); /* as in every process */
+    oar_free(report);
+    OK(run(oar_sim_run, &o, NONE, &report));
+    HAS(report, want);
+    oar_free(report);
+    o.seed = 2;
+    OK(run(oar_state_machine_check, &o, NONE, &report));
+    CHECK(strstr(report, want) == NULL);
+    oar_free(report);
+    IS(run(oar_state_machine_check, &o, FAILING, &report), OAR_ERR_CHECK_FAILED); /* before its last command */
+    HAS(report, "\"final\":\"\"");
+    oar_free(report);
+    o.machine = &unhashed;
+    OK(run(oar_state_machine_check, &o, NONE, &report)); /* of a snapshot */
+    CHECK(strspn(strstr(report, "\"final\":\"") + 9, "0123456789abcdef") == 16);
+    oar_free(report);
+    o.flags |= OAR_CHECK_SNAPSHOTS_VARY;
+    OK(run(oar_state_machine_check, &o, NONE, &report));
+    HAS(report, "\"final\":\"\"");
     oar_free(report);
 }
 
@@ -369,6 +404,7 @@ static void side_by_side(void) {
 }
 
 const struct phase check_phases[] = {
-    {"check.passes", passes}, {"check.finds", finds},   {"check.finds-in-clusters", finds_in_clusters}, {"check.ends", ends},
+    {"check.passes", passes}, {"check.has-final-hash", has_final_hash}, {"check.finds", finds},
+    {"check.finds-in-clusters", finds_in_clusters}, {"check.ends", ends},
     {"check.misuse", misuse}, {"check.side-by-side", side_by_side}, {NULL, NULL},
 };

@@ -86,7 +86,8 @@ class StateMachine:
         writer.write(prepared)
 
     def state_hash(self) -> int:
-        """Optional: a 64-bit hash of the state, equal on all servers that have applied the same entries."""
+        """Optional: a 64-bit hash of the state, equal on all servers that have applied the same entries. ``hash()`` of a string is
+        another one in each process."""
         raise NotImplementedError
 
     def next_due(self) -> Optional[int]:

@@ -57,6 +57,11 @@ class Report(NamedTuple):
     """How many promises were looked at."""
     commands: int
     """Of a run."""
+    final: str
+    """The hash of the state after the last of them: of ``state_hash``, or else of a snapshot, in 16 hexadecimal digits; empty where
+    it cannot be had. With the same arguments it is the same in every process, on every machine and with every version of the
+    program that replicates with this one: a test may pin it, and so finds what all machines in one process have in common (the
+    environment, the order of a set of strings)."""
     clusters: int
     """How many were simulated. What follows is of all of them together."""
     changes: int
@@ -103,4 +108,5 @@ def report_of(raw: dict[str, Any]) -> Report:
         for f in raw["findings"]
     ]  # fmt: skip
     counts = {name: raw[name] for name in Report._fields if isinstance(raw.get(name), int)}
-    return Report(findings=findings, unchecked=raw["unchecked"], virtual_seconds=raw["virtual_nanos"] / 1e9, **counts)
+    seconds = raw["virtual_nanos"] / 1e9
+    return Report(findings=findings, unchecked=raw["unchecked"], final=raw["final"], virtual_seconds=seconds, **counts)

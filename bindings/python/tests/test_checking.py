@@ -103,6 +103,29 @@ def test_every_method_is_called_on_the_thread_that_called(checks):
     assert "another thread" in names
 
 
+class Unhashed(Sum):
+    state_hash = oarlock.StateMachine.state_hash
+
+
+def test_a_report_has_the_hash_of_the_state_after_the_last_command():
+    made = []
+
+    class Kept(Sum):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    report = check(Kept)
+    assert report.final == f"{made[0].state_hash() % 2**64:016x}"  # the first one executes the commands once
+    assert simulate(Sum, number, clusters=1, snapshots_unchecked=True).final == report.final
+    assert check(Sum, seed=2).final not in ("", report.final)
+    assert check(Unhashed).final == "456730991b399e85"  # as in every process
+    assert check(Unhashed, snapshots_vary=True).final == ""
+    with pytest.raises(CheckFailed) as caught:
+        check(Breaks)
+    assert caught.value.report.final == ""
+
+
 class Forgets(Sum):
     def restore(self, reader):
         super().restore(reader)
@@ -333,8 +356,8 @@ def test_snapshots_may_vary_where_it_is_said():
             value, due = map(int, whole.split(b".")[0].split())
             self.value, self.due = value, due or None
 
-    class VariesUnhashed(Varies):
-        state_hash = oarlock.StateMachine.state_hash
+    class VariesUnhashed(Unhashed, Varies):
+        pass
 
     check(Varies)
     with pytest.raises(CheckFailed, match="say that snapshots vary"):
