@@ -119,6 +119,19 @@ class WritingQuery(Raffle):
         self.tickets = collections.defaultdict(int, self.tickets)
 
 
+class SetOrder(Raffle):
+    """Gives out prizes in the order of a set of strings. It comes from hash(), which has another seed in each process: all machines
+    of one process have the same order, and each server has one of its own."""
+
+    prizes = {"a ham", "a kite", "a lamp", "a book", "a radio", "a bicycle", "a weekend", "an umbrella"}
+
+    def wins(self, name: str) -> bytes:
+        prize = list(self.prizes)[len(self.winners) % len(self.prizes)]
+        won = super().wins(name) + b" wins " + prize.encode()
+        self.winners[-1] = won.decode()
+        return won
+
+
 def command(chance: random.Random) -> bytes:
     """A command, of chance and nothing else."""
     return b"draw" if chance.random() < 0.2 else b"join %c" % chance.choice(b"abcdefgh")
