@@ -20,10 +20,12 @@ type Status struct {
 	ClusterTime     int64
 
 	Priority     uint8
-	Lease        bool     // this leader holds a valid lease
+	Lease        bool     // this leader held a valid lease at its last input
 	Transferring bool     // this leader is handing over,
 	Successor    ServerID // to this server; zero: none is chosen yet
-	StorageHung  bool     // saves are under way, and none has completed for an election timeout
+	// LeaseEnd is when that lease ends by this server's clock, unless it is extended; zero: there is none.
+	LeaseEnd    time.Duration
+	StorageHung bool // saves are under way, and none has completed for an election timeout
 
 	Born             bool
 	BirthMissing     []ServerID // founders whose answer is still awaited
@@ -59,7 +61,9 @@ func (n *Node) Status() Status {
 		Refused: n.refused(), UncommittedBytes: n.uncommittedBytes(), MembershipIndex: n.memberships[len(n.memberships)-1].Index,
 		Priority: n.config.Priority, StorageHung: n.storageHung(),
 	}
-	_, s.Lease = n.lease()
+	if _, s.Lease = n.lease(); s.Lease {
+		s.LeaseEnd = n.lead.leaseEnd
+	}
 	if t := n.lead.transfer; t != nil {
 		s.Transferring, s.Successor = true, t.to.id
 	}

@@ -45,8 +45,8 @@ func (t *sessions) admit(c wire.Command, index raft.Index, time int64) (*session
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: session %d", ErrSessionExpired, c.Session)
 	}
-	t.use(s, index, time)
 	t.raiseFloor(s, c.Floor)
+	t.use(s, index, time) // a durable machine keeps the floor of now with it
 	if c.Sequence < s.Floor {
 		return nil, nil, fmt.Errorf("%w: sequence %d of session %d is below its floor, %d", ErrSequence, c.Sequence, c.Session, s.Floor)
 	}

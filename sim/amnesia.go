@@ -106,6 +106,9 @@ func (h *host) rotSnapshots(f *Fault) bool {
 	return true
 }
 
+// mayLose reports whether a fault has taken from this server's log, or may have, what it had promised.
+func (h *host) mayLose() bool { return h.forgets || h.mayBreak || h.formats > 1 }
+
 // images are what each group's log promises to hold.
 func (h *host) images() []image {
 	list := make([]image, len(h.w.oracle.groups))

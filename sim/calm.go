@@ -32,7 +32,7 @@ func (w *world) rest(d time.Duration) {
 		}
 		w.run(w.now + d/trickle)
 	}
-	w.wait(electionTimeouts*w.plan.ElectionTimeoutMax, checkServes, func() string { return unanswered(calls) })
+	w.wait(servesTimeouts*w.plan.ElectionTimeoutMax, checkServes, func() string { return unanswered(calls) })
 	for g, o := range w.oracle.groups {
 		if r := w.leaderOf(g); w.failure == nil && (r == nil || r.seen.term != terms[g]) {
 			w.fail(checkStable, "group %d: term %d has ended, and nothing had failed", o.group, terms[g])
@@ -78,6 +78,9 @@ func (w *world) spared() {
 				if k.to == (candidate{h.id, h.identity.Store}) {
 					offers++
 				}
+			}
+			if h.up && h.replicas[g].fetches > 2+taken {
+				w.fail(checkOffers, "group %d: server %v has fetched %d snapshots, and the leader took %d", o.group, h, h.replicas[g].fetches, taken)
 			}
 			if offers > 2+taken {
 				w.fail(checkOffers, "group %d: server %v was offered %d snapshots, and the leader took %d", o.group, h, offers, taken)

@@ -19,6 +19,7 @@ type check struct {
 var (
 	checkElection     = &check{1, "at most one leader in a term, ever", electionSafety}
 	checkVoteOnce     = &check{2, "one vote in a term, over all restarts", nil}
+	checkElected      = &check{23, "a leader was elected by a majority of the membership in its log, each with the store that stands there", electedByMajority}
 	checkVoteDurable  = &check{3, "term and vote are durable before they are claimed", nil}
 	checkAppend       = &check{4, "entries are durable before they are acknowledged, and are the leader's", nil}
 	checkAppendOnly   = &check{5, "within its term a leader only adds to its log", nil}
@@ -63,24 +64,26 @@ var (
 	checkMessages     = &check{37, "so many messages as there are entries and heartbeats, and no more", nil}
 	checkAnswered     = &check{38, "every call is answered, once", waitersDropped}
 	checkQueues       = &check{39, "what is queued stays within its bounds", queuesBounded}
+	checkFormed       = &check{40, "nobody sends what its peers have to drop", nil}
 	checkStart        = &check{42, "a server starts on what its store holds", nil}
 	checkFence        = &check{43, "a replica stops only for a fault of its disk, and says so", nil}
 	checkDurable      = &check{44, "a store holds after a crash what its saves promised, each update whole", nil}
 	checkSilent       = &check{45, "nothing leaves a replica that has stopped", nil}
 	checkCompact      = &check{46, "a log keeps what an older snapshot than the newest needs after it", nil}
 	checkMute         = &check{50, "a store that has lost its log neither votes nor acknowledges", nil}
+	checkLostLog      = &check{59, "a log is believed to be lost only if a fault has taken something from it", nil}
 	checkStops        = &check{49, "what has lost more than it can do without stands still, and says why", nil}
 )
 
 // checks is the table of all rules.
 var checks = []*check{
-	checkElection, checkVoteOnce, checkVoteDurable, checkAppend, checkAppendOnly, checkMatching, checkCommitted, checkCompleteness,
+	checkElection, checkElected, checkVoteOnce, checkVoteDurable, checkAppend, checkAppendOnly, checkMatching, checkCommitted, checkCompleteness,
 	checkQuorum, checkBound, checkMonotonic, checkOrder, checkTerms, checkMachines, checkApplyOrder, checkSnapshot,
 	checkInForce, checkOneChange, checkOverlap, checkOutside, checkLease, checkChanged, checkTransfer, checkQuiet,
 	checkCaughtUp, checkHung, checkPreferred, checkTold, checkBack, checkLinear,
 	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkJoint,
-	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
-	checkStops, checkMute,
+	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkFormed, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
+	checkStops, checkMute, checkLostLog,
 }
 
 // turnChecks are those that look at a replica after a turn.
@@ -109,6 +112,26 @@ func electionSafety(r *replica, st *look) error {
 	}
 	r.oracle.leaders[st.term] = r.h.number
 	r.oracle.termMax = max(r.oracle.termMax, st.term)
+	return nil
+}
+
+// electedByMajority holds a new leader against the votes that were given, each by a server with the store that the membership names.
+// Its own is the one on its disk.
+func electedByMajority(r *replica, st *look) error {
+	if st.role != raft.RoleLeader || r.seen.role == raft.RoleLeader && r.seen.term == st.term {
+		return nil
+	}
+	who := candidate{r.h.id, r.h.identity.Store}
+	voted := func(v raft.Member) bool {
+		if r.h.is(v) {
+			hard := &r.mirror.disk.hard
+			return hard.Term == st.term && hard.Vote == who.id && hard.VoteStore == who.store
+		}
+		return r.oracle.given[given{ballot{v.Store, st.term}, who}]
+	}
+	if in := r.mirror.now.membership(); !decides(in, voted) {
+		return fmt.Errorf("it leads term %d without the votes of a majority of %s", st.term, describeMembership(in))
+	}
 	return nil
 }
 
@@ -154,23 +177,33 @@ func commitOnQuorum(r *replica, st *look) error {
 	if !ok || term != st.term {
 		return fmt.Errorf("it leads term %d and commits index %d of term %d", st.term, st.commit, term)
 	}
+	if !r.onMajority(st.commit, chain) {
+		return fmt.Errorf("index %d is not on the disks of a majority of %s", st.commit, describeMembership(r.mirror.now.membership()))
+	}
+	return nil
+}
+
+// onMajority reports whether an entry is on the disks of a majority of the membership that a replica counts by. It may go on to
+// another one in the turn in which it has counted by the one before.
+func (r *replica) onMajority(i raft.Index, chain uint64) bool {
 	holds := func(v raft.Member) bool {
 		h := r.h.w.hostOf(v)
 		if h == nil {
 			return false
 		}
 		m := r.oracle.mirrors[h.number-1]
-		return m.disk.holds(st.commit, chain) || m.former != nil && m.former.holds(st.commit, chain)
+		return m.disk.holds(i, chain) || m.former != nil && m.former.holds(i, chain)
 	}
-	// A leader may go on to another membership in the turn in which it has counted by the one before.
-	if in := r.mirror.now.membership(); !decides(in, holds) && (in.Equal(r.seen.membership) || !decides(r.seen.membership, holds)) {
-		return fmt.Errorf("index %d is not on the disks of a majority of %s", st.commit, describeMembership(in))
-	}
-	return nil
+	return decides(r.mirror.now.membership(), holds) || decides(r.seen.membership, holds)
 }
 
+// followerBound is for all who have not led all through the turn. Who has led until now may have committed as a leader before.
 func followerBound(r *replica, st *look) error {
-	if st.role == raft.RoleLeader || r.seen.role == raft.RoleLeader || st.commit <= max(r.seen.commit, r.seen.bound, r.kept) {
+	led := r.seen.role == raft.RoleLeader
+	if led && st.role == raft.RoleLeader || st.commit <= max(r.seen.commit, r.seen.bound, r.kept) {
+		return nil
+	}
+	if term, chain, ok := r.mirror.now.at(st.commit); led && ok && term == r.seen.term && r.onMajority(st.commit, chain) {
 		return nil
 	}
 	return fmt.Errorf("commit went from %d to %d, and the messages verified %d", r.seen.commit, st.commit, r.seen.bound)
@@ -210,6 +243,18 @@ const weighed = 8 << 10
 // is on its way, or until there is that much room.
 const readCounts = 1 << 20
 
+// readsOver is by how much the reads of so many groups may be over a bound, where as much is on its way as one of them counts: a group
+// that has nothing on its way may always read, also where there is no room.
+func readsOver(groups int, is int64, atMost int) int {
+	switch {
+	case is < readCounts:
+		return 0
+	case atMost >= readCounts: // the first of them had room
+		groups--
+	}
+	return groups * readCounts
+}
+
 func queuesBounded(r *replica, st *look) error {
 	p := r.h.w.plan
 	// What is empty takes anything, and a block more is let in by whoever looked before it came.
@@ -234,8 +279,8 @@ func queuesBounded(r *replica, st *look) error {
 	}{
 		{"are uncommitted", st.uncommitted, p.UncommittedBytesMax, slack},
 		{"are uncommitted on the whole server", uncommitted, p.UncommittedBytesMax * p.ServerBytesFactor, all},
-		{"are unapplied", st.unapplied % readCounts, p.UnappliedBytesMax, slack},
-		{"are unapplied on the whole server", unapplied % readCounts, p.UnappliedBytesMax * p.ServerBytesFactor, all},
+		{"are unapplied", st.unapplied, p.UnappliedBytesMax, slack + readsOver(1, st.unapplied, p.UnappliedBytesMax)},
+		{"are unapplied on the whole server", unapplied, p.UnappliedBytesMax * p.ServerBytesFactor, all + readsOver(len(r.h.replicas), unapplied, p.UnappliedBytesMax*p.ServerBytesFactor)},
 		{"are in flight to a follower", st.inflight, p.InflightBytesMax, slack + weighed},
 		{"are in all tails", tails, p.TailBytesMax, all + unsaved},
 	} {

@@ -88,6 +88,7 @@ const (
 	sawLease
 	sawLeaseRead
 	sawLeasePaused
+	sawLeaseOvertaken
 	sawFollowerRead
 	sawFollowerReadRefused
 	sawBoundedRead
@@ -140,7 +141,7 @@ var situationNames = [situations]string{
 	sawTransferred: "leadership was handed over on demand", sawTransferTimeout: "a transfer was in vain",
 	sawSuccessorCrashed: "a server crashed that was to take over", sawPriority: "a leader handed over to a server with a higher priority",
 	sawHungLeader: "a leader with a hung disk handed over", sawLease: "a leader had a lease",
-	sawLeaseRead: "a read rested on a lease", sawLeasePaused: "a leader was paused beyond its lease",
+	sawLeaseRead: "a read rested on a lease", sawLeaseOvertaken: "a leader was elected beside a lease, by clocks that differ more than was said", sawLeasePaused: "a leader was paused beyond its lease",
 	sawFollowerRead: "a linearizable read was served by a server that does not lead", sawFollowerReadRefused: "a server that does not lead refused a read",
 	sawBoundedRead:   "a bounded read was served by a server that does not lead",
 	sawOldAnswers:    "a leader that leads again got acknowledgements of its former leadership",

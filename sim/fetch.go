@@ -30,6 +30,9 @@ func (r *replica) startFetch(j *server.FetchJob) {
 		return
 	}
 	r.fetch = j
+	if r.h.w.calm {
+		r.fetches++
+	}
 	for range 1 + r.h.w.jobs.IntN(4) {
 		r.asking++
 		r.h.after(r.stepDelay(j), func() { r.ask(j) })

@@ -16,6 +16,7 @@ const (
 	convergesWithin  = 30 * time.Second
 	helpWithin       = 90 * time.Second
 	electionTimeouts = 10
+	servesTimeouts   = 3
 )
 
 // heal is the second phase: nothing fails any more, and what must come of it comes.
@@ -27,6 +28,9 @@ func (w *world) heal() {
 		h.heal()
 	}
 	if !w.mayServe() {
+		if !w.robbed() {
+			w.fail(checkServes, "a group has no majority that has kept its store, and no faults have taken so many")
+		}
 		w.standStill()
 		return
 	}
@@ -47,7 +51,7 @@ func (w *world) heal() {
 		return
 	}
 	probes := w.probe()
-	serves := electionTimeouts * timeout
+	serves := servesTimeouts * timeout
 	if w.fetching() { // and the answer that it waits for may be lost
 		serves += chunkTimeout
 	}
@@ -99,6 +103,21 @@ func (w *world) mayServe() bool {
 		}
 	}
 	return true
+}
+
+// robbed reports whether faults have taken the stores of so many that a group has no majority: in a lossy run, or because voters have
+// left since.
+func (w *world) robbed() bool {
+	for _, o := range w.oracle.groups {
+		for _, m := range o.live() {
+			for _, half := range halves(m) {
+				if w.harmed(half, nil) > (len(half)-1)/2 {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // wait lets time pass until a condition holds; missing says what is missing, nothing if it holds.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/persistentlog"
@@ -27,11 +28,14 @@ type groupOracle struct {
 	leaders     map[raft.Term]int // by term, the host that led it
 	termMax     raft.Term
 	votes       map[ballot]candidate
+	given       map[given]bool
 	places      map[place]stood
 	committed   []uint64 // chain hash behind each index that anyone called committed; 0: not known
 	commitMax   raft.Index
 	committedBy map[raft.Term]raft.Index // by the leader of a term, the most
 	numbers     map[uint32]raft.Index    // of committed commands
+
+	snapshots map[raft.Index]raft.SnapshotMeta // that pointers have named
 
 	messages int // sent by its replicas
 	offers   map[offer]bool
@@ -50,6 +54,12 @@ type groupOracle struct {
 type ballot struct {
 	store raft.StoreID
 	term  raft.Term
+}
+
+// given is a vote that was ever given, also by a store that has forgotten it since.
+type given struct {
+	ballot
+	to candidate
 }
 
 // candidate is whom a vote is for.
@@ -90,6 +100,7 @@ type look struct {
 	membership        raft.Membership
 	membershipIndex   raft.Index
 	lease, hung       bool
+	leaseEnd          time.Duration
 }
 
 func (r *replica) look() look {
@@ -98,6 +109,7 @@ func (r *replica) look() look {
 		role: st.Role, term: st.Term, leader: st.Leader, commit: st.Commit, applied: st.Status.Applied, first: st.First, next: st.Next,
 		snapshot: st.Snapshot, time: st.ClusterTime, uncommitted: st.Uncommitted.Bytes, unapplied: st.Unapplied.Bytes,
 		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership, membershipIndex: st.Status.MembershipIndex, lease: st.Lease, hung: st.StorageHung,
+		leaseEnd: st.LeaseEnd,
 	}
 	for k := range st.Progress {
 		l.inflight = max(l.inflight, int64(st.Progress[k].InflightBytes))
@@ -121,9 +133,9 @@ func newOracle(w *world) *oracle {
 	for g := range w.plan.Groups {
 		og := &groupOracle{
 			w: w, group: raft.GroupID(g + 1), resultMax: int(w.plan.Limits.ResultBytesMax), blocks: map[*byte][]uint64{},
-			leaders: map[raft.Term]int{}, votes: map[ballot]candidate{}, places: map[place]stood{},
+			leaders: map[raft.Term]int{}, votes: map[ballot]candidate{}, given: map[given]bool{}, places: map[place]stood{},
 			committed: make([]uint64, 1, 512), committedBy: map[raft.Term]raft.Index{}, numbers: map[uint32]raft.Index{},
-			offers: map[offer]bool{},
+			snapshots: map[raft.Index]raft.SnapshotMeta{}, offers: map[offer]bool{},
 		}
 		o.groups = append(o.groups, og)
 	}
@@ -266,6 +278,9 @@ func (o *groupOracle) asked(r *replica, st *look, u persistentlog.Update) {
 			w.fail(checkAppendOnly, "server %v group %d leads term %d and replaces index %d", r.h, o.group, st.term, u.Blocks[0].First())
 		}
 	}
+	if u.Hard != nil && u.Hard.Lost && !m.hard.Lost && !r.h.mayLose() {
+		w.fail(checkLostLog, "server %v group %d believes that its log is lost, and no fault has touched it", r.h, o.group)
+	}
 	before := len(m.members)
 	m.apply(o, &u)
 	if before > 1 && len(m.members) < before && !u.Installed {
@@ -338,6 +353,11 @@ func (o *groupOracle) pointer(r *replica, s *raft.SnapshotMeta) {
 	if s.Index < raft.Index(len(o.committed)) && o.committed[s.Index] != 0 && o.committed[s.Index] != s.Chain {
 		o.w.fail(checkSnapshot, "server %v group %d: the snapshot at %d has another history than what was committed", r.h, o.group, s.Index)
 	}
+	if was, ok := o.snapshots[s.Index]; ok && !was.Same(*s) && o.w.plan.guest == nil {
+		o.w.fail(checkSnapshot, "server %v group %d: the snapshot at %d has %d bytes with checksum %08x, and another one has %d with %08x",
+			r.h, o.group, s.Index, s.Size, s.Checksum, was.Size, was.Checksum)
+	}
+	o.snapshots[s.Index] = *s
 	if s.Index > o.commitMax {
 		o.w.fail(checkSnapshot, "server %v group %d: a snapshot at %d, and %d is committed", r.h, o.group, s.Index, o.commitMax)
 	}

@@ -23,6 +23,7 @@ func (o *groupOracle) reformed(r *replica, st *look, work *server.Work) {
 	}
 	if st.role == raft.RoleLeader && r.seen.role != raft.RoleLeader {
 		o.elected()
+		o.leasesOf(r, st.term)
 	}
 	o.lieInWait(r, st)
 	o.meetTwins(r, st)
@@ -86,6 +87,25 @@ func hungLeads(r *replica, st *look) error {
 		return fmt.Errorf("it still leads %v after its storage was found to hang", d)
 	}
 	return nil
+}
+
+// leasesOf holds a leader that was elected in this moment against the leases of others, each by its own clock. Who is paused can
+// answer nobody.
+func (o *groupOracle) leasesOf(elected *replica, term raft.Term) {
+	w := o.w
+	for _, h := range w.hosts {
+		if !h.up || h == elected.h || h.pausedUntil > w.now {
+			continue
+		}
+		switch s := &h.replicas[o.group-1].seen; {
+		case !s.lease || s.ended || h.local() >= s.leaseEnd:
+		case w.plan.Drifts:
+			w.saw(sawLeaseOvertaken)
+		default:
+			w.fail(checkLease, "server %v group %d is elected in term %d, and server %v, which leads term %d, has a lease for another %v",
+				elected.h, o.group, term, h, s.term, s.leaseEnd-h.local())
+		}
+	}
 }
 
 // leaseHolds: while a leader has a lease nobody leads a later term, as long as clocks differ by no more than was promised.

@@ -29,6 +29,7 @@ type replica struct {
 	fetch   *server.FetchJob
 	next    *server.FetchJob  // waits until the one before has let go of its file
 	read    uint64            // changes that a read here has seen, the most
+	fetches int               // transfers that were begun since the last fault
 	taken   int               // snapshots, since the last fault
 	asking  int               // requests of fetch that are under way
 	outside time.Duration     // since when, by its own clock, it leads without being a voter; 0: it does not

@@ -16,6 +16,7 @@ var (
 	simRuns  = flag.Int("sim.runs", 0, "how many seeds are run, if not the usual number")
 	simFrom  = flag.Uint64("sim.from", 1, "the first of them")
 	simSeed  = flag.Uint64("sim.seed", 0, "one seed to be run alone, with its story")
+	simMost  = flag.Int("sim.failures", 1, "after how many failures no further seed is begun")
 	simQuiet = flag.Bool("sim.quiet", false, "no story of a seed, only what came of it")
 )
 
@@ -35,7 +36,7 @@ func TestNoSeedBreaksARule(t *testing.T) {
 		replay(t, *simSeed)
 		return
 	}
-	m := Many{From: *simFrom, Runs: usualRuns, Workers: runtime.GOMAXPROCS(0), Now: time.Now}
+	m := Many{From: *simFrom, Runs: usualRuns, Workers: runtime.GOMAXPROCS(0), FailuresMax: *simMost, Now: time.Now}
 	if testing.Short() {
 		m.Runs = usualRuns / 5
 	}

@@ -48,8 +48,10 @@ func (o *groupOracle) sent(r *replica, m *raft.Message) {
 			w.fail(checkVoteOnce, "server %v group %d votes for %v and for %v in term %d", r.h, o.group, was, vote, m.Term)
 		}
 		o.votes[b] = vote
+		o.given[given{b, vote}] = true
 	}
-	if m.Type == raft.MessageAppendResponse && !m.Reject {
+	switch {
+	case m.Type == raft.MessageAppendResponse && !m.Reject, m.Type == raft.MessageHeartbeatResponse && m.Match > 0:
 		o.acknowledged(r, m)
 	}
 }
@@ -117,6 +119,9 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 		switch e.Kind {
 		case server.EventTrace:
 			w.trace(&e.Trace)
+			if e.Trace.Kind == raft.TraceDropped && !strings.HasPrefix(e.Trace.Reason, "a transfer that is over") {
+				o.malformed(r, e.Trace.Server, e.Trace.Reason)
+			}
 		case server.EventSnapshot:
 			w.saw(sawSnapshotTaken)
 			if w.calm {
@@ -129,6 +134,7 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 			}
 		case server.EventDropped:
 			w.saw(sawRefusedMessage)
+			o.malformed(r, e.Server, firstLine(e.Err))
 		case server.EventTrouble:
 			if strings.Contains(firstLine(e.Err), "serves instead") {
 				w.saw(sawSnapshotFallback)
@@ -138,6 +144,13 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 				w.saw(sawTransferFailed)
 			}
 		}
+	}
+}
+
+// malformed looks at a message that was dropped for what is in it. Where no fault has spoiled or misrouted any, somebody has sent it so.
+func (o *groupOracle) malformed(r *replica, from raft.ServerID, why string) {
+	if w := o.w; w.byKind[FaultGarbage] == 0 && w.byKind[FaultMisroute] == 0 {
+		w.fail(checkFormed, "server %v group %d drops a message of server %d: %s", r.h, o.group, from, why)
 	}
 }
 
