@@ -56,6 +56,27 @@ func TestDurableMachineGoesOnFromWhatItKeptAndExecutesNothingTwice(t *testing.T)
 	}
 }
 
+func TestDurableMachineKeepsTheFloorThatACommandRaised(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 1, durable).start()
+		m := c.members[0]
+		s := c.leader().server
+		id, err := s.OpenSession(t.Context(), group)
+		require.NoError(t, err)
+		for sequence := range uint64(2) {
+			_, err = s.ProposeIn(t.Context(), in(id, sequence+1, sequence+1, fmt.Sprint("command ", sequence)))
+			require.NoError(t, err)
+		}
+		before := c.agree()
+		m.crash(0)
+		m.start()
+		// Its result has gone with the second command's floor, so only the floor tells that it was executed.
+		_, err = c.leader().server.ProposeIn(t.Context(), in(id, 1, 1, "command 0"))
+		require.ErrorIs(t, err, server.ErrSequence)
+		require.Equal(t, before, c.agree())
+	})
+}
+
 func TestDurableMachineThatBreaksInAnyTransactionGoesOnAfterARestart(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for at := 1; at <= 8; at++ {
