@@ -106,6 +106,17 @@ func TestServerThatJoinsSleepsUntilItIsSpokenTo(t *testing.T) {
 	require.Equal(t, Never, n.Deadline())
 }
 
+// It may be the one whose place it takes that leads when it is spoken to, with the same id and another store.
+func TestServerThatJoinsIsToldOfTheBirthByTheOneWhosePlaceItTakes(t *testing.T) {
+	birth := Birth{Membership: membersOf(1, 2, 3), Limits: GroupLimits{SessionsMax: 1}, Complete: true}
+	for _, founders := range [][]Member{nil, membersOf(1, 2, 3).Voters} {
+		n, err := NewNode(Config{Group: 1, ID: 3, Store: storeOf(3, 2), Founders: founders}, State{}, 0)
+		require.NoError(t, err)
+		n.Step(0, &Message{Type: MessageBirthResponse, Group: 1, From: 3, FromStore: storeOf(3, 1), To: 3, Birth: birth})
+		require.Equal(t, len(founders) == 0, n.Status().Born, "a founder is nobody's heir")
+	}
+}
+
 // Once a rule is broken nothing leaves the replica any more, whatever comes in: not even what waits for no save.
 func TestBrokenRuleStopsTheNodeForGood(t *testing.T) {
 	for name, broken := range map[string]func(p *played){

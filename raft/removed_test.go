@@ -270,7 +270,7 @@ func TestTwoStoresOfOneIDHearOneAnother(t *testing.T) {
 	p.h.step(m)
 	p.h.node.Saved(p.now, 99)
 	require.Equal(t, HardState{Term: 3, Vote: 1, VoteStore: storeOf(1, 2)}, p.h.node.hard)
-	m.Type, m.Term = MessageBirthResponse, 0
+	m.Type, m.Term = MessageBirthRequest, 0
 	m.Birth = p.h.disk.birth
 	require.Error(t, p.h.node.inspect(&m))
 }

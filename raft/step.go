@@ -132,9 +132,18 @@ func (n *Node) inspect(m *Message) error {
 }
 
 // isOtherStore reports whether a message of this server's own id comes from another store: one of the two takes the other's place,
-// and each may count in one half of a joint membership. A birth binds an id to one store, so there it is nobody.
+// and each may count in one half of a joint membership. The one that is there already may lead, and tell the other of the group's birth.
+// Among founders a birth binds an id to one store, so there it is nobody.
 func (n *Node) isOtherStore(m *Message) bool {
-	return m.FromStore != n.config.Store && !m.FromStore.IsZero() && m.Type != MessageBirthRequest && m.Type != MessageBirthResponse
+	switch {
+	case m.FromStore == n.config.Store || m.FromStore.IsZero():
+		return false
+	case m.Type == MessageBirthRequest:
+		return false
+	case m.Type == MessageBirthResponse:
+		return len(n.config.Founders) == 0
+	}
+	return true
 }
 
 // termMax and indexMax leave room above them, so that no sum overflows.

@@ -61,6 +61,8 @@ func (w *world) scheme(f *Fault, h *host) bool {
 		return f.N%2 == 1 && w.lateAnswer(f)
 	case FaultCrash:
 		return f.N%3 == 1 && w.brokenPromise(f)
+	case FaultClock:
+		return f.N%3 != 0 && w.unequal(f)
 	case FaultPause:
 		return f.N%4 == 0 && w.hearsay(f)
 	case FaultSlowApply:

@@ -79,10 +79,7 @@ func (p *lateAnswer) takes(from *host, m *raft.Message) bool {
 
 // ask has somebody read at the follower.
 func (p *lateAnswer) ask(c raft.Consistency) {
-	r := p.follower.replicas[p.group]
-	k := &op{kind: CallRead, group: r.oracle, invoked: p.w.now, floor: r.oracle.told, consistency: c}
-	r.in.Query(append([]byte{k.key}, p.w.plan.guest.probe(CallRead)...), c, false, probeDone{k})
-	r.poke()
+	p.follower.replicas[p.group].asksWithin(c)
 }
 
 // look does what is next, as soon as its time has come.
