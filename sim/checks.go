@@ -15,7 +15,8 @@ type check struct {
 	turn func(r *replica, st *look) error
 }
 
-// The rules. Numbers up to 40 are those of the list that package raft's own tests use as well.
+// The rules. Numbers up to 40 are those of the list that package raft's own tests use as well. Of these 8, that another entry is never
+// committed in the place of one that was, is part of 7; 21, that the joint phase is left only when both halves have it, of 10 and 19.
 var (
 	checkElection     = &check{1, "at most one leader in a term, ever", electionSafety}
 	checkVoteOnce     = &check{2, "one vote in a term, over all restarts", nil}

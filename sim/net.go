@@ -116,9 +116,10 @@ func (n *network) unreachable(from *host, m *raft.Message) {
 	})
 }
 
-// receive does what Server.Receive does: it finds the group.
+// receive does what a transport and Server.Receive do: it drops what is for another store, which may have been here when the message
+// left, and finds the group.
 func (h *host) receive(m raft.Message) {
-	if m.Group < 1 || int(m.Group) > len(h.replicas) {
+	if m.Group < 1 || int(m.Group) > len(h.replicas) || !m.ToStore.IsZero() && m.ToStore != h.identity.Store {
 		return
 	}
 	r := h.replicas[m.Group-1]

@@ -99,7 +99,7 @@ type look struct {
 	born, needsBackup bool
 	membership        raft.Membership
 	membershipIndex   raft.Index
-	lease, hung       bool
+	lease             bool
 	leaseEnd          time.Duration
 }
 
@@ -108,7 +108,7 @@ func (r *replica) look() look {
 	l := look{
 		role: st.Role, term: st.Term, leader: st.Leader, commit: st.Commit, applied: st.Status.Applied, first: st.First, next: st.Next,
 		snapshot: st.Snapshot, time: st.ClusterTime, uncommitted: st.Uncommitted.Bytes, unapplied: st.Unapplied.Bytes,
-		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership, membershipIndex: st.Status.MembershipIndex, lease: st.Lease, hung: st.StorageHung,
+		born: st.Born, needsBackup: st.NoSnapshot != nil, tail: st.TailBytes, membership: st.Status.Membership, membershipIndex: st.Status.MembershipIndex, lease: st.Lease,
 		leaseEnd: st.LeaseEnd,
 	}
 	for k := range st.Progress {

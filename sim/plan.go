@@ -194,7 +194,9 @@ func (p *Plan) drift(r *rand.Rand) {
 	p.ClockDriftPPM = pick[uint32](r, 0, 1000, 20_000, 100_000)
 	p.Drifts = p.ClockDriftPPM > 0 && r.IntN(6) == 0
 	if p.Drifts || r.IntN(3) == 0 { // clocks as far apart as can be, see unequal
-		p.plant(Fault{At: upTo(r, p.Trouble), Kind: FaultClock, Server: leaderServer, N: 1 + 3*r.IntN(20), X: 1.3, For: 4 * p.ElectionTimeoutMax})
+		for range 1 + p.ClockDriftPPM/25_000 {
+			p.plant(Fault{At: upTo(r, p.Trouble), Kind: FaultClock, Server: leaderServer, N: 1 + 3*r.IntN(20), X: 1.3, For: 4 * p.ElectionTimeoutMax})
+		}
 	}
 	if p.Drifts || p.ClockDriftPPM == 0 {
 		return

@@ -75,16 +75,11 @@ func leadsOutside(r *replica, st *look) error {
 
 // hungLeads: a leader whose saves do not complete gives leadership away, or up.
 func hungLeads(r *replica, st *look) error {
-	if st.role != raft.RoleLeader || !st.hung || len(st.membership.Voters) == 1 { // the only voter leads on: nobody else can
-		r.hung = 0
+	if st.role != raft.RoleLeader || r.saves == 0 || len(st.membership.Voters) == 1 { // the only voter leads on: nobody else can
 		return nil
 	}
-	now := r.h.local()
-	if r.hung == 0 {
-		r.hung = now
-	}
-	if d := now - r.hung; d > 3*r.h.w.plan.ElectionTimeoutMax {
-		return fmt.Errorf("it still leads %v after its storage was found to hang", d)
+	if d := r.h.local() - r.savedAt; d > 3*r.h.w.plan.ElectionTimeoutMax {
+		return fmt.Errorf("it still leads, and none of its saves has completed for %v", d)
 	}
 	return nil
 }

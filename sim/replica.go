@@ -33,7 +33,8 @@ type replica struct {
 	taken   int               // snapshots, since the last fault
 	asking  int               // requests of fetch that are under way
 	outside time.Duration     // since when, by its own clock, it leads without being a voter; 0: it does not
-	hung    time.Duration     // since when, by its own clock, it leads with a disk that hangs; 0: it does not
+	saves   int               // that are under way
+	savedAt time.Duration     // since when, by its own clock, it waits for the first of them
 	wants   []raft.Membership // that were asked for since its last turn
 }
 
@@ -217,6 +218,9 @@ func (q *queuedSave) cuts() bool {
 }
 
 func (x *writer) push(r *replica, j *server.SaveJob) {
+	if r.saves++; r.saves == 1 {
+		r.savedAt = r.h.local()
+	}
 	x.queue = append(x.queue, queuedSave{r, j})
 	if x.flying == nil && len(x.queue) == 1 {
 		x.h.after(upTo(x.h.w.jobs, x.h.w.plan.StepMax/4), x.gather)
@@ -301,6 +305,8 @@ func (x *writer) saved(err error) {
 	done := x.flying
 	x.flying = nil
 	for _, q := range done {
+		q.r.saves--
+		q.r.savedAt = h.local()
 		q.j.Finish(err)
 		q.r.finished(q.j)
 	}

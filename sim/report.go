@@ -13,6 +13,27 @@ func (t *Totals) Line() string {
 		t.Calls/n, t.Answered/n, float64(t.Faults)/float64(n), t.Steps/uint64(n), len(t.Failures))
 }
 
+// Progress is a line for whoever waits: how far it is, how fast it goes, and what has not come up yet.
+func (t *Totals) Progress(of int) string {
+	kinds, met, rarest := 0, 0, situation(0)
+	for _, n := range t.ByKind {
+		if n > 0 {
+			kinds++
+		}
+	}
+	for k, n := range t.Coverage {
+		if n > 0 {
+			met++
+		}
+		if s := situation(k); n < t.Coverage[rarest] && s != sawCheckUnfinished {
+			rarest = s
+		}
+	}
+	return fmt.Sprintf("%d of %d, %.0f a second, %.0f times real time; %d faults of %d of %d kinds; %d of %d situations, rarest (%d): %s; %d failures",
+		t.Runs, of, float64(t.Runs)/max(t.Elapsed.Seconds(), 1e-9), t.rate(), t.Faults, kinds, int(faultKinds), met, int(situations),
+		t.Coverage[rarest], situationNames[rarest], len(t.Failures))
+}
+
 func (t *Totals) rate() float64 { return t.Virtual.Seconds() / max(t.Real.Seconds(), 1e-9) }
 
 // AimsFrom is from how many runs on it is a fault if a run does not reach its aims: fewer seeds need not come into every situation.

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// width is how much of a line of progress is shown, so that the next one covers it.
+const width = 190
+
 // usualRuns is how many seeds go test runs.
 const usualRuns = 300
 
@@ -42,7 +45,7 @@ func TestNoSeedBreaksARule(t *testing.T) {
 	}
 	if *simRuns > 0 {
 		m.Runs = *simRuns
-		m.Progress = func(done int, totals *Totals) { fmt.Fprintf(os.Stderr, "\r%d of %d: %s", done, m.Runs, totals.Line()) }
+		m.Progress = func(_ int, totals *Totals) { fmt.Fprintf(os.Stderr, "\r%-*.*s", width, width, totals.Progress(m.Runs)) }
 	}
 	totals := m.Run()
 	if *simRuns > 0 {
