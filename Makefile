@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 COUNT    ?= 6
 PREFIX   ?= /usr/local
 
-# How many seeds `make sim` and `make torture` run, from which on; or the one to be told.
+# How many seeds `make sim` runs, from which on; or the one to be told.
 RUNS ?= 1000
 FROM ?= 1
 SEED ?= 0
@@ -70,7 +70,8 @@ mutants: RUNS = 2000
 mutants: tools ## put ONLY (all) known bugs back in, one by one: the simulator has to find each within RUNS (2000) seeds
 	$(GO) run ./sim/mutants -go="$(GO)" -only="$(ONLY)" -runs=$(RUNS) $(if $(PAGE),-markdown=$(PAGE))
 
-torture: tools ## RUNS (1000) random lives of each log on a disk that fails, loses power and decays, FROM (1) a seed
+torture: RUNS = 2000
+torture: tools ## RUNS (2000) random lives of each log on a disk that fails, loses power and decays, FROM (1) a seed
 	$(GO) test ./persistentlog/pebblelog ./persistentlog/seglog -count=1 -timeout 0 -run TestTortured -v -tortures=$(RUNS) -seed=$(FROM)
 
 bench: tools ## throughput, reads, restart and memory, beside their aims, in a quarter of an hour; rewrites docs/performance.md
