@@ -20,10 +20,17 @@ var (
 	ErrChangeUnsafe = errors.New("raft: the change could stop the group")
 )
 
+// FromBirth is what MembershipChange.From calls the membership that the group was born with. That one has no entry of its own: its
+// MembershipAt.Index is zero, which in From is whichever there is. An entry of this index never holds a membership: it is the first
+// of the log, and so the no-op of the first leader, who may change nothing before that is committed.
+const FromBirth Index = 1
+
 // MembershipChange is what ChangeMembership is asked for: all of Changes, or none of them.
 type MembershipChange struct {
 	Changes []Change
-	// From is the index of the membership entry that the caller starts from (MembershipAt.Index); zero is whichever there is.
+	// From is the index of the membership entry that the caller starts from (MembershipAt.Index), FromBirth where that is zero; zero
+	// is whichever there is. If another membership is there the change is refused with ErrChangeMoved. It has to be the index of a
+	// committed one, as servers and clients return from Members: at that of one that is not committed, another may come yet.
 	From Index
 	// Forced does without the checks that protect a group from standing still: that a majority of the new voters is heard of,
 	// and that a server that is replaced is not. It is not written down: if another leader goes on with the change, and may not
@@ -128,8 +135,8 @@ func (n *Node) mayBegin(c MembershipChange) (Membership, error) {
 		return Membership{}, nil
 	case m.Changing():
 		return Membership{}, ErrChangeOpen
-	case c.From != 0 && c.From != at.Index:
-		return Membership{}, fmt.Errorf("%w: it is of entry %d, not %d", ErrChangeMoved, at.Index, c.From)
+	case c.From != 0 && c.From != at.from():
+		return Membership{}, fmt.Errorf("%w: it is %s, not %s", ErrChangeMoved, entryName(at.from()), entryName(c.From))
 	}
 	w, err := m.After(c.Changes)
 	if err != nil {

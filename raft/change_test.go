@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -156,6 +157,27 @@ func TestAskingTwiceIsSafe(t *testing.T) {
 	require.Len(t, h.changeEnds, 2)
 	require.Equal(t, end, h.changeEnds[1])
 	require.Equal(t, last, h.node.trail.last(), "nothing was begun")
+}
+
+// The membership that the group was born with has a name in compare and set, too: of two who start from it the second one is refused.
+func TestOfTwoWhoStartFromTheBirthsMembershipOneIsRefused(t *testing.T) {
+	c := group(t, 4, 3, nil)
+	h := c.hosts[0]
+	require.Zero(t, h.node.memberships[0].Index)
+	first, second := changes(changeOf(ChangeRemove, 3)), changes(changeOf(ChangeDemote, 2))
+	for _, from := range []Index{2, 99} { // the first leader's no-op is FromBirth: no entry that there may be is meant
+		second.From = from
+		require.EqualError(t, h.change(second), fmt.Sprintf("%v: it is the one that the group was born with (entry 0), not that of entry %d", ErrChangeMoved, from))
+	}
+	first.From, second.From = FromBirth, FromBirth
+	require.NoError(t, h.change(first))
+	require.NoError(t, h.change(first), "it is under way already, whatever was expected")
+	at := settles(t, h).At
+	require.Greater(t, at.Index, FromBirth)
+	want := fmt.Sprintf("%v: it is that of entry %d, not the one that the group was born with (entry 0)", ErrChangeMoved, at.Index)
+	require.EqualError(t, h.change(second), want)
+	second.From = at.Index
+	require.NoError(t, h.change(second))
 }
 
 // A newcomer that is not heard of is given up, and all is as before; so is one that somebody cancels.

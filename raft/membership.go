@@ -164,8 +164,24 @@ func disjoint(voters, learners []Member) error {
 
 // MembershipAt is a membership and the index of the entry that brought it.
 type MembershipAt struct {
-	Index      Index
+	Index      Index // zero of the membership that the group was born with, which no entry brought
 	Membership Membership
+}
+
+// from is what MembershipChange.From calls this membership.
+func (at MembershipAt) from() Index {
+	if at.Index == 0 {
+		return FromBirth
+	}
+	return at.Index
+}
+
+// entryName is how an error names the membership that From calls so.
+func entryName(from Index) string {
+	if from == FromBirth {
+		return "the one that the group was born with (entry 0)"
+	}
+	return fmt.Sprintf("that of entry %d", from)
 }
 
 // GroupLimits decide what an entry does, so they belong to the group and not to a server: fixed at its birth, carried in

@@ -102,7 +102,7 @@ func (r *chaos) change(h *host) {
 		return
 	}
 	if c.chance(0.3) {
-		change.From = h.node.memberships[len(h.node.memberships)-1].Index
+		change.From = h.node.memberships[len(h.node.memberships)-1].from()
 	}
 	for _, other := range c.hosts {
 		if !c.chance(0.3) {

@@ -165,6 +165,9 @@ func (o *groupOracle) membershipAppended(r *replica, st *look, b *raft.Block) {
 	if !ok || at.Index != b.First() {
 		return // a snapshot took the place of what was before
 	}
+	if at.Index <= raft.FromBirth {
+		w.fail(checkInForce, "server %v group %d: a membership is at index %d, which names the one of the birth", r.h, o.group, at.Index)
+	}
 	if err := successorOf(was.Membership, at.Membership); err != nil {
 		w.fail(checkOverlap, "server %v group %d: at index %d %s follows %s of index %d: %v",
 			r.h, o.group, at.Index, describeMembership(at.Membership), describeMembership(was.Membership), was.Index, err)

@@ -121,7 +121,7 @@ func (q *request) reform(r *replica) {
 	rotten := slices.ContainsFunc(q.w.hosts, func(h *host) bool { return h.flipped })
 	c.Forced, c.Cancel = q.Forced && !rotten, q.Kind == OrderCancel
 	if q.N%3 == 0 && q.tries == 1 { // it is asked for as what follows the membership of now, however long that takes
-		q.change.From = r.seen.membershipIndex
+		q.change.From = max(r.seen.membershipIndex, raft.FromBirth) // it is 0 of the membership that the group was born with
 		c.From = q.change.From
 	}
 	after, ok := r.outcomes(c.Changes)

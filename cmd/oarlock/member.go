@@ -24,6 +24,7 @@ type memberFlags struct {
 	force   bool
 	learner bool
 	from    uint64
+	given   func(flag string) bool // whether a flag was
 	store   string
 	address string
 }
@@ -43,6 +44,7 @@ func (f *memberFlags) groupCommand(use, short string, run func(g *groupCall, wor
 		}
 		return args(names...)(c, given)
 	}
+	f.given = func(flag string) bool { return c.Flags().Changed(flag) }
 	c.RunE = func(c *cobra.Command, a []string) error {
 		conf, err := loadConfig(a[0])
 		if err != nil {
@@ -66,6 +68,15 @@ func (f *memberFlags) groupCommand(use, short string, run func(g *groupCall, wor
 	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for an answer")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	return c
+}
+
+// expected is the membership that a change starts from: the one that --from names, where 0 is the one that the cluster was born with;
+// without the flag it is whichever there is.
+func (f *memberFlags) expected() raft.Index {
+	if f.given("from") && f.from == 0 {
+		return raft.FromBirth
+	}
+	return raft.Index(f.from)
 }
 
 // groupCall is one run of such a command.
@@ -125,7 +136,7 @@ func memberChange(v memberVerb) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return g.change(raft.MembershipChange{Changes: changes, From: raft.Index(f.from), Forced: f.force})
+		return g.change(raft.MembershipChange{Changes: changes, From: f.expected(), Forced: f.force})
 	})
 	c.Long = v.long
 	c.Flags().BoolVar(&f.force, "force", false, "also if the group could stand still after it, or a store that is replaced is heard of")
@@ -147,7 +158,7 @@ func memberPlan() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return g.plan(raft.MembershipChange{Changes: changes, From: raft.Index(f.from), Forced: f.force})
+		return g.plan(raft.MembershipChange{Changes: changes, From: f.expected(), Forced: f.force})
 	})
 	c.Long = "CHANGE is what would follow `oarlock member`, and may be several: plan cluster.toml add 4 5 remove 1. Exit status 1\n" +
 		"means that the change would be refused now."

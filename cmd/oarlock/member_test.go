@@ -210,7 +210,7 @@ func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
 	}{
 		{exitFailed, []string{"member", "promote", c.path, "9"}, []string{"impossible membership change", "promote server 9: it is no member"}},
 		{exitFailed, []string{"member", "remove", c.path, "1", "2", "3"}, []string{"impossible membership change", "no voter"}},
-		{exitFailed, []string{"member", "demote", c.path, "2", "--from", "77777"}, []string{"another one than expected", "not 77777", "look at the members again"}},
+		{exitFailed, []string{"member", "demote", c.path, "2", "--from", "77777"}, []string{"another one than expected", "the one that the group was born with (entry 0)", "not that of entry 77777", "look at the members again"}},
 		{exitFailed, []string{"leader", "transfer", c.path, "9"}, []string{"no such successor", "server 9 is no voter"}},
 		{exitUsage, []string{"member", "add", c.path, "9"}, []string{"no member 9", "oarlock join"}},
 		{exitUsage, []string{"member", "add", c.path, "zwei"}, []string{`ID "zwei" is not the number of a server`}},
@@ -242,6 +242,23 @@ func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
 	})
 	oarlock(t, "member", "remove", c.path, word(up)).fails(t, exitFailed, "could stop the group", "start those servers first", "force")
 	require.Equal(t, voters(1, 2, 3), c.roles())
+}
+
+// Two operators have listed the membership of entry 0, which is what the cluster was born with: the second one is refused.
+func TestChangeThatStartsFromTheFirstMembershipIsRefusedWhenThatHasChanged(t *testing.T) {
+	c := startedCluster(t, 3, calm)
+	require.Zero(t, c.table().Index)
+	require.Contains(t, oarlock(t, "member", "list", c.path).succeeds(t), "membership of entry 0, settled\n")
+	oarlock(t, "member", "plan", c.path, "demote", "2", "--from", "0").succeeds(t)
+	removed := c.followers()[0]
+	oarlock(t, "member", "remove", c.path, word(removed), "--from", "0").succeeds(t)
+	other := 6 - removed - c.leader()
+	words := []string{"another one than expected", fmt.Sprintf("that of entry %d", c.table().Index), "not the one that the group was born with (entry 0)"}
+	oarlock(t, "member", "plan", c.path, "demote", word(other), "--from", "0").fails(t, exitFailed, words...)
+	oarlock(t, "member", "demote", c.path, word(other), "--from", "0").fails(t, exitFailed, words...)
+	require.Len(t, c.table().Members, 2)
+	oarlock(t, "member", "demote", c.path, word(other)).succeeds(t)
+	require.Equal(t, "learner", c.roles()[other])
 }
 
 func TestLeadershipIsHandedOverByCommand(t *testing.T) {

@@ -88,7 +88,8 @@ func memberList() *cobra.Command {
 		}
 		return g.show(at, &status)
 	})
-	c.Long = "Asks the leader: what it prints is committed. INDEX names the membership, for --from of the commands that change it."
+	c.Long = "Asks the leader: what it prints is committed. The entry names the membership, for --from of the commands that change it\n" +
+		"(0 is the one that the cluster was born with): they are refused if somebody else has changed it meanwhile."
 	return c
 }
 

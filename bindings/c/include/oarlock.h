@@ -710,7 +710,8 @@ typedef struct oar_order {
     uint64_t group;
     const oar_change *changes;  /* CHANGE, PLAN; NULL with OAR_ORDER_CANCEL. Read before the function returns */
     size_t change_count;        /* at most 256 */
-    uint64_t from;              /* CHANGE, PLAN: the index of the membership that is expected to be there; 0: whichever is */
+    uint64_t from;              /* CHANGE, PLAN: the index of the membership that is expected to be there (OAR_ERR_CHANGE_MOVED if it
+                                 * is another one), OAR_FROM_BIRTH for one whose index is 0; 0: whichever is there */
     uint64_t to;                /* TRANSFER: the id of who is to lead; 0: the best */
     uint32_t flags;             /* CHANGE, PLAN: OAR_ORDER_FORCED, or OAR_ORDER_CANCEL */
     uint32_t reserved;          /* 0 */
@@ -722,6 +723,10 @@ typedef struct oar_order {
 #define OAR_ORDER_MEMBERS 3u   /* the answer is a membership */
 #define OAR_ORDER_TRANSFER 4u  /* the answer is empty */
 #define OAR_ORDER_STEP_DOWN 5u /* the answer is empty */
+
+/* In `from`: the membership that the group was born with. Its index is 0, because no entry brought it, and 0 is whichever is there. No
+ * other membership ever has this index: the entry is the first leader's, which is empty. */
+#define OAR_FROM_BIRTH 1u
 
 #define OAR_ORDER_FORCED 1u /* without the checks that keep a group from standing still */
 #define OAR_ORDER_CANCEL 2u /* gives up the change that is open, while servers only catch up; no changes with it */
@@ -759,8 +764,8 @@ OAR_API oar_status oar_order_start(oar_server *server, const oar_order *order, o
 typedef struct oar_membership {
     uint32_t struct_size;
     uint32_t flags;     /* OAR_MEMBERSHIP_ bits */
-    uint64_t index;     /* the entry that brought it: `from` of an order; 0 of the one that the group was born with, and in a plan's
-                         * stages */
+    uint64_t index;     /* the entry that brought it: `from` of an order; 0 of the one that the group was born with, which `from`
+                         * calls OAR_FROM_BIRTH, and in a plan's stages */
     uint32_t members;   /* for oar_member_read */
     uint32_t voters;    /* of them */
     uint32_t learners;

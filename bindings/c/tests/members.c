@@ -130,7 +130,10 @@ static void grows(void) {
     }
     added[0].kind = OAR_CHANGE_ADD_LEARNER;
     oar_membership m = change(client, added, 1);
-    CHECK(m.voters == 1 && m.learners == 1 && m.members == 2);
+    CHECK(m.voters == 1 && m.learners == 1 && m.members == 2 && m.index > OAR_FROM_BIRTH);
+    oar_order late = ordered(&added[1], 1);
+    late.from = OAR_FROM_BIRTH; /* of two who start from there, the second */
+    SAYS(refused(client, &late), OAR_ERR_CHANGE_MOVED, "born with");
     CHECK(roles_of(client, 2, &added[0]) == OAR_MEMBER_LEARNER);
     oar_change promote = changed(OAR_CHANGE_PROMOTE, 2);
     m = change(client, &promote, 1);
@@ -217,6 +220,9 @@ static void plans(void) {
     oar_free(result);
     CHECK(roles_of(client, 4, NULL) == 0); /* nothing was done */
 
+    o.from = OAR_FROM_BIRTH; /* as in the beginning */
+    CHECK(planned(client, &o, &result, &len).refused == OAR_OK);
+    oar_free(result);
     o.from = 999999;
     p = planned(client, &o, &result, &len);
     CHECK(p.refused == OAR_ERR_CHANGE_MOVED && p.refused_text[0] != '\0');

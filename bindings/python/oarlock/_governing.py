@@ -28,16 +28,18 @@ class Governor(Caller):
     """
 
     def change_membership(
-        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: int = 0, forced: bool = False
+        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: Optional[int] = None, forced: bool = False
     ) -> Membership:
         """Makes all these changes together, or none of them, and returns the membership when it is committed. Who is to vote catches
-        up first. ``expected`` is the index of the membership that the changes start from (ChangeMoved if it is another one; 0:
-        whichever). ``forced`` does without the checks that keep a group from standing still (ChangeUnsafe). ChangeGivenUp: a newcomer
-        did not catch up, and all is as it was before."""
+        up first. ``expected`` is the ``index`` of the membership that the changes start from, 0 of the one that the group was born
+        with (ChangeMoved if it is another one; None: whichever is there). ``forced`` does without the checks that keep a group from
+        standing still (ChangeUnsafe). ChangeGivenUp: a newcomer did not catch up, and all is as it was before. The leader may have
+        to wait for something before it can begin, just after an election for instance: Busy, which passes by itself; a client waits
+        for that."""
         return self._order(self._change(changes, expected, forced), membership_of, timeout)
 
     def change_membership_future(
-        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: int = 0, forced: bool = False
+        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: Optional[int] = None, forced: bool = False
     ) -> OrderFuture:
         """The same without waiting: a future of a Membership."""
         return self._order_future(self._change(changes, expected, forced), membership_of, timeout)
@@ -47,13 +49,13 @@ class Governor(Caller):
         return self._order(ordered(_abi_orders.ORDER_CHANGE, cancel=True), membership_of, timeout)
 
     def plan_membership(
-        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: int = 0, forced: bool = False
+        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: Optional[int] = None, forced: bool = False
     ) -> MembershipPlan:
         """What ``change_membership`` would do now. Nothing is done. Why it would be refused stands in the plan."""
         return self._order(self._change(changes, expected, forced, _abi_orders.ORDER_PLAN), plan_of, timeout)
 
     def plan_membership_future(
-        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: int = 0, forced: bool = False
+        self, changes: Iterable[Change], timeout: Optional[float] = None, *, expected: Optional[int] = None, forced: bool = False
     ) -> OrderFuture:
         """The same without waiting: a future of a MembershipPlan."""
         return self._order_future(self._change(changes, expected, forced, _abi_orders.ORDER_PLAN), plan_of, timeout)
@@ -112,7 +114,7 @@ class Governor(Caller):
         return self._order_future(ordered(_abi_orders.ORDER_STEP_DOWN), _nothing, timeout)
 
     @staticmethod
-    def _change(changes: Iterable[Change], expected: int, forced: bool, kind: int = _abi_orders.ORDER_CHANGE) -> Ordered:
+    def _change(changes: Iterable[Change], expected: Optional[int], forced: bool, kind: int = _abi_orders.ORDER_CHANGE) -> Ordered:
         return ordered(kind, changes, expected=expected, forced=forced)
 
     def _order(self, what: Ordered, read: Callable[[bytes], T], timeout: Optional[float]) -> T:

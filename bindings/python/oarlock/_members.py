@@ -26,7 +26,7 @@ class Membership(NamedTuple):
     """Who belongs to a group. While a change is open, who will when it has ended is *wanted*."""
 
     index: int  # type: ignore[assignment]  # it hides a method of tuples, which nobody wants here
-    """The entry that brought it; 0 of the one that the group was born with."""
+    """The entry that brought it; 0 of the one that the group was born with. It is what ``expected`` of a change takes."""
     voters: tuple[Member, ...]
     learners: tuple[Member, ...]
     outgoing: tuple[Member, ...]
@@ -147,13 +147,14 @@ class Ordered(NamedTuple):
 
 
 def ordered(
-    kind: int, changes: Iterable[Change] = (), *, expected: int = 0, forced: bool = False, cancel: bool = False, to: int = 0
+    kind: int, changes: Iterable[Change] = (), *, expected: Optional[int] = None, forced: bool = False, cancel: bool = False, to: int = 0
 ) -> Ordered:
     """The order for a call."""
     listed = [_change(change) for change in changes]
     array = _abi_orders.changes(listed)
     flags = forced * _abi_orders.ORDER_FORCED | cancel * _abi_orders.ORDER_CANCEL
-    order = _abi_orders.Order(kind=kind, change_count=len(listed), flags=flags, to=to, **{"from": expected})
+    start = 0 if expected is None else expected or _abi_orders.FROM_BIRTH  # in C 0 is whichever is there
+    order = _abi_orders.Order(kind=kind, change_count=len(listed), flags=flags, to=to, **{"from": start})
     if listed:
         order.changes = array
     return Ordered(order, array)

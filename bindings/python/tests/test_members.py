@@ -47,6 +47,10 @@ def test_a_cluster_grows_by_a_learner_that_is_promoted_and_a_voter_and_shrinks()
         assert learner.id == 2 and cluster.servers == [1, 2]
         now = client.add_learner(learner, PATIENCE)
         assert (now.voters, now.learners) == (born.voters, (learner,))
+        assert born.index == 0
+        with pytest.raises(oarlock.ChangeMoved, match="born with"):  # somebody else starts from there, too
+            client.change_membership([Change.remove(2)], PATIENCE, expected=born.index)
+        assert client.plan_membership([Change.remove(2)], PATIENCE, expected=now.index).refused is None
         assert ids(retried(lambda: client.promote(2, PATIENCE)).voters) == [1, 2]
         voter = cluster.add()
         now = client.change_membership_future([Change.add_voter(voter)], PATIENCE).result(PATIENCE)
@@ -84,7 +88,8 @@ def test_a_plan_says_what_would_happen_and_nothing_does(cluster):
     client, newcomer = cluster.client(), cluster.add(start=False)
     before = client.members(PATIENCE)
     plan = client.plan_membership([Change.add_voter(newcomer)], PATIENCE)
-    assert plan.refused is None and plan.current == before and plan.committed
+    assert plan.refused is None and plan.current == before and plan.committed and before.index == 0
+    assert client.plan_membership([Change.add_voter(newcomer)], PATIENCE, expected=0).refused is None
     assert [len(stage.voters) for stage in plan.stages] == [3, 4, 4]
     assert [stage.changing for stage in plan.stages] == [True, True, False]
     assert plan.stages[0].wanted_voters == plan.stages[1].voters == plan.stages[2].voters
