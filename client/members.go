@@ -13,7 +13,7 @@ import (
 // take as long as that. Whatever happens to the leader meanwhile, the next one goes on with it, and the client asks that one:
 // asking twice is safe. Errors: ErrChangeGivenUp says that the group went back to what it was; after ErrChangeImpossible,
 // ErrChangeOpen, ErrChangeMoved and ErrChangeUnsafe nothing was begun. If ctx ends first, the error matches ErrUnknown if the change
-// may have begun, and then it goes on; and ErrNotSent if it has not.
+// may have begun, and then it goes on; and ErrNotSent if it has not. A leader that cannot begin yet (ErrBusy) is asked again until then.
 func (c *Client) ChangeMembership(ctx context.Context, change raft.MembershipChange) (raft.MembershipAt, error) {
 	raw, err := c.call(ctx, OpChangeMembership, AppendChange(nil, change))
 	if err != nil {
@@ -22,7 +22,8 @@ func (c *Client) ChangeMembership(ctx context.Context, change raft.MembershipCha
 	return ParseMembership(raw)
 }
 
-// PlanMembership says what ChangeMembership would do now, and does nothing. Why the change would be refused stands in the plan.
+// PlanMembership says what ChangeMembership would do now, and does nothing. Why the change would be refused stands in the plan; if that
+// is ErrBusy, the leader cannot begin yet, for the reason in its text, which passes by itself: ask again.
 func (c *Client) PlanMembership(ctx context.Context, change raft.MembershipChange) (raft.MembershipPlan, error) {
 	raw, err := c.call(ctx, OpPlanMembership, AppendChange(nil, change))
 	if err != nil {

@@ -14,9 +14,11 @@ var (
 	// ErrChangeMoved: the membership is not the one that the caller expects.
 	ErrChangeMoved = errors.New("raft: the membership is another one than expected")
 	// ErrChangeEarly: the leader has not committed an entry of its term yet, the last membership is not committed, or the leader
-	// was elected within ElectionTimeoutMax and has not heard yet of those whom the change needs. Ask again soon.
+	// was elected within ElectionTimeoutMax and has not heard yet of those whom the change needs. The text says which. It passes by
+	// itself: ask again soon.
 	ErrChangeEarly = errors.New("raft: the leader does not know enough yet")
-	// ErrChangeUnsafe: the group could stand still after the change; MembershipChange.Forced passes this check.
+	// ErrChangeUnsafe: the group could stand still after the change; the text says why, and the way out.
+	// MembershipChange.Forced passes this check, except where the leader's own store is to be replaced.
 	ErrChangeUnsafe = errors.New("raft: the change could stop the group")
 )
 
@@ -130,7 +132,7 @@ func (n *Node) mayBegin(c MembershipChange) (Membership, error) {
 	case n.handing():
 		return Membership{}, ErrTransferring
 	case !n.ownTermCommitted() || at.Index > n.commit:
-		return Membership{}, ErrChangeEarly
+		return Membership{}, n.tooEarly(at)
 	case c.Cancel:
 		return Membership{}, nil
 	case m.Changing():
@@ -143,59 +145,6 @@ func (n *Node) mayBegin(c MembershipChange) (Membership, error) {
 		return Membership{}, err
 	}
 	return w, n.mayChange(m, w, c.Forced)
-}
-
-// mayChange refuses what could stop the group.
-func (n *Node) mayChange(m, w Membership, forced bool) error {
-	for _, old := range m.Voters {
-		now, ok := w.Member(old.ID)
-		if !ok || now.Store == old.Store {
-			continue
-		}
-		switch {
-		case n.isMe(old):
-			return fmt.Errorf("%w: server %d leads, so its disk is not lost", ErrChangeUnsafe, old.ID)
-		case !forced && n.hears(old):
-			return fmt.Errorf("%w: server %d is heard of with the store that is to be replaced", ErrChangeUnsafe, old.ID)
-		case !forced && n.isNew():
-			return ErrChangeEarly
-		}
-	}
-	able := func(v Member) bool { // who does not vote yet is waited for
-		return n.follows(v) || !slices.ContainsFunc(m.Voters, v.same) && (n.hears(v) || !slices.ContainsFunc(m.Members(), v.same))
-	}
-	if !forced && !n.majorityOf(w.Voters, able) {
-		if n.isNew() {
-			return ErrChangeEarly
-		}
-		return fmt.Errorf("%w: no majority of the new voters is heard of and follows", ErrChangeUnsafe)
-	}
-	return nil
-}
-
-// isNew reports whether this leader was elected so lately that who has not answered yet may be well.
-func (n *Node) isNew() bool { return n.clock.now-n.lead.electedAt < n.config.ElectionTimeoutMax }
-
-func (n *Node) majorityOf(voters []Member, ok func(Member) bool) bool {
-	return quorum{halves: [2][]Member{voters}}.reached(ok)
-}
-
-// hears reports whether a member has answered within the last election timeout.
-func (n *Node) hears(m Member) bool {
-	if n.isMe(m) {
-		return true
-	}
-	p := n.lead.of(m.ID, m.Store)
-	return p != nil && p.heard && !p.lost && n.clock.now-p.heardAt < n.config.ElectionTimeoutMax
-}
-
-// follows reports whether a member answers and is not so far behind that it has to install a snapshot first: until it has, nothing
-// that needs it can be committed.
-func (n *Node) follows(m Member) bool {
-	if n.isMe(m) {
-		return true
-	}
-	return n.hears(m) && n.lead.of(m.ID, m.Store).state != ProgressSnapshot
 }
 
 // memberBytes is about what a member takes in an entry, beside its address.
@@ -323,7 +272,7 @@ func (n *Node) catchUp(m Membership) {
 	case n.lead.forced || n.majorityOf(m.WantedVoters, n.follows):
 		n.appendMembership(m.joint())
 	case now-n.lead.readyAt > n.config.JoinTimeout:
-		n.giveUp(m, Member{}, "no majority of the new voters is heard of and follows")
+		n.giveUp(m, Member{}, n.lacking(m.WantedVoters, n.follows))
 	}
 }
 

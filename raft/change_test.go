@@ -119,11 +119,15 @@ func TestChangeWaitsForTheTermsFirstCommit(t *testing.T) {
 	p.runFor(2 * time.Millisecond)
 	require.ErrorIs(t, p.h.change(changes(changeOf(ChangeRemove, 3))), ErrNotLeader)
 	p.says(2, Message{Type: MessageVoteResponse, Term: 1})
-	require.ErrorIs(t, p.h.change(changes(changeOf(ChangeRemove, 3))), ErrChangeEarly)
+	early := p.h.change(changes(changeOf(ChangeRemove, 3)))
+	require.ErrorIs(t, early, ErrChangeEarly)
+	require.ErrorContains(t, early, "no entry of its term 1 is committed yet")
 	p.runFor(2 * time.Millisecond)
 	p.acks(2, 1)
 	require.NoError(t, p.h.change(changes(changeOf(ChangeRemove, 3))))
-	require.ErrorIs(t, p.h.change(changes(changeOf(ChangeRemove, 2))), ErrChangeEarly)
+	early = p.h.change(changes(changeOf(ChangeRemove, 2)))
+	require.ErrorIs(t, early, ErrChangeEarly)
+	require.ErrorContains(t, early, "the membership of entry 2 is not committed yet")
 	p.runFor(2 * time.Millisecond)
 	require.False(t, p.h.node.membership().Joint(), "the entry before is not committed")
 	p.acks(2, 2)
@@ -230,22 +234,28 @@ func TestNewcomerThatDoesNotCatchUpIsGivenUp(t *testing.T) {
 // What could stop the group is refused: a majority of the new voters has to be heard of, and to follow. Forced passes that. A store
 // that is heard of is not replaced, and never the leader's own.
 func TestChangeThatCouldStopTheGroupIsRefused(t *testing.T) {
-	begin := func() *played {
+	refused := func(p *played, c MembershipChange, because error, words ...string) {
+		t.Helper()
+		err := p.h.change(c)
+		require.ErrorIs(t, err, because)
+		for _, w := range words {
+			require.ErrorContains(t, err, w)
+		}
+	}
+	replace := func(id ServerID) MembershipChange {
+		return changes(Change{Kind: ChangeReplace, Member: Member{ID: id, Store: storeOf(id, 2)}})
+	}
+	begin := func() *played { // 3 may be well: this leader has had no time to hear of it
 		p := playAlone(t, 3, nil, nil)
 		p.lead(2)
-		for _, kind := range []ChangeKind{ChangeRemove, ChangeReplace} { // 3 may be well: this leader has had no time to hear of it
-			early := changes(changeOf(ChangeRemove, 2))
-			if kind == ChangeReplace {
-				early = changes(Change{Kind: kind, Member: Member{ID: 3, Store: storeOf(3, 2)}})
-			}
-			require.ErrorIs(t, p.h.change(early), ErrChangeEarly)
-		}
+		refused(p, changes(changeOf(ChangeRemove, 2)), ErrChangeEarly, "elected less than an election timeout ago", "server 3 is not heard of yet")
+		refused(p, replace(3), ErrChangeEarly, "elected less than an election timeout ago", "whether server 3 still runs")
 		p.hears(electionTimeout, 2)
 		return p
 	}
 	p := begin()
 	remove := changes(changeOf(ChangeRemove, 2))
-	require.ErrorIs(t, p.h.change(remove), ErrChangeUnsafe, "3 is not heard of")
+	refused(p, remove, ErrChangeUnsafe, "2 of the 2 new voters have to follow: server 3 is not heard of (start it)", "force the change only if")
 	remove.Forced = true
 	require.NoError(t, p.h.change(remove))
 	p.runFor(2 * time.Millisecond)
@@ -256,18 +266,17 @@ func TestChangeThatCouldStopTheGroupIsRefused(t *testing.T) {
 	p.says(3, Message{Type: MessageHeartbeatResponse, Term: 1, Round: 1})
 	q := p.h.node.lead.of(3, storeOf(3, 1))
 	q.state, q.offered = ProgressSnapshot, SnapshotMeta{Index: 1}
-	require.ErrorIs(t, p.h.change(changes(changeOf(ChangeRemove, 2))), ErrChangeUnsafe, "3 installs a snapshot first")
-	q.state = ProgressStream
+	refused(p, changes(changeOf(ChangeRemove, 2)), ErrChangeUnsafe, "server 3 has to install a snapshot first (wait until it has)")
+	q.lost = true
+	refused(p, changes(changeOf(ChangeRemove, 2)), ErrChangeUnsafe, "server 3 has lost its log (replace it)")
+	q.state, q.lost = ProgressStream, false
 	require.NoError(t, p.h.change(changes(changeOf(ChangeRemove, 2))))
 
 	p = begin()
-	replace := func(id ServerID) MembershipChange {
-		return changes(Change{Kind: ChangeReplace, Member: Member{ID: id, Store: storeOf(id, 2)}})
-	}
-	require.ErrorIs(t, p.h.change(replace(2)), ErrChangeUnsafe)
+	refused(p, replace(2), ErrChangeUnsafe, "server 2 is heard of with the store that is to be replaced; stop the server that runs on that store")
 	own := replace(1)
 	own.Forced = true
-	require.ErrorIs(t, p.h.change(own), ErrChangeUnsafe)
+	refused(p, own, ErrChangeUnsafe, "server 1 leads", "hand leadership over", "forcing the change does not pass this")
 	require.NoError(t, p.h.change(replace(3)))
 }
 

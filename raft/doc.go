@@ -80,7 +80,7 @@ One thing has one word, in the code, in messages and in documents:
 	3.6.2     only own-term entries commit by counting replicate.go
 	3.8       persisted state before answering         saves.go
 	3.10      leadership transfer                      transfer.go
-	4         membership, joint consensus              membership.go, change.go, change_lead.go, quorum.go, plan.go
+	4         membership, joint consensus              membership.go, change.go, change_lead.go, change_safe.go, quorum.go, plan.go
 	4.2.2     leaders and servers that were removed    election.go (mayLead), removed.go
 	5         snapshots                                snapshot.go
 	6.2, 6.4  leader without a quorum, ReadIndex       read.go, clock.go; at other servers ask.go

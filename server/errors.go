@@ -9,7 +9,7 @@ var (
 	ErrUnknown        = wire.ErrUnknown        // it may have been applied, or may yet be
 	ErrNotLeader      = wire.ErrNotLeader      // another server leads; a NotLeaderError says who, if it is known
 	ErrNoLeader       = wire.ErrNoLeader       // nobody is known to lead: an election is under way, or there is no majority
-	ErrBusy           = wire.ErrBusy           // a queue is full; try again later
+	ErrBusy           = wire.ErrBusy           // a queue is full, or a change of the membership cannot begin yet: try again later
 	ErrBehind         = wire.ErrBehind         // the server has not applied in time what the query has to see; another one may have
 	ErrClosed         = wire.ErrClosed         // the server, or the client, is closed
 	ErrFenced         = wire.ErrFenced         // the replica has stopped for good, for the reason in the text; the other servers go on

@@ -13,8 +13,9 @@ import (
 // change, or nothing of it. Newcomers receive the log first and count once they have caught up. Only the leader takes it.
 // Asking for what is so already, or is under way already, is no error, so that whoever lost an answer asks again: after
 // ErrUnknown, and after a NotLeaderError at the leader that it names. ErrChangeGivenUp says that the group went back to what it was;
-// after ErrChangeImpossible, ErrChangeOpen, ErrChangeMoved and ErrChangeUnsafe nothing was begun. If ctx ends first the error
-// matches ErrUnknown and ctx's, and the change goes on.
+// after ErrChangeImpossible, ErrChangeOpen, ErrChangeMoved and ErrChangeUnsafe nothing was begun. So it is after an ErrBusy that matches
+// raft.ErrChangeEarly, too: the leader does not know enough yet; the text says what it waits for, which passes by itself. If ctx ends
+// first the error matches ErrUnknown and ctx's, and the change goes on.
 func (s *Server) ChangeMembership(ctx context.Context, group raft.GroupID, change raft.MembershipChange) (raft.MembershipAt, error) {
 	if ctx.Err() != nil {
 		return raft.MembershipAt{}, notSent(ctx)
@@ -29,7 +30,7 @@ func (s *Server) ChangeMembership(ctx context.Context, group raft.GroupID, chang
 }
 
 // PlanMembership says what ChangeMembership would do now, and does nothing. Only the leader knows. An error leaves nothing
-// behind; why the change would be refused stands in the plan.
+// behind; why the change would be refused stands in the plan (ErrBusy: the leader cannot begin yet, which passes by itself).
 func (s *Server) PlanMembership(ctx context.Context, group raft.GroupID, change raft.MembershipChange) (raft.MembershipPlan, error) {
 	if ctx.Err() != nil {
 		return raft.MembershipPlan{}, notSent(ctx)

@@ -227,6 +227,34 @@ func TestChangesAreRefusedWithAReasonAndAWayOut(t *testing.T) {
 	})
 }
 
+// A leader that has had no time to hear of the others cannot say that a change is safe. That is no queue that is full, and it says so.
+func TestChangeThatComesTooEarlyIsBusyAndSaysWhatItWaitsFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3).start()
+		old := c.leader()
+		down, next := c.others(old)[0], c.others(old)[1]
+		down.crash(1)
+		require.NoError(t, old.server.TransferLeadership(t.Context(), group, next.id))
+		require.Eventually(t, func() bool { return c.leader() == next }, time.Minute, time.Millisecond)
+		ask := raft.MembershipChange{Changes: []raft.Change{remove(old)}}
+		_, err := next.server.ChangeMembership(t.Context(), group, ask)
+		require.ErrorIs(t, err, server.ErrBusy)
+		require.ErrorIs(t, err, raft.ErrChangeEarly)
+		require.ErrorContains(t, err, fmt.Sprintf("server %d is not heard of yet", down.id))
+		require.ErrorContains(t, err, "this passes by itself")
+		plan, err := next.server.PlanMembership(t.Context(), group, ask)
+		require.NoError(t, err)
+		require.ErrorIs(t, plan.Refused, server.ErrBusy)
+		require.ErrorContains(t, plan.Refused, "this passes by itself")
+		require.Eventually(t, func() bool {
+			_, err = next.server.ChangeMembership(t.Context(), group, ask)
+			return !errors.Is(err, server.ErrBusy)
+		}, time.Minute, time.Millisecond)
+		require.EqualError(t, err, fmt.Sprintf("%v: 2 of the 2 new voters have to follow: server %d is not heard of (start it); "+
+			"force the change only if those are gone for good", server.ErrChangeUnsafe, down.id))
+	})
+}
+
 func TestPlanSaysWhatWouldHappenAndDoesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 3).start()

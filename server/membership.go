@@ -169,7 +169,9 @@ func (r *Replica) changeRefusal(err error) error {
 	case errors.Is(err, raft.ErrChangeMoved):
 		return say(ErrChangeMoved, raft.ErrChangeMoved, "look at the members again")
 	case errors.Is(err, raft.ErrChangeUnsafe):
-		return say(ErrChangeUnsafe, raft.ErrChangeUnsafe, "start those servers first, or force the change if they are gone for good")
+		return say(ErrChangeUnsafe, raft.ErrChangeUnsafe, "") // each cause has its own way out, which its text names
+	case errors.Is(err, raft.ErrChangeEarly):
+		return fmt.Errorf("%w: %w; this passes by itself: ask again", ErrBusy, err)
 	case errors.Is(err, raft.ErrChange):
 		return say(ErrChangeImpossible, raft.ErrChange, "")
 	}

@@ -240,7 +240,7 @@ func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
 		}
 		return nil
 	})
-	oarlock(t, "member", "remove", c.path, word(up)).fails(t, exitFailed, "could stop the group", "start those servers first", "force")
+	oarlock(t, "member", "remove", c.path, word(up)).fails(t, exitFailed, "could stop the group", "2 of the 2 new voters have to follow", fmt.Sprintf("server %d is not heard of (start it)", down), "force the change only if")
 	require.Equal(t, voters(1, 2, 3), c.roles())
 }
 

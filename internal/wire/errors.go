@@ -23,7 +23,8 @@ var (
 	ErrNotLeader = errors.New("oarlock: not the leader")
 	// ErrNoLeader: nobody is known to lead the group now. Try again after an election timeout.
 	ErrNoLeader = errors.New("oarlock: no leader")
-	// ErrBusy: a queue on the way is full. Try again later, or send less.
+	// ErrBusy: a queue on the way is full: try again later, or send less. Of a change of the membership also that the leader cannot
+	// begin it yet: the text says what it waits for, which passes by itself within an election timeout or so.
 	ErrBusy = errors.New("oarlock: busy")
 	// ErrClosed: the server or the client was closed.
 	ErrClosed = errors.New("oarlock: closed")

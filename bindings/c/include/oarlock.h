@@ -96,7 +96,7 @@ extern "C" {
     X(OAR_ERR_TIMEOUT, 100, 1u, "the time that was given is over; nothing is left behind")                             \
     X(OAR_ERR_UNKNOWN, 101, 2u, "the outcome is not known: the command may have been applied, or may yet be")          \
     X(OAR_ERR_NOT_SENT, 102, 1u, "ended before anything was sent")                                                     \
-    X(OAR_ERR_BUSY, 103, 1u, "a queue is full: less at once, or later")                                                \
+    X(OAR_ERR_BUSY, 103, 1u, "a queue is full, or a change of the membership cannot begin yet: later")                 \
     X(OAR_ERR_CLOSED, 104, 0u, "closed")                                                                               \
     X(OAR_ERR_INTERRUPTED, 105, 1u, "a signal came while waiting")                                                     \
     X(OAR_ERR_PENDING, 106, 2u, "not ended yet: wait for it again, and begin no other")                                \
@@ -734,7 +734,9 @@ typedef struct oar_order {
 /* Changes the membership and waits until that is done and committed: *result is the membership then, for oar_membership_read.
  * Asking for what is so, or is under way, is no error, so that whoever lost the answer asks again. After
  * OAR_ERR_CHANGE_IMPOSSIBLE, _OPEN, _MOVED and _UNSAFE nothing was begun; after OAR_ERR_CHANGE_GIVEN_UP all is as before. When the time is
- * over, or leadership was lost: OAR_ERR_UNKNOWN, and the change goes on. Asked at the leader, else OAR_ERR_NOT_LEADER. */
+ * over, or leadership was lost: OAR_ERR_UNKNOWN, and the change goes on. Asked at the leader, else OAR_ERR_NOT_LEADER. OAR_ERR_BUSY: nothing
+ * was begun, because the leader does not know enough yet, just after an election for instance; the text says what it waits for, which
+ * passes by itself. A client asks again until then. */
 OAR_API oar_status oar_change_membership(oar_server *server, const oar_order *order, int64_t timeout, void **result,
                                          size_t *result_len);
 

@@ -215,7 +215,8 @@ class NotSentTimeout(NotSent, TimeoutError):
 
 
 class Busy(Error):
-    """A queue is full: less at once, or later."""
+    """A queue is full: less at once, or later. Of a change of the membership: it cannot begin yet, just after an election for instance;
+    the text says what it waits for, which passes by itself."""
 
     status = Status.ERR_BUSY
 
