@@ -67,9 +67,10 @@ func join(path, word string, f joinFlags) error {
 	if known {
 		fmt.Printf("then give it its place: oarlock member replace %s %d\n", path, m.ID)
 		fmt.Printf("or, if it never was a member: oarlock member add %s %d\n", path, m.ID)
-		return nil
+	} else {
+		fmt.Printf("then add it: oarlock member add %s %d\n", path, m.ID)
 	}
-	fmt.Printf("then add it: oarlock member add %s %d\n", path, m.ID)
+	fmt.Printf("on a machine whose file does not have it, it is named %d@%s\n", m.ID, m.Address)
 	return nil
 }
 

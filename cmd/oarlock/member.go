@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -112,16 +111,17 @@ type memberVerb struct {
 
 var memberVerbs = []memberVerb{
 	{
-		word: "add", use: "add CONFIG ID...", kind: raft.ChangeAddVoter, newcomer: true,
+		word: "add", use: "add CONFIG ID[@HOST:PORT]...", kind: raft.ChangeAddVoter, newcomer: true,
 		short: "Add servers, which `oarlock join` has formatted and which run",
-		long: "Adds servers of CONFIG, each formatted by `oarlock join` and running: they are asked for the ids of their stores.\n" +
+		long: "Adds servers, each formatted by `oarlock join` and running: they are asked for the ids of their stores. One that is\n" +
+			"not in CONFIG, because it was joined with the file of another machine, is named with its address: 4@10.0.0.4:4501.\n" +
 			"They vote once they have caught up, or, with --learner, only receive the log.",
 	},
 	{word: "remove", use: "remove CONFIG ID...", kind: raft.ChangeRemove, short: "Remove servers", long: "Removes servers. One that leads finishes the change and hands over. A removed server says so in its status and goes on\nrunning without harm: stop it, and keep its directory until nobody misses it."},
 	{word: "promote", use: "promote CONFIG ID...", kind: raft.ChangePromote, short: "Make learners voters"},
 	{word: "demote", use: "demote CONFIG ID...", kind: raft.ChangeDemote, short: "Make voters learners"},
 	{
-		word: "replace", use: "replace CONFIG ID", kind: raft.ChangeReplace, newcomer: true,
+		word: "replace", use: "replace CONFIG ID[@HOST:PORT]", kind: raft.ChangeReplace, newcomer: true,
 		short: "Give a server that lost its disk another store",
 		long: "Puts a new store in the place of the one that server ID has lost. The server was formatted again by `oarlock join`\n" +
 			"and runs: it is asked for the id of its store. Refused while the old store is heard of.",
@@ -139,15 +139,7 @@ func memberChange(v memberVerb) *cobra.Command {
 		return g.change(raft.MembershipChange{Changes: changes, From: f.expected(), Forced: f.force})
 	})
 	c.Long = v.long
-	c.Flags().BoolVar(&f.force, "force", false, "also if the group could stand still after it, or a store that is replaced is heard of")
-	c.Flags().Uint64Var(&f.from, "from", 0, "only if the present membership is that of this entry (INDEX of `oarlock member list`)")
-	if v.newcomer {
-		c.Flags().StringVar(&f.store, "store", "", "the id of its store, instead of asking the server (for one server)")
-		c.Flags().StringVar(&f.address, "address", "", "where the other servers reach it, instead of its address in CONFIG (for one server)")
-	}
-	if v.kind == raft.ChangeAddVoter {
-		c.Flags().BoolVar(&f.learner, "learner", false, "it receives the log and does not vote")
-	}
+	f.changeFlags(c, v)
 	return c
 }
 
@@ -160,12 +152,27 @@ func memberPlan() *cobra.Command {
 		}
 		return g.plan(raft.MembershipChange{Changes: changes, From: f.expected(), Forced: f.force})
 	})
-	c.Long = "CHANGE is what would follow `oarlock member`, and may be several: plan cluster.toml add 4 5 remove 1. Exit status 1\n" +
-		"means that the change would be refused now."
-	c.Flags().BoolVar(&f.force, "force", false, "what would it do with --force?")
-	c.Flags().Uint64Var(&f.from, "from", 0, "only if the present membership is that of this entry")
-	c.Flags().StringVar(&f.store, "store", "", "the id of a newcomer's store, instead of asking the server")
+	c.Long = "CHANGE is what would follow `oarlock member`, without CONFIG, and may be several, which are one change then:\n\n" +
+		"  oarlock member plan cluster.toml add 4 5 remove 1\n\n" +
+		"--learner is for all that are added. Exit status 1 means that the change would be refused now. A leader that was elected just\n" +
+		"now is given the time to hear of the others."
+	f.changeFlags(c, memberVerbs...)
 	return c
+}
+
+// changeFlags gives a command the flags of some kinds of change.
+func (f *memberFlags) changeFlags(c *cobra.Command, verbs ...memberVerb) {
+	is := func(ok func(memberVerb) bool) bool { return slices.ContainsFunc(verbs, ok) }
+	c.Flags().BoolVar(&f.force, "force", false, "also if the group could stand still after it, or a store that is replaced is heard of")
+	c.Flags().Uint64Var(&f.from, "from", 0,
+		"only if the present membership is that of this `ENTRY`, as member list says; 0: the one that the cluster was born with (default: whichever is there)")
+	if is(func(v memberVerb) bool { return v.newcomer }) {
+		c.Flags().StringVar(&f.store, "store", "", "the id of the new server's store, instead of asking it (for one server)")
+		c.Flags().StringVar(&f.address, "address", "", "where the other servers reach the new one, as ID@HOST:PORT (for one server)")
+	}
+	if is(func(v memberVerb) bool { return v.kind == raft.ChangeAddVoter }) {
+		c.Flags().BoolVar(&f.learner, "learner", false, "who is added receives the log and does not vote")
+	}
 }
 
 func memberCancel() *cobra.Command {
@@ -175,85 +182,22 @@ func memberCancel() *cobra.Command {
 	})
 }
 
-// changes reads words like: add 4 5 remove 1 address 2 10.0.0.2:4501.
-func (g *groupCall) changes(words []string) ([]raft.Change, error) {
-	var list []raft.Change
-	verb := memberVerb{}
-	for i := 0; i < len(words); i++ {
-		if k := slices.IndexFunc(memberVerbs, func(v memberVerb) bool { return v.word == words[i] }); k >= 0 {
-			verb = memberVerbs[k]
-			continue
-		}
-		if verb.word == "" {
-			return nil, withCode(exitUsage, fmt.Errorf("CHANGE begins with %q, which is none of: add, remove, promote, demote, replace, address", words[i]))
-		}
-		id, err := parseServer(words[i])
-		if err != nil {
-			return nil, err
-		}
-		c := raft.Change{Kind: verb.kind, Member: raft.Member{ID: id}}
-		if verb.kind == raft.ChangeAddress {
-			if i++; i == len(words) {
-				return nil, withCode(exitUsage, fmt.Errorf("ADDRESS is missing: where do the others reach server %d?", id))
-			}
-			c.Member.Address = words[i]
-		}
-		if verb.newcomer {
-			if c.Member, err = g.newcomer(id); err != nil {
-				return nil, err
-			}
-		}
-		if verb.kind == raft.ChangeAddVoter && g.f.learner {
-			c.Kind = raft.ChangeAddLearner
-		}
-		list = append(list, c)
-	}
-	if len(list) == 0 {
-		return nil, withCode(exitUsage, errors.New("no server is named"))
-	}
-	return list, nil
-}
+// askPause is how long a leader that refused for a reason that passes is left alone before it is asked again.
+const askPause = 100 * time.Millisecond
 
-// parseServer reads the id of a server.
-func parseServer(word string) (raft.ServerID, error) {
-	id, err := strconv.ParseUint(word, 10, 64)
-	if err != nil || id == 0 {
-		return 0, withCode(exitUsage, fmt.Errorf("ID %q is not the number of a server", word))
-	}
-	return raft.ServerID(id), nil
-}
-
-// newcomer says what the group has to know of a server that it does not know yet: it is asked, so that it is certain to run.
-func (g *groupCall) newcomer(id raft.ServerID) (raft.Member, error) {
-	m := raft.Member{ID: id, Address: g.f.address}
-	in, err := g.conf.Member(id)
-	switch {
-	case err == nil && m.Address == "":
-		m.Address = in.Address
-	case err != nil && (m.Address == "" || g.f.store == ""):
-		return m, withCode(exitUsage, fmt.Errorf("%w; add it to the file (`oarlock join` does), or name its --address and --store", err))
-	}
-	if g.f.store != "" {
-		store, err := raft.ParseStoreID(g.f.store)
-		if err != nil {
-			return m, withCode(exitUsage, fmt.Errorf("--store: %w", err))
+// patiently asks again, for two election timeouts, while the answer is an error that passes by itself.
+func (g *groupCall) patiently(passes error, ask func() error) error {
+	err := ask()
+	for began := time.Now(); errors.Is(err, passes) && time.Since(began) < 2*g.conf.Timing.ElectionTimeoutMax; {
+		select {
+		case <-g.ctx.Done():
+			return err
+		case <-time.After(askPause):
 		}
-		m.Store = store
-		return m, nil
+		err = ask()
 	}
-	status, err := askStatus(g.conf, in, min(g.f.timeout, 5*time.Second))
-	switch {
-	case err != nil:
-		return m, fmt.Errorf("server %d does not answer at %s: %w; start it (`oarlock node %s %d`), or name its --store", id, g.conf.ClientAddresses()[id], err, g.conf.Path(), id)
-	case status.Server != id:
-		return m, fmt.Errorf("server %d answers at the address of server %d in %s", status.Server, id, g.conf.Path())
-	}
-	m.Store = status.Store
-	return m, nil
+	return err
 }
-
-// unsafePause is how long a change that would not be safe now is left alone before it is asked for again.
-const unsafePause = 100 * time.Millisecond
 
 // change has the membership changed, and shows it.
 func (g *groupCall) change(c raft.MembershipChange) error {
@@ -262,16 +206,12 @@ func (g *groupCall) change(c raft.MembershipChange) error {
 			fmt.Fprintf(os.Stderr, "server %d receives the log, and votes once it has caught up\n", one.Member.ID)
 		}
 	}
-	at, err := g.client.ChangeMembership(g.ctx, c)
+	var at raft.MembershipAt
 	// A server that has just come is not heard of yet, and one that has just gone still is: for an election timeout.
-	for began := time.Now(); errors.Is(err, client.ErrChangeUnsafe) && time.Since(began) < 2*g.conf.Timing.ElectionTimeoutMax; {
-		select {
-		case <-g.ctx.Done():
-			return err
-		case <-time.After(unsafePause):
-		}
+	err := g.patiently(client.ErrChangeUnsafe, func() (err error) {
 		at, err = g.client.ChangeMembership(g.ctx, c)
-	}
+		return err
+	})
 	if errors.Is(err, client.ErrUnknown) {
 		return fmt.Errorf("%w; the change may have begun and then goes on by itself: `oarlock member list %s` shows it", err, g.conf.Path())
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -202,6 +203,7 @@ func TestNewcomerThatNeverComesIsGivenUpAndTheClusterIsAsBefore(t *testing.T) {
 }
 
 func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
+	store := "00000000-0000-0000-0000-0000000000ff"
 	c := startedCluster(t, 3, calm)
 	for _, r := range []struct {
 		code  int
@@ -212,7 +214,15 @@ func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
 		{exitFailed, []string{"member", "remove", c.path, "1", "2", "3"}, []string{"impossible membership change", "no voter"}},
 		{exitFailed, []string{"member", "demote", c.path, "2", "--from", "77777"}, []string{"another one than expected", "the one that the group was born with (entry 0)", "not that of entry 77777", "look at the members again"}},
 		{exitFailed, []string{"leader", "transfer", c.path, "9"}, []string{"no such successor", "server 9 is no voter"}},
-		{exitUsage, []string{"member", "add", c.path, "9"}, []string{"no member 9", "oarlock join"}},
+		{exitUsage, []string{"member", "add", c.path, "9"}, []string{"no member 9", "9@HOST:PORT", "oarlock join"}},
+		{exitUsage, []string{"member", "add", c.path, "9@nowhere"}, []string{`"9@nowhere"`, "no HOST:PORT", "server 9"}},
+		{exitUsage, []string{"member", "add", c.path, "9@"}, []string{`"9@"`, "no HOST:PORT"}},
+		{exitUsage, []string{"member", "remove", c.path, "3@a:1"}, []string{`ID "3@a:1" is not the number of a server`}},
+		{exitUsage, []string{"member", "add", c.path, "9@a:1", "--address", "b:1"}, []string{"server 9 has two addresses: a:1", "b:1"}},
+		{exitUsage, []string{"member", "add", c.path, "8", "9", "--store", store}, []string{"--store is for one server, and 2 are named"}},
+		{exitUsage, []string{"member", "plan", c.path, "add", "8", "replace", "3", "--address", "a:1"}, []string{"--address is for one server, and 2 are named"}},
+		{exitUsage, []string{"member", "plan", c.path, "remove", "3", "--store", store}, []string{"--store is for a server that is added or replaced"}},
+		{exitUsage, []string{"member", "plan", c.path, "replace", "3", "--learner"}, []string{"--learner is for servers that are added"}},
 		{exitUsage, []string{"member", "add", c.path, "zwei"}, []string{`ID "zwei" is not the number of a server`}},
 		{exitUsage, []string{"member", "remove", c.path}, []string{"ID... is missing"}},
 		{exitUsage, []string{"member", "adress", c.path, "1", "x"}, []string{`did you mean "address"?`}},
@@ -288,6 +298,65 @@ func TestNewMachineWritesItsConfigFromARunningServer(t *testing.T) {
 	c.answers(2)
 	oarlock(t, "member", "add", path, "2").succeeds(t)
 	require.Equal(t, voters(1, 2), c.roles())
+}
+
+// Each machine has a file of its own, which knows the first server and itself: all are added from one of them.
+func TestServersThatOtherFilesKnowAreAddedByTheirAddresses(t *testing.T) {
+	c := startedCluster(t, 1)
+	added := []string{"member", "add", c.path}
+	for _, id := range []raft.ServerID{2, 3} {
+		address := fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1))
+		elsewhere := &testCluster{t: t, path: filepath.Join(t.TempDir(), "new.toml"), nodes: make(map[raft.ServerID]*testNode)}
+		out := oarlock(t, "join", elsewhere.path, word(id), "--from", c.conf.Members[0].Address, "--address", address).succeeds(t)
+		named := fmt.Sprintf("%d@%s", id, address)
+		require.Contains(t, out, "it is named "+named+"\n")
+		elsewhere.reload()
+		t.Cleanup(elsewhere.start(id).kill)
+		elsewhere.answers(id)
+		added = append(added, named)
+	}
+	oarlock(t, "member", "add", c.path, "2", "3").fails(t, exitUsage, "no member 2", "2@HOST:PORT")
+	oarlock(t, append([]string{"member", "plan", c.path}, append(added[1:2:2], added[3:]...)...)...).succeeds(t)
+	swapped := strings.Replace(added[3], "2@", "3@", 1)
+	oarlock(t, "member", "add", c.path, swapped).fails(t, exitFailed, "server 2 answers at ", "and not server 3")
+	oarlock(t, added...).succeeds(t)
+	require.Equal(t, voters(1, 2, 3), c.roles())
+}
+
+// Every change that can be made can be planned, with the same words and flags.
+func TestEveryChangeCanBePlanned(t *testing.T) {
+	c := startedCluster(t, 1)
+	oarlock(t, "member", "add", c.path, "2@a:1", "--store", "00000000-0000-0000-0000-000000000002", "--learner").succeeds(t)
+	before := c.table()
+	for _, p := range []struct {
+		words string
+		then  string // what it prints of the server that is named first
+	}{
+		{"add 9 --address b:1 --store 00000000-0000-0000-0000-000000000009", "9 - voter"},
+		{"add 9@b:1 --store 00000000-0000-0000-0000-000000000009 --learner", "9 - learner"},
+		{"promote 2 --force", "2 learner voter"},
+		{"replace 2@b:1 --store 00000000-0000-0000-0000-000000000009", "2 - learner"},
+		{"address 2 b:1", "a:1, then b:1"},
+		{"remove 2 --from " + fmt.Sprint(before.Index), "2 learner -"},
+		{"add 9@b:1 --store 00000000-0000-0000-0000-000000000009 remove 2 --learner", "9 - learner"},
+	} {
+		out := oarlock(t, append([]string{"member", "plan", c.path}, strings.Fields(p.words)...)...).succeeds(t)
+		require.Contains(t, strings.Join(strings.Fields(out), " "), " "+p.then+" ", p.words)
+	}
+	oarlock(t, "member", "plan", c.path, "demote", "1").fails(t, exitFailed, "no voter")
+	require.Equal(t, before, c.table(), "a plan does nothing")
+}
+
+// A leader that was elected just now does not know yet who is there. A plan waits for what it will say then, as the change does.
+func TestPlanWaitsForALeaderThatWasElectedJustNow(t *testing.T) {
+	c := startedCluster(t, 3, calm)
+	down, next := c.followers()[0], c.followers()[1]
+	c.nodes[down].kill()
+	old := c.leader()
+	oarlock(t, "leader", "transfer", c.path, word(next)).succeeds(t)
+	e := oarlock(t, "member", "plan", c.path, "remove", word(old))
+	e.fails(t, exitFailed, "the change would be refused", "could stop the group", fmt.Sprintf("server %d is not heard of (start it)", down))
+	require.NotContains(t, e.errors, "busy")
 }
 
 // A client that was given one server, before the other one was there, finds that one at its own port for clients.

@@ -171,6 +171,7 @@ type planMember struct {
 	ID      raft.ServerID `json:"id"`
 	Store   string        `json:"store"`
 	Address string        `json:"address"`
+	MovesTo string        `json:"moves_to,omitempty"` // the address that the change gives it, if it is another one
 	Now     string        `json:"now"`
 	Then    string        `json:"then"`
 	Heard   string        `json:"heard"`
@@ -179,9 +180,14 @@ type planMember struct {
 
 // plan says what a change would do.
 func (g *groupCall) plan(c raft.MembershipChange) error {
-	p, err := g.client.PlanMembership(g.ctx, c)
-	if err != nil {
-		return err
+	var p raft.MembershipPlan
+	var failed error
+	_ = g.patiently(client.ErrBusy, func() error { // it stands in the plan: a leader that was elected just now has not heard of all yet
+		p, failed = g.client.PlanMembership(g.ctx, c)
+		return p.Refused
+	})
+	if failed != nil {
+		return failed
 	}
 	view := viewOf(p)
 	if g.f.json {
@@ -226,11 +232,23 @@ func viewOf(p raft.MembershipPlan) planView {
 			heard = fmt.Sprintf("silent for %v", m.Silent.Round(time.Second))
 		}
 		v.Members = append(v.Members, planMember{
-			ID: m.Member.ID, Store: m.Member.Store.String(), Address: m.Member.Address, Now: part(m.Votes, m.Learns),
-			Then: part(m.WillVote, m.WillLearn), Heard: heard, Behind: m.Behind,
+			ID: m.Member.ID, Store: m.Member.Store.String(), Address: m.Member.Address, MovesTo: movesTo(p, m.Member),
+			Now: part(m.Votes, m.Learns), Then: part(m.WillVote, m.WillLearn), Heard: heard, Behind: m.Behind,
 		})
 	}
 	return v
+}
+
+// movesTo is the address that a plan gives a member, if it is another one than it has.
+func movesTo(p raft.MembershipPlan, m raft.Member) string {
+	if len(p.Stages) == 0 {
+		return ""
+	}
+	then, ok := p.Stages[len(p.Stages)-1].Find(m.ID, m.Store)
+	if !ok || then.Address == m.Address {
+		return ""
+	}
+	return then.Address
 }
 
 // stageWords says who decides in a stage.
@@ -260,7 +278,11 @@ func printPlan(p raft.MembershipPlan, v planView) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SERVER\tNOW\tTHEN\tHEARD\tBEHIND\tADDRESS\tSTORE")
 	for _, m := range v.Members {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, m.Now, m.Then, m.Heard, m.Behind, m.Address, m.Store)
+		address := m.Address
+		if m.MovesTo != "" {
+			address += ", then " + m.MovesTo
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, m.Now, m.Then, m.Heard, m.Behind, address, m.Store)
 	}
 	if err := w.Flush(); err != nil {
 		return err

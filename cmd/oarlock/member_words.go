@@ -1,0 +1,152 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oarlock/oarlock/raft"
+)
+
+// namedChange is one server with what is to become of it, as it was written.
+type namedChange struct {
+	verb    memberVerb
+	id      raft.ServerID
+	address string // of `ID@HOST:PORT`, and of `address ID HOST:PORT`
+}
+
+// changes reads words like: add 4 5@10.0.0.5:4501 remove 1 address 2 10.0.0.2:4501.
+func (g *groupCall) changes(words []string) ([]raft.Change, error) {
+	named, err := namedChanges(words)
+	if err == nil {
+		err = g.f.fit(named)
+	}
+	if err != nil {
+		return nil, withCode(exitUsage, err)
+	}
+	var list []raft.Change
+	for _, n := range named {
+		c := raft.Change{Kind: n.verb.kind, Member: raft.Member{ID: n.id, Address: n.address}}
+		if n.verb.newcomer {
+			if c.Member, err = g.newcomer(n); err != nil {
+				return nil, err
+			}
+		}
+		if n.verb.kind == raft.ChangeAddVoter && g.f.learner {
+			c.Kind = raft.ChangeAddLearner
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+func namedChanges(words []string) (list []namedChange, err error) {
+	verb := memberVerb{}
+	for i := 0; i < len(words); i++ {
+		if k := slices.IndexFunc(memberVerbs, func(v memberVerb) bool { return v.word == words[i] }); k >= 0 {
+			verb = memberVerbs[k]
+			continue
+		}
+		if verb.word == "" {
+			return nil, fmt.Errorf("CHANGE begins with %q, which is none of: add, remove, promote, demote, replace, address", words[i])
+		}
+		n := namedChange{verb: verb}
+		id, at := words[i], ""
+		if verb.newcomer {
+			id, at, _ = strings.Cut(words[i], "@")
+		}
+		if n.id, err = parseServer(id); err != nil {
+			return nil, err
+		}
+		if at != "" || id != words[i] {
+			if host, port, err := net.SplitHostPort(at); err != nil || host == "" || port == "" {
+				return nil, fmt.Errorf("%q: what follows the @ is no HOST:PORT, where the other servers reach server %d", words[i], n.id)
+			}
+			n.address = at
+		}
+		if verb.kind == raft.ChangeAddress {
+			if i++; i == len(words) {
+				return nil, fmt.Errorf("ADDRESS is missing: where do the others reach server %d?", n.id)
+			}
+			n.address = words[i]
+		}
+		list = append(list, n)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no server is named")
+	}
+	return list, nil
+}
+
+// fit refuses flags that say nothing of what was written, or not of which of the servers.
+func (f *memberFlags) fit(named []namedChange) error {
+	added, newcomers := 0, []namedChange(nil)
+	for _, n := range named {
+		if n.verb.newcomer {
+			newcomers = append(newcomers, n)
+		}
+		if n.verb.kind == raft.ChangeAddVoter {
+			added++
+		}
+	}
+	if f.learner && added == 0 {
+		return errors.New("--learner is for servers that are added, and none is")
+	}
+	for _, flag := range []struct{ name, value string }{{"--store", f.store}, {"--address", f.address}} {
+		switch {
+		case flag.value == "" || len(newcomers) == 1:
+		case len(newcomers) == 0:
+			return fmt.Errorf("%s is for a server that is added or replaced, and none is", flag.name)
+		default:
+			return fmt.Errorf("%s is for one server, and %d are named; leave it out, so that they are asked (ID@HOST:PORT says where), or name them one by one", flag.name, len(newcomers))
+		}
+	}
+	if f.address != "" && newcomers[0].address != "" {
+		return fmt.Errorf("server %d has two addresses: %s behind its id, and --address %s", newcomers[0].id, newcomers[0].address, f.address)
+	}
+	return nil
+}
+
+// parseServer reads the id of a server.
+func parseServer(word string) (raft.ServerID, error) {
+	id, err := strconv.ParseUint(word, 10, 64)
+	if err != nil || id == 0 {
+		return 0, withCode(exitUsage, fmt.Errorf("ID %q is not the number of a server", word))
+	}
+	return raft.ServerID(id), nil
+}
+
+// newcomer says what the group has to know of a server that it does not know yet: it is asked, so that it is certain to run.
+func (g *groupCall) newcomer(n namedChange) (raft.Member, error) {
+	m := raft.Member{ID: n.id, Address: cmp.Or(n.address, g.f.address)}
+	in, err := g.conf.Member(n.id)
+	if err != nil && m.Address == "" {
+		return m, withCode(exitUsage, fmt.Errorf("%w; name it with its address, %d@HOST:PORT, or add it to the file, as `oarlock join` does", err, n.id))
+	}
+	m.Address = cmp.Or(m.Address, in.Address)
+	if g.f.store != "" {
+		store, err := raft.ParseStoreID(g.f.store)
+		if err != nil {
+			return m, withCode(exitUsage, fmt.Errorf("--store: %w", err))
+		}
+		m.Store = store
+		return m, nil
+	}
+	door := cmp.Or(in.ClientAddress, m.Address)
+	status, err := askAddress(g.conf, door, min(g.f.timeout, 5*time.Second))
+	switch {
+	case err != nil && g.conf.TLS.Enabled() && in.ClientAddress == "":
+		return m, fmt.Errorf("server %d does not answer at %s: %w; with TLS it answers at its client_address, which the file has to say, or name its --store", n.id, door, err)
+	case err != nil:
+		return m, fmt.Errorf("server %d does not answer at %s: %w; start it (`oarlock node %s %d`), or name its --store", n.id, door, err, g.conf.Path(), n.id)
+	case status.Server != n.id:
+		return m, fmt.Errorf("server %d answers at %s, and not server %d; correct the address, or the id", status.Server, door, n.id)
+	}
+	m.Store = status.Store
+	return m, nil
+}
