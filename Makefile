@@ -37,10 +37,10 @@ demo: tools ## three servers on real disks and sockets: kill the leader, lose no
 	@bin/oarlock demo
 
 demo-grow: build ## one server becomes five, and then another one, under load
-	@bin/oarlock demo grow
+	@bin/oarlock demo grow --strict
 
 demo-restart: build ## three servers, restarted one after the other under load: no call fails
-	@bin/oarlock demo restart
+	@bin/oarlock demo restart --strict
 
 test: tools ## all that CI runs: Go, C and Python, race detector, sanitizers, cross builds
 	@GO="$(GO)" sh scripts/test.sh

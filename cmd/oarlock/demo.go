@@ -18,6 +18,7 @@ type demoOptions struct {
 	writers int
 	dir     string
 	keep    bool
+	strict  bool // of the demos that measure pauses: one that is too long is an error
 }
 
 func newDemo() *cobra.Command {

@@ -18,7 +18,7 @@ import (
 )
 
 func newDemoGrow(o *demoOptions) *cobra.Command {
-	return &cobra.Command{
+	return o.strictFlag(&cobra.Command{
 		Use:   "grow",
 		Short: "One server becomes five, and then one that is another: nothing is lost",
 		Long: "Starts one `oarlock node` process and adds four others to it, with `oarlock join` and `oarlock member add`, while clients\n" +
@@ -26,7 +26,7 @@ func newDemoGrow(o *demoOptions) *cobra.Command {
 			"there at the beginning. Everything that was acknowledged is on that one, no call fails, and it prints how long writes paused.",
 		Args: args(),
 		RunE: o.run((*demo).growAndShrink),
-	}
+	})
 }
 
 // growAndShrink takes a cluster from one server over five to another one, under load.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/raft"
 )
@@ -71,7 +73,14 @@ func (d *demo) settle(ctx context.Context) error {
 	return nil
 }
 
-// verifyMeasured ends the load in good order, reads everything back, compares states, and prints what was found.
+// strictFlag gives the command of such a demo the flag that makes a pause an error. Without it the exit status says nothing about
+// time, so that a test does not depend on how fast its machine is.
+func (o *demoOptions) strictFlag(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&o.strict, "strict", false, "fail (exit status 1) if a step's pause was longer than two of the longest election timeouts, and the machine itself was quiet in it")
+	return c
+}
+
+// verifyMeasured ends the load in good order, reads everything back, compares states, prints what was found, and judges the pauses.
 func (d *demo) verifyMeasured(ctx context.Context) error {
 	if err := d.load.finish(); err != nil {
 		return fmt.Errorf("a write failed: %w", err)
@@ -81,6 +90,15 @@ func (d *demo) verifyMeasured(ctx context.Context) error {
 	}
 	if _, unknown := d.load.results(); unknown > 0 {
 		return withCode(exitLost, fmt.Errorf("%d calls ended without saying whether the key was written", unknown))
+	}
+	return d.judge()
+}
+
+// judge makes a pause an error that was too long, if it was asked for.
+func (d *demo) judge() error {
+	if s, found := d.pauses.tooLong(d.aim); found && d.options.strict {
+		return fmt.Errorf("nothing was lost, but in the step %q no write was acknowledged for %s, and this machine was quiet: it kept nothing waiting for longer than %s (the aim: %s)",
+			s.name, milliseconds(s.pause), milliseconds(s.noise), milliseconds(d.aim))
 	}
 	return nil
 }

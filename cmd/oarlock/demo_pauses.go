@@ -79,6 +79,20 @@ func (p *pauses) latest() stepPause {
 	return *p.step()
 }
 
+// quiet reports whether the machine had so small a share in a step's pause that the servers have to answer for it.
+func (s stepPause) quiet() bool { return s.noise < s.pause/4 }
+
+// tooLong returns the step with the longest pause, of those that were longer than the aim while the machine was quiet.
+func (p *pauses) tooLong(aim time.Duration) (worst stepPause, found bool) {
+	steps, _ := p.all()
+	for _, s := range steps {
+		if s.pause > aim && s.quiet() && s.pause > worst.pause {
+			worst, found = s, true
+		}
+	}
+	return worst, found
+}
+
 // all returns every step, and of them the one with the longest pause.
 func (p *pauses) all() (steps []stepPause, worst stepPause) {
 	p.mu.Lock()
@@ -157,19 +171,20 @@ func (v *demoView) printPauses(p *pauses, aim time.Duration) {
 	for _, s := range steps {
 		v.line("%-52s %8s%s", s.name, milliseconds(s.pause), noisy(s))
 	}
+	long, judged := p.tooLong(aim)
 	switch {
 	case worst.pause <= aim:
 		v.print("", "\n             never longer than %s: %d%% of two of the longest election timeouts", milliseconds(worst.pause), 100*worst.pause/aim)
-	case worst.noise >= worst.pause/4:
-		v.print("33", "\n             LONGER than the aim; but this machine stood still for %s in that step, so the number says little", milliseconds(worst.noise))
+	case judged:
+		v.print("31", "\n             LONGER than the aim: %s, in the step %q", milliseconds(long.pause), long.name)
 	default:
-		v.print("31", "\n             LONGER than the aim: %s, in the step %q", milliseconds(worst.pause), worst.name)
+		v.print("33", "\n             LONGER than the aim; but this machine stood still for %s in that step, so the number says little", milliseconds(worst.noise))
 	}
 }
 
 // noisy says of a step that the machine had a share in its pause.
 func noisy(s stepPause) string {
-	if s.noise < 20*time.Millisecond || s.noise < s.pause/4 {
+	if s.noise < 20*time.Millisecond || s.quiet() {
 		return ""
 	}
 	return fmt.Sprintf("   (this machine kept a sync or a timer waiting for %s)", milliseconds(s.noise))

@@ -13,14 +13,14 @@ import (
 )
 
 func newDemoRestart(o *demoOptions) *cobra.Command {
-	return &cobra.Command{
+	return o.strictFlag(&cobra.Command{
 		Use:   "restart",
 		Short: "Three servers, restarted one after the other: no call fails",
 		Long: "Starts three `oarlock node` processes and restarts each with SIGTERM, the leader first, while clients write. A leader that is\n" +
 			"told to end hands leadership over before it does. No call fails, and it prints how long writes paused.",
 		Args: args(),
 		RunE: o.run((*demo).restartServers),
-	}
+	})
 }
 
 // restartServers restarts every server in turn, a leader wherever there is one to choose, under load.

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +92,37 @@ func TestPausesAreShownBesideWhatTheMachineHadToDoWithThem(t *testing.T) {
 			}
 			require.NotContains(t, out.String(), c.not)
 		})
+	}
+}
+
+// Who answers for a pause: the servers, where the machine was quiet; and another step that the machine had spoilt hides none of theirs.
+func TestPauseIsTooLongOnlyWhereTheMachineWasQuiet(t *testing.T) {
+	t.Parallel()
+	const aim = 1200 * time.Millisecond
+	short, quiet, noisy := stepPause{"short", aim, 0}, stepPause{"quiet", 2 * aim, aim / 10}, stepPause{"noisy", 3 * aim, aim}
+	for _, c := range []struct {
+		steps []stepPause
+		long  string
+	}{
+		{[]stepPause{short}, ""}, {[]stepPause{short, noisy}, ""}, {[]stepPause{quiet, short}, "quiet"}, {[]stepPause{noisy, quiet}, "quiet"},
+		{[]stepPause{quiet, {"worse", 3 * aim, 0}}, "worse"},
+	} {
+		p := &pauses{steps: c.steps}
+		s, found := p.tooLong(aim)
+		require.Equal(t, c.long, s.name)
+		require.Equal(t, c.long != "", found)
+		d := &demo{measured: measured{pauses: p, aim: aim}}
+		require.NoError(t, d.judge())
+		d.options.strict = true
+		if err := d.judge(); found {
+			require.ErrorContains(t, err, fmt.Sprintf("in the step %q", c.long))
+		} else {
+			require.NoError(t, err)
+		}
+		var out bytes.Buffer
+		v := &demoView{w: &out, began: time.Now()}
+		v.printPauses(p, aim)
+		require.Equal(t, found, strings.Contains(out.String(), "LONGER than the aim: "), out.String())
 	}
 }
 
