@@ -29,7 +29,7 @@ const (
 	EventChangeEnded                        // Index: the entry of a membership that is committed, and in which no change is open; told by the leader
 	EventChangeGivenUp                      // Index: as EventChangeEnded; Server: the newcomer it failed on, zero if none; Err: why
 	EventTransferEnded                      // Server: who was to take over; Err: nil if leadership was handed over, ErrTransferFailed or ErrUnknown
-	EventRemoved                            // Server: this one, which is no member any more; Index: the newest membership that it knows
+	EventRemoved                            // Server: this one, which is no member any more; Index: the newest membership that it knows; Err: what to do about it
 )
 
 var eventNames = [...]string{

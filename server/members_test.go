@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -128,6 +129,67 @@ func TestServerThatJoinsDoesNotSayThatItWasRemoved(t *testing.T) {
 		c.changed(remove(two))
 		require.Eventually(t, func() bool { return two.status().Removed }, time.Minute, time.Millisecond)
 		require.Contains(t, kinds(second), server.EventRemoved)
+	})
+}
+
+// A server that was removed says what is to be done with it, and goes on running: added again, as it is, it counts again.
+func TestServerThatWasRemovedSaysWhatToDoAndIsAddedAgainWithoutARestart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3).start()
+		gone := c.others(c.leader())[0]
+		sub := gone.server.Events(1000)
+		c.changed(remove(gone))
+		require.Eventually(t, func() bool { return gone.status().Removed }, time.Minute, time.Millisecond)
+		var told error
+		for told == nil {
+			if e := <-sub.Events(); e.Kind == server.EventRemoved {
+				told = e.Err
+			}
+		}
+		require.ErrorContains(t, told, fmt.Sprintf("server %d was removed from the group; stop it, and keep its directory", gone.id))
+		require.Equal(t, gone.status().Refusal, told.Error())
+		c.propose("without it")
+		require.Equal(t, raft.RoleFollower, gone.status().Role)
+		c.changed(voter(gone))
+		c.agree()
+		require.Equal(t, []string{"without it"}, machineOf(gone.machine).commands())
+		require.False(t, gone.status().Removed)
+		require.Empty(t, gone.status().Refusal)
+		for _, m := range c.others(gone) {
+			if m != c.leader() {
+				m.crash(1)
+				break
+			}
+		}
+		c.propose("it counts")
+	})
+}
+
+// A server that was down when it was removed has a log in which it is a member. It is told, and sends clients to the others all the same.
+func TestServerThatWasRemovedWhileItWasDownSendsClientsToTheOthers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, func(c *cluster) {
+			c.options = func(o *server.Options) { o.Group.JoinTimeout = 5 * time.Second }
+		}).start()
+		gone := c.others(c.leader())[0]
+		gone.crash(1)
+		c.changed(remove(gone))
+		require.Eventually(t, func() bool { // it is fed no more, and so does not hear of it by its log
+			return !slices.ContainsFunc(c.leader().status().Progress, func(p raft.ProgressStatus) bool { return p.ID == gone.id })
+		}, time.Minute, time.Millisecond)
+		gone.start()
+		require.Eventually(t, func() bool { return gone.status().Removed }, time.Minute, time.Millisecond)
+		require.Len(t, gone.status().Membership.Voters, 3)
+		named := make(map[raft.ServerID]bool)
+		for range 4 {
+			_, err := gone.server.Propose(t.Context(), group, []byte("sent on"))
+			var hint *server.NotLeaderError
+			require.ErrorAs(t, err, &hint)
+			require.Equal(t, memnet.Address(hint.Leader), hint.Address)
+			named[hint.Leader] = true
+		}
+		require.Len(t, named, 2)
+		require.NotContains(t, named, gone.id)
 	})
 }
 

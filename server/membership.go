@@ -236,7 +236,10 @@ func (r *Replica) tellRemoved() {
 	if removed != r.orders.removed {
 		r.orders.removed = removed
 		if removed {
-			r.event(Event{Kind: EventRemoved, Index: r.CommittedMembership().Index, Server: r.shared.identity.Server})
+			self := r.shared.identity.Server
+			r.event(Event{
+				Kind: EventRemoved, Index: r.CommittedMembership().Index, Server: self, Err: errors.New(refusalText(self, self, raft.RefusalRemoved)),
+			})
 		}
 	}
 }

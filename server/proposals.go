@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
@@ -195,8 +196,12 @@ func (r *Replica) notLeader() error {
 // hears of no leader, and one of them does. ok is false at a member.
 func (r *Replica) elsewhere() (m raft.Member, ok bool) {
 	self := r.shared.identity
-	voters := r.membership.Voters
-	if _, is := r.membership.Find(self.Server, self.Store); is || len(voters) == 0 {
+	_, is := r.membership.Find(self.Server, self.Store)
+	if is && !r.orders.removed { // it may have been told that it was removed, and have a log that is older than that
+		return raft.Member{}, false
+	}
+	voters := slices.DeleteFunc(slices.Clone(r.membership.Voters), func(m raft.Member) bool { return m.ID == self.Server && m.Store == self.Store })
+	if len(voters) == 0 {
 		return raft.Member{}, false
 	}
 	r.pointed++

@@ -117,7 +117,7 @@ var memberVerbs = []memberVerb{
 			"not in CONFIG, because it was joined with the file of another machine, is named with its address: 4@10.0.0.4:4501.\n" +
 			"They vote once they have caught up, or, with --learner, only receive the log.",
 	},
-	{word: "remove", use: "remove CONFIG ID...", kind: raft.ChangeRemove, short: "Remove servers", long: "Removes servers. One that leads finishes the change and hands over. A removed server says so in its status and goes on\nrunning without harm: stop it, and keep its directory until nobody misses it."},
+	{word: "remove", use: "remove CONFIG ID...", kind: raft.ChangeRemove, short: "Remove servers", long: "Removes servers. One that leads finishes the change and hands over. A removed server says so in its status and its log,\nand goes on running without harm: stop it, and keep its directory until nobody misses it."},
 	{word: "promote", use: "promote CONFIG ID...", kind: raft.ChangePromote, short: "Make learners voters"},
 	{word: "demote", use: "demote CONFIG ID...", kind: raft.ChangeDemote, short: "Make voters learners"},
 	{

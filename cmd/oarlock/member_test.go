@@ -157,6 +157,8 @@ func TestClusterMovesToNewMachinesWithItsLeader(t *testing.T) {
 		})
 	}
 	for _, id := range []raft.ServerID{1, 2, 3} {
+		c.nodes[id].says(fmt.Sprintf("msg=removed component=server server=%d", id))
+		c.nodes[id].says(fmt.Sprintf("server %d was removed from the group; stop it, and keep its directory", id))
 		code := c.nodes[id].terminate()
 		require.Zero(t, code)
 	}

@@ -944,7 +944,7 @@ typedef struct oar_event {
     uint32_t reserved;
     uint64_t dropped;    /* DROPPED_EVENTS: how many did not fit */
     int64_t elapsed;        /* SLOW_APPLY: how long it took */
-    const char *text;       /* of what failed, or of LOG; else empty. Valid until the next oar_events_next of this handle */
+    const char *text;       /* of what failed, of LOG, of REMOVED what to do; else empty. Valid until the next oar_events_next of this handle */
     const char *component;  /* LOG: as in oar_log_record */
     int32_t level;          /* LOG: as in oar_log_record */
     uint32_t reserved2;
