@@ -104,7 +104,10 @@ func TestPauseIsTooLongOnlyWhereTheMachineWasQuiet(t *testing.T) {
 		steps []stepPause
 		long  string
 	}{
-		{[]stepPause{short}, ""}, {[]stepPause{short, noisy}, ""}, {[]stepPause{quiet, short}, "quiet"}, {[]stepPause{noisy, quiet}, "quiet"},
+		{[]stepPause{short}, ""},
+		{[]stepPause{short, noisy}, ""},
+		{[]stepPause{quiet, short}, "quiet"},
+		{[]stepPause{noisy, quiet}, "quiet"},
 		{[]stepPause{quiet, {"worse", 3 * aim, 0}}, "worse"},
 	} {
 		p := &pauses{steps: c.steps}
