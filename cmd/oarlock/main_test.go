@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/config"
 )
 
 // binary is the command as a stranger has it, built once for all tests.
@@ -168,8 +170,16 @@ func TestLevelsThatCannotBeReadStopANodeBeforeItStarts(t *testing.T) {
 		"raft=debug,,":    {"has an empty item between its commas"},
 		"=debug":          {"names no part before its \"=\""},
 		"info,warn":       {`"warn": there was a level for that already`},
-		"rafft=debug":     {`OARLOCK_LOG: nothing here is called "rafft" (raft, server, tcp, pebble)`, `did you mean "raft"?`},
+		"rafft=debug":     {`OARLOCK_LOG: nothing here is called "rafft" (raft, server, tcp, pebble, seglog)`, `did you mean "raft"?`},
 	} {
 		oarlockWith(t, []string{"OARLOCK_LOG=" + value}, "node", path, "1").fails(t, exitUsage, words...)
+	}
+}
+
+func TestEveryPartThatIsLoggedMayBeGivenALevel(t *testing.T) {
+	for _, part := range []string{"raft", "server", "tcp", "pebble", "seglog"} {
+		t.Setenv(config.LevelsVariable, part+"=debug")
+		_, err := newLogger()
+		require.NoError(t, err, part)
 	}
 }

@@ -97,7 +97,7 @@ func signalContext(ctx context.Context) (context.Context, context.CancelFunc) {
 func newLogger() (*slog.Logger, error) {
 	levels, err := config.LevelsFromEnvironment()
 	if err == nil {
-		err = levels.Check("raft", "server", "tcp", "pebble")
+		err = levels.Check("raft", "server", "tcp", "pebble", "seglog")
 	}
 	if err != nil {
 		return nil, withCode(exitUsage, err)
