@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/oarlock/oarlock/raft"
@@ -17,27 +18,54 @@ const joinedName = "joined"
 const joinedText = "This server joins a group that exists: it takes no part in a birth, whatever the configuration says.\n"
 
 // FormatJoining is Format for a server that is to join a group that exists: as a new member, or in the place of one whose
-// disk was lost, also of a founder. It waits until a leader feeds it, whether or not the file calls it a founder.
+// disk was lost, also of a founder. It waits until a leader feeds it, whether or not the file calls it a founder. One that
+// was interrupted can be repeated, and only FormatJoining can: Format refuses what it left.
 func (c *Config) FormatJoining(id raft.ServerID) error {
 	m, err := c.Member(id)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(c.DataDir(m)), 0o700); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	if err := c.Format(id); err != nil {
-		return err
+	if c.Log.Kind != LogMemory {
+		if there, err := c.formatted(m); err != nil {
+			return err
+		} else if there {
+			return c.format(m) // which says so
+		}
 	}
 	if err := os.MkdirAll(c.DataDir(m), 0o700); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
-	return writeDurably(filepath.Join(c.DataDir(m), joinedName), joinedText)
+	// The mark is durable before there is a store: a store of a founder without it would found a second group.
+	if err := writeDurably(filepath.Join(c.DataDir(m), joinedName), joinedText); err != nil {
+		return err
+	}
+	return c.format(m)
 }
 
-// joins reports whether a member's store was made by FormatJoining.
-func (c *Config) joins(m Member) (bool, error) {
-	_, err := os.Stat(filepath.Join(c.DataDir(m), joinedName))
+// formatted reports whether there is a store that was formatted to its end.
+func (c *Config) formatted(m Member) (bool, error) { return exists(filepath.Join(c.logDir(m), identityName)) }
+
+// identityName is the file without which no log is a store (docs/format.md).
+const identityName = "identity"
+
+// joins reports whether a member's store was made by FormatJoining, or is to be.
+func (c *Config) joins(m Member) (bool, error) { return exists(filepath.Join(c.DataDir(m), joinedName)) }
+
+// mayFound refuses the directory that a FormatJoining has begun to make. Where it came to its end there is a store, and nothing to refuse.
+func (c *Config) mayFound(m Member) error {
+	begun, err := c.joins(m)
+	if err != nil || !begun {
+		return err
+	}
+	if made, err := c.formatted(m); err != nil || made {
+		return err
+	}
+	return c.wrong(memberKey(m.ID, "data"), "%s was begun to be made for a server that joins a group that exists, and not finished: "+
+		"finish it with join; or, if this server is to found a new group, remove the file %s first", c.DataDir(m), joinedName)
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -47,6 +75,7 @@ func (c *Config) joins(m Member) (bool, error) {
 	return true, nil
 }
 
+// writeDurably writes and syncs a file and the directory that it is in.
 func writeDurably(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -55,6 +84,16 @@ func writeDurably(path, text string) error {
 	_, err = file.WriteString(text)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("config: %s: %w", path, err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if runtime.GOOS != "windows" { // which has no such call, and logs names by itself
+		err = dir.Sync()
+	}
+	if err = errors.Join(err, dir.Close()); err != nil {
+		return fmt.Errorf("config: %s: %w", filepath.Dir(path), err)
 	}
 	return nil
 }

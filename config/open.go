@@ -32,7 +32,18 @@ func (c *Config) Format(id raft.ServerID) error {
 	if err != nil || c.Log.Kind == LogMemory {
 		return err
 	}
-	who := persistentlog.Identity{Cluster: c.Cluster, Server: id}
+	if err := c.mayFound(m); err != nil {
+		return err
+	}
+	return c.format(m)
+}
+
+// format makes a member's store.
+func (c *Config) format(m Member) error {
+	if c.Log.Kind == LogMemory {
+		return nil
+	}
+	who := persistentlog.Identity{Cluster: c.Cluster, Server: m.ID}
 	quiet := slog.New(slog.DiscardHandler)
 	if c.Log.Kind == LogSegments {
 		return seglog.Format(c.logDir(m), who, c.segmentOptions(quiet))
