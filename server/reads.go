@@ -186,11 +186,7 @@ func (r *Replica) carryRead(read raft.Read) {
 
 // decide takes reads whose index is known. Who has asked for a later one waits for that by itself and holds nobody up.
 func (r *Replica) decide(now time.Duration, b readBatch) {
-	patience := now + readPatience*r.group.ElectionTimeoutMax
-	b.by = patience
-	if r.role == raft.RoleLeader {
-		b.by = raft.Never // it is committed here: there is nothing to wait for but the machine
-	}
+	b.by = now + readPatience*r.group.ElectionTimeoutMax
 	kept := b.queries[:0]
 	for _, q := range b.queries {
 		if q.consistency.MinIndex < r.next || q.consistency.MinIndex <= b.index {
@@ -199,7 +195,7 @@ func (r *Replica) decide(now time.Duration, b readBatch) {
 			continue
 		}
 		b.bytes -= q.size()
-		r.decided = append(r.decided, readBatch{index: q.consistency.MinIndex, by: patience, queries: []query{q}, bytes: q.size()})
+		r.decided = append(r.decided, readBatch{index: q.consistency.MinIndex, by: b.by, queries: []query{q}, bytes: q.size()})
 	}
 	clear(b.queries[len(kept):])
 	if b.queries = kept; len(kept) == 0 {
@@ -252,10 +248,15 @@ func (r *Replica) confirmed(qs []query) []query {
 	return kept
 }
 
-// expireReads refuses the reads that have waited for too long: another server may have what this one does not get.
+// expireReads refuses the reads that have waited for too long: another server may have what this one does not get. Where a
+// leader has committed it there is nothing to wait for but the machine, and no other server to ask; but a leader may have been
+// told of an index above its commit index, before it was elected, and may be deposed before it has committed that.
 func (r *Replica) expireReads(now time.Duration) {
 	kept := r.decided[:0]
 	for _, b := range r.decided {
+		if now >= b.by && r.role == raft.RoleLeader && b.index <= r.commit {
+			b.by = now + readPatience*r.group.ElectionTimeoutMax
+		}
 		if now < b.by {
 			kept = append(kept, b)
 			continue

@@ -57,6 +57,37 @@ func TestReadsOfOneTurnAreOneQuestion(t *testing.T) {
 	require.EqualValues(t, 0, r.bounds.unapplied.Status().Bytes, "what was counted is given back")
 }
 
+// TestReadAtALeaderIsRefusedUnlessItsIndexIsCommitted: a leader may have learned the index before it was elected, and needs the others
+// to commit it.
+func TestReadAtALeaderIsRefusedUnlessItsIndexIsCommitted(t *testing.T) {
+	r := newReplica(t)
+	patience := readPatience * r.group.ElectionTimeoutMax
+	var h heard
+	r.role, r.commit, r.next, r.applied = raft.RoleLeader, 90, 50, 49
+	bounded := []query{{done: &h, consistency: Consistency{Level: Bounded, MaxAge: time.Minute}}}
+	r.confirms(time.Hour, 100)
+	r.read(time.Hour, bounded)
+	require.Equal(t, time.Hour+patience, r.readsDeadline())
+	r.expireReads(time.Hour + patience)
+	require.Equal(t, 1, h.n)
+	require.ErrorIs(t, h.last, ErrBehind)
+	require.EqualValues(t, 0, r.bounds.unapplied.Status().Bytes)
+
+	// What is committed only waits for the machine, for as long as this server leads.
+	r.commit = 100
+	r.read(time.Hour, bounded)
+	for k := range time.Duration(10) {
+		require.Equal(t, time.Hour+(k+1)*patience, r.readsDeadline())
+		r.expireReads(time.Hour + (k+1)*patience)
+	}
+	require.Equal(t, 1, h.n)
+	r.role = raft.RoleFollower
+	r.expireReads(time.Hour + 11*patience)
+	require.Equal(t, 2, h.n)
+	require.ErrorIs(t, h.last, ErrBehind)
+	require.Equal(t, raft.Never, r.readsDeadline())
+}
+
 // TestAnAnswerThatComesLateDoesNotMakeOlderWhatIsConfirmed: what was asked first may be answered last.
 func TestAnAnswerThatComesLateDoesNotMakeOlderWhatIsConfirmed(t *testing.T) {
 	r := newReplica(t)
