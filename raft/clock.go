@@ -67,7 +67,8 @@ func (c *clock) stamp() int64 {
 // paused, or its clock jumped: that is no silence of the others, so election timers start again; a leader cannot know
 // whether it was deposed meanwhile, so it has no authority until a round that begins now; and the pause is no cluster time.
 // One pause excuses the silence before it. If it is late again and has heard nothing in between it is slow, not paused:
-// then time counts, or else a loaded group would never elect, and a leader that nobody answers would never step down.
+// then time counts, or else a loaded group would never elect, a leader that nobody answers would never step down, and one
+// whose disk hangs would never be found.
 func (n *Node) passTime(now time.Duration) {
 	c := &n.clock
 	if now <= c.now {
@@ -93,7 +94,9 @@ func (n *Node) passTime(now time.Duration) {
 			n.election.excused = true
 		}
 		c.wake = now
-		n.saves.movedAt = now // the storage may have been paused, too
+		if !n.saves.excused { // the storage may have been paused, too
+			n.saves.movedAt, n.saves.excused = now, true
+		}
 	}
 	c.now = now
 }

@@ -156,7 +156,7 @@ func (n *Node) closeSave(out *Actions) {
 		return
 	}
 	if n.saves.issued == n.saves.done {
-		n.saves.movedAt = n.clock.now
+		n.saves.movedAt, n.saves.excused = n.clock.now, false
 	}
 	n.saves.issued++
 	s.Seq = n.saves.issued

@@ -12,6 +12,7 @@ type saves struct {
 	durable Index
 	pending []pendingSave
 	movedAt time.Duration // when a save last completed, or the first of those under way was issued
+	excused bool          // movedAt began again after a pause, and neither has happened since
 	hard    SaveSeq       // the save that holds the present hard state
 	birth   SaveSeq       // the save that holds the present birth
 }
@@ -51,7 +52,7 @@ func (s *saves) installed(next Index) {
 
 // saved takes the completion of every save up to seq.
 func (s *saves) saved(now time.Duration, seq SaveSeq) {
-	s.done, s.movedAt = max(s.done, seq), now
+	s.done, s.movedAt, s.excused = max(s.done, seq), now, false
 	k := 0
 	for ; k < len(s.pending) && s.pending[k].seq <= seq; k++ {
 		if p := s.pending[k]; p.next > p.first {

@@ -275,6 +275,43 @@ func TestSlowDiskAndAPauseAreNoHungStorage(t *testing.T) {
 	require.False(t, p.h.node.Status().StorageHung)
 }
 
+// A machine whose disk hangs may be late with every turn, too: one pause excuses the disk, and the next one does not.
+func TestHungStorageIsFoundThoughEveryTurnIsLate(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	p.lead(2, 3)
+	g := p.h.node.config
+	hung(p, 0)
+	began := p.now
+	late := func() {
+		p.now = p.h.node.Deadline() + g.ElectionTimeoutMin/2 + time.Millisecond
+		p.h.endTurn()
+		for _, id := range []ServerID{2, 3} {
+			p.acks(id, p.h.node.trail.last())
+		}
+		require.Equal(t, RoleLeader, p.h.node.role)
+	}
+	for !p.h.node.Status().StorageHung {
+		late()
+		require.Less(t, p.now-began, 3*g.ElectionTimeoutMax)
+	}
+	require.NotEmpty(t, append(p.sentTo(2, MessageTransferRequest), p.sentTo(3, MessageTransferRequest)...))
+}
+
+// A server that is paused again and again, and whose disk moves in between, has no hung disk.
+func TestEachPauseIsNoHungStorageWhereSavesCompleteInBetween(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	p.lead(2, 3)
+	for range 3 {
+		hung(p, 0)
+		p.now += 10 * p.h.node.config.ElectionTimeoutMax
+		p.h.endTurn()
+		require.False(t, p.h.node.Status().StorageHung)
+		p.acks(2, p.h.node.trail.last())
+		p.h.diskStalled = false
+		p.h.saved()
+	}
+}
+
 // Where nobody else votes it would only be an outage.
 func TestOnlyVoterKeepsLeadershipWhileItsStorageHangs(t *testing.T) {
 	learner := membersOf(1)
