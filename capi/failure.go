@@ -104,6 +104,12 @@ var causes = []known{
 	{server.ErrBusy, C.OAR_ERR_BUSY},
 	{server.ErrSessionExpired, C.OAR_ERR_SESSION_EXPIRED},
 	{server.ErrSequence, C.OAR_ERR_SEQUENCE},
+	{server.ErrChangeImpossible, C.OAR_ERR_CHANGE_IMPOSSIBLE},
+	{server.ErrChangeOpen, C.OAR_ERR_CHANGE_OPEN},
+	{server.ErrChangeMoved, C.OAR_ERR_CHANGE_MOVED},
+	{server.ErrChangeUnsafe, C.OAR_ERR_CHANGE_UNSAFE},
+	{server.ErrTransferTarget, C.OAR_ERR_TRANSFER_TARGET},
+	{server.ErrTransferOpen, C.OAR_ERR_TRANSFER_OPEN},
 }
 
 func first(list []known, err error, otherwise C.oar_status) C.oar_status {

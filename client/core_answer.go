@@ -78,14 +78,20 @@ func (c *Core) succeeded(k *call) {
 	}
 }
 
-// readFailed deals with an error of a request that can be repeated without harm.
+// readFailed deals with an error of a request that can be repeated without harm. A verdict on an order, or that it is wrong, is about
+// the attempt that it answers: an earlier one of unknown fate may have been carried out, and undone by somebody since.
 func (c *Core) readFailed(l *link, k *call, err error) {
 	class := wire.ClassOf(err)
 	switch {
-	case class == wire.ClassResult || wire.CodeOf(err).Verdict():
+	case class == wire.ClassResult || wire.CodeOf(err).Outcome():
 		c.succeeded(k)
 		c.finish(k, nil, err)
-	case class == wire.ClassUsage || class == wire.ClassUnknown && k.once():
+	case wire.CodeOf(err).Verdict():
+		c.succeeded(k)
+		c.giveUp(k, err)
+	case class == wire.ClassUsage:
+		c.giveUp(k, err)
+	case class == wire.ClassUnknown && k.once():
 		c.finish(k, nil, err)
 	default:
 		k.maybe = k.maybe || class == wire.ClassUnknown

@@ -110,8 +110,8 @@ type call struct {
 
 	session  uint64 // the session in which sequence stands; 0 outside of any
 	sequence uint64
-	// maybe is set once an attempt was sent whose fate nobody will report. From then on nothing may claim that the
-	// command was not applied.
+	// maybe is set once an attempt was sent whose fate nobody will report. From then on nothing may claim that a
+	// command was not applied, or an order not begun; of a question it says nothing.
 	maybe bool
 	last  error // the last refusal
 

@@ -311,7 +311,7 @@ func (c *Core) endQueued(r *route, why error) {
 		c.endProposals(why)
 	}
 	for r.reads.first != nil {
-		c.finish(r.reads.first, nil, why)
+		c.giveUp(r.reads.first, why)
 	}
 }
 

@@ -61,6 +61,69 @@ func TestVerdictOnAChangeEndsTheCallAndKeepsTheConnection(t *testing.T) {
 	}
 }
 
+// After an attempt whose fate nobody reports, that another one began nothing is no answer: the first may have been carried out, and
+// others have undone it since.
+func TestRefusalOfAnOrderAfterAnAttemptOfUnknownFateIsUnknown(t *testing.T) {
+	nothingBegun := []error{ErrChangeOpen, ErrChangeUnsafe, ErrTransferOpen, ErrChangeImpossible, ErrChangeMoved, ErrTransferTarget, ErrMalformed}
+	began := []error{ErrChangeGivenUp, ErrTransferFailed}
+	for _, o := range []struct {
+		op      Op
+		method  wire.Method
+		body    []byte
+		unknown bool // what is certain of the attempt is not certain of the order
+	}{
+		{OpChangeMembership, wire.MethodChangeMembership, AppendChange(nil, addTwo), true},
+		{OpTransferLeadership, wire.MethodTransferLeadership, AppendTransfer(nil, 2), true},
+		{OpPlanMembership, wire.MethodPlanMembership, AppendChange(nil, addTwo), false},
+		{OpBarrier, wire.MethodBarrier, nil, false},
+	} {
+		for k, verdict := range append(nothingBegun, began...) {
+			for _, lost := range []bool{false, true} {
+				s := newStory(t, CoreOptions{})
+				s.order(o.op, "order", o.body)
+				id := s.connect("one")
+				first := s.next(id, o.method)
+				if lost {
+					s.core.Disconnected(s.now, id, errors.New("reset"))
+					s.act()
+					s.wake()
+					id = s.connect("one")
+				} else {
+					s.fail(id, first, wire.ErrUnknown)
+					s.wake()
+				}
+				s.fail(id, s.next(id, o.method), fmt.Errorf("%w: for a reason", verdict))
+				require.ErrorIs(t, s.ended["order"].Err, verdict)
+				require.Equal(t, o.unknown && k < len(nothingBegun), errors.Is(s.ended["order"].Err, ErrUnknown), "kind %d: %v", o.op, s.ended["order"].Err)
+			}
+		}
+	}
+}
+
+// The same where every server says that it can never serve this client.
+func TestOrderOfUnknownFateThatNoServerTakesAnyMoreIsUnknown(t *testing.T) {
+	s := newStory(t, CoreOptions{})
+	s.order(OpChangeMembership, "change", AppendChange(nil, addTwo))
+	s.order(OpBarrier, "barrier", nil)
+	id := s.connect("one")
+	s.next(id, wire.MethodChangeMembership)
+	s.next(id, wire.MethodBarrier)
+	s.core.Disconnected(s.now, id, errors.New("reset"))
+	s.act()
+	s.order(OpChangeMembership, "never sent", AppendChange(nil, addTwo))
+	s.wake()
+	id = s.dials[len(s.dials)-1].Conn
+	s.core.Connected(s.now, id)
+	s.act()
+	s.fail(id, s.next(id, wire.MethodHello), wire.ErrCluster)
+	require.ErrorIs(t, s.ended["change"].Err, ErrUnknown)
+	require.ErrorIs(t, s.ended["change"].Err, ErrCluster)
+	for _, name := range []string{"barrier", "never sent"} {
+		require.ErrorIs(t, s.ended[name].Err, ErrCluster)
+		require.NotErrorIs(t, s.ended[name].Err, ErrUnknown)
+	}
+}
+
 func TestLeadershipThatWouldMoveTwiceIsNotAskedForAgain(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		s := newStory(t, CoreOptions{})

@@ -126,9 +126,9 @@ func (c *Core) fits(k *call) bool {
 	return false
 }
 
-// giveUp ends a call for a reason that a further attempt would meet again.
+// giveUp ends a call for a reason that a further attempt would meet again, and that says nothing of earlier ones.
 func (c *Core) giveUp(k *call, why error) {
-	if k.maybe {
+	if k.maybe && k.op.acts() {
 		why = unknown(why)
 	}
 	c.finish(k, nil, why)

@@ -7,8 +7,8 @@ import (
 )
 
 // The errors that come back from a client. Check errors.Is(err, ErrUnknown) first: where it holds, the command may have
-// been applied, or may yet be. Where it does not, the command of a Propose was certainly not applied and never will be,
-// except by ErrResultTooLarge, which says in its text that it was. They are the same values as those of package server.
+// been applied, or may yet be, and a change or transfer may have been made. Where it does not, the command of a Propose was
+// certainly not applied and never will be, except by ErrResultTooLarge, which says in its text that it was. They are the same values as those of package server.
 var (
 	ErrUnknown        = wire.ErrUnknown        // it may have been applied, or may yet be
 	ErrNotSent        = wire.ErrNotSent        // the context ended, or Close came, before anything was sent

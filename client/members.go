@@ -12,8 +12,9 @@ import (
 // when that is done: all of change, or nothing of it. Newcomers receive the log first and count once they have caught up, so it may
 // take as long as that. Whatever happens to the leader meanwhile, the next one goes on with it, and the client asks that one:
 // asking twice is safe. Errors: ErrChangeGivenUp says that the group went back to what it was; after ErrChangeImpossible,
-// ErrChangeOpen, ErrChangeMoved and ErrChangeUnsafe nothing was begun. If ctx ends first, the error matches ErrUnknown if the change
-// may have begun, and then it goes on; and ErrNotSent if it has not. A leader that cannot begin yet (ErrBusy) is asked again until then.
+// ErrChangeOpen, ErrChangeMoved and ErrChangeUnsafe nothing was begun, unless the error matches ErrUnknown, too: then an attempt whose
+// answer was lost may have made the change, and others another one since. If ctx ends first, the error matches ErrUnknown if the
+// change may have begun, and then it goes on; and ErrNotSent if it has not. A leader that cannot begin yet (ErrBusy) is asked again until then.
 func (c *Client) ChangeMembership(ctx context.Context, change raft.MembershipChange) (raft.MembershipAt, error) {
 	raw, err := c.call(ctx, OpChangeMembership, AppendChange(nil, change))
 	if err != nil {
@@ -44,8 +45,9 @@ func (c *Client) Members(ctx context.Context) (raft.MembershipAt, error) {
 
 // TransferLeadership hands leadership to a voter, or with to zero to the best, and returns when the leader has gone. What is proposed
 // meanwhile is not lost. After ErrTransferFailed the old leader leads on; after ErrTransferTarget and ErrTransferOpen nothing was
-// begun. It is no error if to leads already. ErrUnknown: the leader lost leadership meanwhile, and knew of nobody who took over. With to zero a
-// call whose answer is lost ends so, too, and is not repeated: it would move leadership once more.
+// begun, unless the error matches ErrUnknown, too: then an attempt whose answer was lost may have moved leadership. It is no error if to
+// leads already. ErrUnknown: the leader lost leadership meanwhile, and knew of nobody who took over. With to zero a call whose
+// answer is lost ends so, too, and is not repeated: it would move leadership once more.
 func (c *Client) TransferLeadership(ctx context.Context, to raft.ServerID) error {
 	_, err := c.call(ctx, OpTransferLeadership, AppendTransfer(nil, to))
 	return err

@@ -188,7 +188,8 @@ const askPause = 100 * time.Millisecond
 // patiently asks again, for two election timeouts, while the answer is an error that passes by itself.
 func (g *groupCall) patiently(passes error, ask func() error) error {
 	err := ask()
-	for began := time.Now(); errors.Is(err, passes) && time.Since(began) < 2*g.conf.Timing.ElectionTimeoutMax; {
+	waits := func() bool { return errors.Is(err, passes) && !errors.Is(err, client.ErrUnknown) }
+	for began := time.Now(); waits() && time.Since(began) < 2*g.conf.Timing.ElectionTimeoutMax; {
 		select {
 		case <-g.ctx.Done():
 			return err

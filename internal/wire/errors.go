@@ -189,6 +189,9 @@ func (c Code) Class() Class {
 // server, gives the same until something else has changed.
 func (c Code) Verdict() bool { return c >= CodeChangeOpen && c <= CodeTransferFailed }
 
+// Outcome reports whether a verdict says what has become of what was asked for, which was begun; the others say that nothing was begun.
+func (c Code) Outcome() bool { return c == CodeChangeGivenUp || c == CodeTransferFailed }
+
 // CodeOf returns the code of the first error above that err matches. An error that matches none is CodeUnknown: who does
 // not know what happened must not claim that nothing did. CodeOf(nil) is 0.
 func CodeOf(err error) Code {

@@ -880,7 +880,8 @@ OAR_API oar_status oar_client_query_start(oar_client *client, const oar_query_op
 OAR_API oar_status oar_client_seen(oar_client *client, uint64_t *index);
 
 /* Like their namesakes of a server, for whichever server leads: the client finds it, and asks again where that is safe, which
- * it is but for step-downs and for transfers to nobody in particular. An order's group must be 0. */
+ * it is but for step-downs and for transfers to nobody in particular. That nothing was begun is said of the last attempt: where an
+ * earlier one may have been carried out, the status is OAR_ERR_UNKNOWN and that is its cause. An order's group must be 0. */
 OAR_API oar_status oar_client_change_membership(oar_client *client, const oar_order *order, int64_t timeout, void **result,
                                                 size_t *result_len);
 OAR_API oar_status oar_client_plan_membership(oar_client *client, const oar_order *order, int64_t timeout, void **result,

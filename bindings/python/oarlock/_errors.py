@@ -191,7 +191,7 @@ class Pending(TimeoutError):
 
 
 class UnknownOutcome(Error):
-    """The command may have been applied, or may yet be. ``cause`` says why nobody knows."""
+    """The command may have been applied, or may yet be; of an order: it may have been carried out. ``cause`` says why nobody knows."""
 
     status = Status.ERR_UNKNOWN
 
