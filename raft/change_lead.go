@@ -239,7 +239,7 @@ func (n *Node) changeTurn() {
 // What a newcomer has to show before it counts (dissertation 4.2.1).
 const (
 	catchUpRounds   = 10 // slow ones in a row, after which it is given up
-	catchUpPatience = 10 // JoinTimeouts in which its log may stand still, while it installs a snapshot for instance
+	catchUpPatience = 10 // JoinTimeouts in which neither its log nor what it has of a snapshot may grow, while it restores one for instance
 )
 
 // catchUp goes on to the joint phase once every new voter has caught up, and gives the change up if one does not.

@@ -231,6 +231,41 @@ func TestNewcomerThatDoesNotCatchUpIsGivenUp(t *testing.T) {
 	require.Less(t, p.now, p.h.node.config.JoinTimeout)
 }
 
+// A newcomer that fetches a large snapshot is not given up while it gets on, however long that takes; it is once it gets no further, also
+// where it begins anew.
+func TestNewcomerThatFetchesASnapshotIsGivenUpWhenItGetsNoFurther(t *testing.T) {
+	p := playAlone(t, 3, func(g *Config) { g.JoinTimeout = 2 * time.Second }, nil)
+	p.lead(2, 3)
+	require.NoError(t, p.h.change(changes(changeOf(ChangeAddVoter, 4))))
+	p.acks(2, 2)
+	n := p.h.node
+	patience := catchUpPatience * n.config.JoinTimeout
+	q := n.lead.of(4, storeOf(4, 1))
+	meta := SnapshotMeta{Group: DefaultGroup, Index: 1, Term: 1, Size: 1000}
+	q.state, q.offered = ProgressSnapshot, meta
+	fetches := func(d time.Duration, offset int64) {
+		for end := p.now + d; p.now < end && n.membership().Changing(); {
+			p.says(4, Message{Type: MessageHeartbeatResponse, Term: 1, Round: n.lead.round})
+			n.Fetched(p.now, 4, storeOf(4, 1), meta, offset)
+			n.Fetched(p.now, 4, storeOf(4, 2), meta, offset+1000) // another store under its id
+			n.Fetched(p.now, 4, storeOf(4, 1), SnapshotMeta{Group: DefaultGroup, Index: 2, Term: 1, Size: 1000}, offset+1000)
+			p.hears(50*time.Millisecond, 2, 3)
+		}
+	}
+	for k := range int64(5) {
+		fetches(patience*3/4, 100*(k+1))
+		require.True(t, n.membership().Changing(), "part %d", k)
+	}
+	fetches(patience/8, 100)
+	require.True(t, n.membership().Changing())
+	fetches(patience/4, 500)
+	require.False(t, n.membership().Changing())
+	require.Equal(t, "it does not catch up", n.lead.gaveUp.Reason)
+
+	q.acknowledged(p.now, 2) // with another snapshot it begins at nothing
+	require.Zero(t, q.fetched)
+}
+
 // What could stop the group is refused: a majority of the new voters has to be heard of, and to follow. Forced passes that. A store
 // that is heard of is not replaced, and never the leader's own.
 func TestChangeThatCouldStopTheGroupIsRefused(t *testing.T) {

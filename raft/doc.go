@@ -21,6 +21,7 @@ back within a run:
 	Compacted      the front of the log was dropped
 	Installed      the file of a fetched snapshot is durable
 	InstallFailed  a snapshot could not be fetched
+	Fetched        a member was given a part of a snapshot
 	NeedSnapshot   the state machine cannot be restored from what is here, or can again
 	CacheFrom      from which index on the server has the log in memory
 	Unreachable    the transport lost messages to a peer

@@ -170,6 +170,7 @@ func (h *hostile) input() {
 	case 6:
 		id := ServerID(h.byte() % 6)
 		n.Unreachable(h.now, id, storeOf(id, 1))
+		n.Fetched(h.now, id, storeOf(id, 1), n.snapshot, int64(n.commit))
 	case 7:
 		if len(h.wanted) > 0 {
 			n.Installed(h.now, h.wanted[len(h.wanted)-1].Snapshot)

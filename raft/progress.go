@@ -35,7 +35,8 @@ type progress struct {
 	lost     bool          // it came back with less than it had acknowledged
 
 	addedAt  time.Duration // when this leader began to feed it
-	grewAt   time.Duration // when match last grew
+	grewAt   time.Duration // when match, or fetched, last grew
+	fetched  int64         // how far into one snapshot it was given bytes since match grew; who begins anew, and fails again, has no growth
 	roundEnd Index         // catching up: where the log ended when the round began,
 	roundAt  time.Duration // which was then
 	slow     int           // rounds in a row that took too long
@@ -72,7 +73,7 @@ func (p *progress) acknowledged(now time.Duration, match Index) bool {
 	if match <= p.match {
 		return false
 	}
-	p.match, p.movedAt, p.grewAt = match, now, now
+	p.match, p.movedAt, p.grewAt, p.fetched = match, now, now, 0
 	return true
 }
 

@@ -69,6 +69,18 @@ func (n *Node) sendOffer(p *progress, meta SnapshotMeta) {
 	}, 0)
 }
 
+// Fetched tells a leader that a member was given the bytes of an offered snapshot before offset. Its log stands still meanwhile, and it is
+// not given up while this grows.
+func (n *Node) Fetched(now time.Duration, peer ServerID, store StoreID, meta SnapshotMeta, offset int64) {
+	if !n.input(now) || n.role != RoleLeader {
+		return
+	}
+	p := n.lead.of(peer, store)
+	if p != nil && p.state == ProgressSnapshot && p.offered.Same(meta) && offset > p.fetched {
+		p.fetched, p.grewAt = offset, n.clock.now
+	}
+}
+
 // handleSnapshotOffer answers what is known already as matched, at once and positively (RATIS-2084), and else asks the
 // server to fetch it.
 func (n *Node) handleSnapshotOffer(now time.Duration, m *Message) {

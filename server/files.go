@@ -208,7 +208,8 @@ func (c *chunkReaders) close() {
 func (s *Server) ServeChunk(from raft.Member, request transport.ChunkRequest) (chunk transport.Chunk, err error) {
 	defer guard(func() string { return "serve chunk" }, &err)
 	meta := request.Snapshot
-	if s.group(meta.Group) == nil {
+	g := s.group(meta.Group)
+	if g == nil {
 		return chunk, fmt.Errorf("%w: %d", ErrNoGroup, meta.Group)
 	}
 	if request.Offset < 0 || request.Offset >= meta.Size || request.BytesMax <= 0 {
@@ -231,5 +232,6 @@ func (s *Server) ServeChunk(from raft.Member, request transport.ChunkRequest) (c
 	} else {
 		_ = o.file.Close()
 	}
+	g.inbox.fetched(Fetched{By: key.peer, Snapshot: meta, Offset: request.Offset + size})
 	return transport.Chunk{Offset: request.Offset, Bytes: bytes, Last: request.Offset+size == meta.Size}, nil
 }

@@ -38,6 +38,7 @@ type Inputs struct {
 	Messages    []raft.Message
 	Finished    []Job
 	Unreachable []raft.Member // servers by ID and Store, a store of zero for all that have the id
+	Fetched     []Fetched
 	proposals   []proposal
 	queries     []query
 	snapshots   []Completion // asked for by TakeSnapshot
@@ -50,6 +51,13 @@ type Inputs struct {
 	proposed int  // how many proposals the turn has taken care of
 	asked    bool // the turn has taken care of the queries
 	ordered  int  // how many orders the turn has taken care of
+}
+
+// Fetched says how much of a snapshot of the group a server was given.
+type Fetched struct {
+	By       raft.Member // by ID and Store
+	Snapshot raft.SnapshotMeta
+	Offset   int64 // before this
 }
 
 // giveUp answers what a turn that ended half way did not take care of.
@@ -73,7 +81,7 @@ func (in *Inputs) giveUp(why error) {
 }
 
 func (in *Inputs) empty() bool {
-	return len(in.Messages) == 0 && len(in.Finished) == 0 && len(in.Unreachable) == 0 && len(in.proposals) == 0 &&
+	return len(in.Messages) == 0 && len(in.Finished) == 0 && len(in.Unreachable) == 0 && len(in.Fetched) == 0 && len(in.proposals) == 0 &&
 		len(in.queries) == 0 && len(in.snapshots) == 0 && len(in.orders) == 0 && in.stop == nil
 }
 
@@ -108,8 +116,9 @@ func (in *Inputs) Reset() {
 	clear(in.queries)
 	clear(in.snapshots)
 	clear(in.orders)
+	clear(in.Fetched)
 	*in = Inputs{
-		Messages: in.Messages[:0], Finished: in.Finished[:0], Unreachable: in.Unreachable[:0],
+		Messages: in.Messages[:0], Finished: in.Finished[:0], Unreachable: in.Unreachable[:0], Fetched: in.Fetched[:0],
 		proposals: in.proposals[:0], queries: in.queries[:0], snapshots: in.snapshots[:0], orders: in.orders[:0],
 	}
 }
@@ -305,6 +314,21 @@ func (b *inbox) unreachable(peer raft.Member) {
 		b.in.Unreachable = append(b.in.Unreachable, peer)
 	}
 	b.mu.Unlock()
+}
+
+// fetched takes how much a server was given of a snapshot. No turn follows for its sake, and of one server only the last stands.
+func (b *inbox) fetched(f Fetched) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k := range b.in.Fetched {
+		if b.in.Fetched[k].By == f.By {
+			b.in.Fetched[k] = f
+			return
+		}
+	}
+	if b.closed == nil && len(b.in.Fetched) < 1024 {
+		b.in.Fetched = append(b.in.Fetched, f)
+	}
 }
 
 // stop lets nothing more in and tells the replica to end.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/transport"
 	"github.com/oarlock/oarlock/transport/memnet"
 )
 
@@ -374,6 +375,45 @@ func TestLeaderThatGoesDuringAChangeLeavesItToTheNext(t *testing.T) {
 		four.start()
 		require.Equal(t, []raft.ServerID{1, 2, 3, 4}, ids(c.changed(voter(four)).Voters))
 		c.propose("four")
+		c.agree()
+	})
+}
+
+// slowFetch is a transport by which a snapshot comes in many small parts, each after a while.
+type slowFetch struct {
+	transport.Transport
+	parts int64
+	each  time.Duration
+}
+
+func (s slowFetch) FetchChunk(ctx context.Context, from raft.Member, r transport.ChunkRequest) (transport.Chunk, error) {
+	time.Sleep(s.each)
+	r.BytesMax = min(r.BytesMax, int(r.Snapshot.Size/s.parts)+1)
+	return s.Transport.FetchChunk(ctx, from, r)
+}
+
+// TestNewcomerIsNotGivenUpWhileItFetchesASnapshot: its log stands still for longer than any patience with one that gets no further.
+func TestNewcomerIsNotGivenUpWhileItFetchesASnapshot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const patience = 10 * time.Second // ten JoinTimeouts
+		c := newCluster(t, 1, snapshots(10_000, 1)).start()
+		for k := range 50 {
+			c.propose(fmt.Sprintf("%d %01000d", k, 0))
+		}
+		time.Sleep(time.Second)
+		require.NotEmpty(t, c.members[0].list())
+		plain := c.options
+		c.options = func(o *server.Options) {
+			plain(o)
+			o.Group.JoinTimeout = patience / 10
+			o.Transport = slowFetch{o.Transport, 20, patience / 5}
+		}
+		c.members[0].stop()
+		c.members[0].start()
+		newcomer := c.join(2, raft.StoreID{2})
+		began := time.Now()
+		require.Len(t, c.changed(voter(newcomer)).Voters, 2)
+		require.Greater(t, time.Since(began), 2*patience)
 		c.agree()
 	})
 }

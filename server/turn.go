@@ -35,6 +35,10 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	for _, peer := range in.Unreachable {
 		r.node.Unreachable(now, peer.ID, peer.Store)
 	}
+	for i := range in.Fetched {
+		f := &in.Fetched[i]
+		r.node.Fetched(now, f.By.ID, f.By.Store, f.Snapshot, f.Offset)
+	}
 	if now >= r.node.Deadline() {
 		r.node.Tick(now)
 	}

@@ -102,6 +102,11 @@ func (w *world) serveChunk(to, peer *host, request transport.ChunkRequest, answe
 		chunk, err := peer.readChunk(request)
 		if err != nil {
 			err = fmt.Errorf("%w: %w", transport.ErrChunkRefused, err)
+		} else if g := request.Snapshot.Group; g >= 1 && int(g) <= len(peer.replicas) {
+			in := &peer.replicas[g-1].in
+			in.Fetched = append(in.Fetched, server.Fetched{
+				By: raft.Member{ID: to.id, Store: to.identity.Store}, Snapshot: request.Snapshot, Offset: chunk.Offset + int64(len(chunk.Bytes)),
+			})
 		}
 		if !w.net.lost(peer.number, to.number) {
 			answer(chunk, err)
