@@ -43,13 +43,17 @@ func (c *Config) FormatJoining(id raft.ServerID) error {
 }
 
 // formatted reports whether there is a store that was formatted to its end.
-func (c *Config) formatted(m Member) (bool, error) { return exists(filepath.Join(c.logDir(m), identityName)) }
+func (c *Config) formatted(m Member) (bool, error) {
+	return exists(filepath.Join(c.logDir(m), identityName))
+}
 
 // identityName is the file without which no log is a store (docs/format.md).
 const identityName = "identity"
 
 // joins reports whether a member's store was made by FormatJoining, or is to be.
-func (c *Config) joins(m Member) (bool, error) { return exists(filepath.Join(c.DataDir(m), joinedName)) }
+func (c *Config) joins(m Member) (bool, error) {
+	return exists(filepath.Join(c.DataDir(m), joinedName))
+}
 
 // mayFound refuses the directory that a FormatJoining has begun to make. Where it came to its end there is a store, and nothing to refuse.
 func (c *Config) mayFound(m Member) error {

@@ -72,7 +72,7 @@ func readAtANewLeader(t *testing.T, seed uint64) bool {
 		told = told || m.To == next && m.Type == raft.MessageReadIndexResponse
 		cut = cut || m.From != old && m.Type == raft.MessageAppendRequest // the moment at which another one leads
 	}
-	w.Cut = func(from, to raft.ServerID) bool { return cut }
+	w.Cut = func(raft.ServerID, raft.ServerID) bool { return cut }
 	before := state(next).Commit
 	for k := range 5 {
 		members[old].Propose(server.Proposal{Group: 1, Kind: raft.KindCommand, Command: fmt.Append(nil, k)}, answer(func([]byte, error) {}))
