@@ -293,9 +293,13 @@ func queuesBounded(r *replica, st *look) error {
 }
 
 // waitersDropped: who does not lead owes nobody an answer for an entry that is not committed, because nobody knows whether it
-// ever will be.
+// ever will be. Who waits for one that an installed snapshot covers is answered when the machine lets go of what it was at.
 func waitersDropped(r *replica, st *look) error {
-	if committed := int(st.commit - st.applied); st.role != raft.RoleLeader && r.owedWrites > committed {
+	committed := int(st.commit - st.applied)
+	if at := raft.Index(r.machine.index); st.snapshot > at {
+		committed = int(st.commit - at)
+	}
+	if st.role != raft.RoleLeader && r.owedWrites > committed {
 		return fmt.Errorf("it does not lead, %d callers wait for entries of its log, and %d are committed and not applied", r.owedWrites, committed)
 	}
 	return nil
