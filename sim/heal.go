@@ -83,11 +83,16 @@ func (h *host) heal() {
 // sound reports whether a server's store is the one that its group knows, and whole.
 func (h *host) sound() bool {
 	for _, o := range h.w.oracle.groups {
-		if o.mirrors[h.number-1].now.hard.Lost {
+		if !h.soundIn(o) {
 			return false
 		}
 	}
-	return h.gone == nil && h.formats == 1
+	return true
+}
+
+// soundIn is sound for the log of one group.
+func (h *host) soundIn(o *groupOracle) bool {
+	return h.gone == nil && h.formats == 1 && !o.mirrors[h.number-1].now.hard.Lost
 }
 
 // mayServe reports whether a majority is left that has lost nothing.
@@ -172,7 +177,7 @@ func (w *world) preferred() string {
 			return sprintf("group %d has no leader that stays", o.group)
 		}
 		for _, v := range r.seen.membership.Voters {
-			if h := w.hostOf(v); h.sound() && w.plan.priority(h.number) > w.plan.priority(r.h.number) {
+			if h := w.hostOf(v); h.soundIn(o) && w.plan.priority(h.number) > w.plan.priority(r.h.number) {
 				return sprintf("group %d is led by server %v, and server %v has a higher priority", o.group, r.h, h)
 			}
 		}

@@ -106,7 +106,7 @@ func (o *groupOracle) leasesOf(elected *replica, term raft.Term) {
 // leaseHolds: while a leader has a lease nobody leads a later term, as long as clocks differ by no more than was promised.
 func leaseHolds(r *replica, st *look) error {
 	o := r.oracle
-	if !st.lease || o.w.plan.Drifts {
+	if !st.lease || r.h.local() >= st.leaseEnd || o.w.plan.Drifts { // the first is as of its last input
 		return nil
 	}
 	if !r.seen.lease {
