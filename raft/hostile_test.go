@@ -51,8 +51,10 @@ func TestMessageWithAnIndexThatCannotBeHasNoEffect(t *testing.T) {
 	}
 	p.lead(3)
 	for _, m := range []Message{
-		{Type: MessageAppendResponse, Match: ^Index(0)}, {Type: MessageAppendResponse, LastIndex: ^Index(0)},
-		{Type: MessageAppendResponse, Reject: true, PrevIndex: 1, HintIndex: ^Index(0)}, {Type: MessageHeartbeatResponse, Match: ^Index(0)},
+		{Type: MessageAppendResponse, Match: ^Index(0)},
+		{Type: MessageAppendResponse, LastIndex: ^Index(0)},
+		{Type: MessageAppendResponse, Reject: true, PrevIndex: 1, HintIndex: ^Index(0)},
+		{Type: MessageHeartbeatResponse, Match: ^Index(0)},
 	} {
 		m.Term = p.h.node.hard.Term
 		p.says(2, m)

@@ -108,8 +108,10 @@ func TestPlanNamesEveryMember(t *testing.T) {
 		rows = append(rows, row{m.Member.ID, m.Member.Store, m.Votes, m.WillVote, m.WillLearn, m.Heard})
 	}
 	require.Equal(t, []row{
-		{1, storeOf(1, 1), true, true, false, true}, {2, storeOf(2, 1), true, true, false, true},
-		{3, storeOf(3, 1), true, false, false, false}, {3, storeOf(3, 2), false, true, false, false},
+		{1, storeOf(1, 1), true, true, false, true},
+		{2, storeOf(2, 1), true, true, false, true},
+		{3, storeOf(3, 1), true, false, false, false},
+		{3, storeOf(3, 2), false, true, false, false},
 		{4, storeOf(4, 1), false, false, true, false},
 	}, rows)
 }

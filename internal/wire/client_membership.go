@@ -80,8 +80,11 @@ func (m ClientMembership) MembershipAt() (at raft.MembershipAt, err error) {
 		from []ClientMember
 		into *[]raft.Member
 	}{
-		{m.Voters, &at.Membership.Voters}, {m.Outgoing, &at.Membership.Outgoing}, {m.Learners, &at.Membership.Learners},
-		{m.WantedVoters, &at.Membership.WantedVoters}, {m.WantedLearners, &at.Membership.WantedLearners},
+		{m.Voters, &at.Membership.Voters},
+		{m.Outgoing, &at.Membership.Outgoing},
+		{m.Learners, &at.Membership.Learners},
+		{m.WantedVoters, &at.Membership.WantedVoters},
+		{m.WantedLearners, &at.Membership.WantedLearners},
 	} {
 		for _, c := range part.from {
 			member, err := c.member()
