@@ -30,8 +30,9 @@ type disk struct {
 type node struct {
 	dir      bool
 	data     []byte
-	synced   []byte           // what a power cut leaves; it differs from data between from and to alone
+	synced   []byte           // what a power cut leaves; it differs from data between from and to, and in lost sectors
 	from, to int              // what was written and not synced lies between these
+	lost     map[int]bool     // sectors that a failed sync has given up: readers see what no later sync makes durable
 	children map[string]*node // of a directory, now
 	durable  map[string]*node // and after a power cut
 }
@@ -151,6 +152,9 @@ func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 // OpenReadWrite implements vfs.FS.
 func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, _ ...vfs.OpenOption) (vfs.File, error) {
 	if n, err := d.find(name); err == nil {
+		if err := d.look(); err != nil {
+			return nil, err
+		}
 		return &file{d: d, n: n, name: path.Base(name)}, nil
 	}
 	return d.Create(name, c)
@@ -231,7 +235,12 @@ func (d *disk) MkdirAll(name string, _ os.FileMode) error {
 }
 
 // Lock implements vfs.FS. Nobody else is there.
-func (d *disk) Lock(string) (io.Closer, error) { return unlocked{}, nil }
+func (d *disk) Lock(name string) (io.Closer, error) {
+	if err := d.look(); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return unlocked{}, nil
+}
 
 type unlocked struct{}
 
@@ -251,8 +260,14 @@ func (d *disk) List(name string) ([]string, error) {
 
 // Stat implements vfs.FS.
 func (d *disk) Stat(name string) (vfs.FileInfo, error) {
+	if err := d.look(); err != nil {
+		return nil, err
+	}
 	n, err := d.find(name)
-	return info{n, path.Base(name)}, err
+	if err != nil {
+		return nil, err
+	}
+	return info{n, path.Base(name)}, nil
 }
 
 // PathBase implements vfs.FS.

@@ -168,3 +168,70 @@ func TestAFullDiskTakesWhatNeedsNoRoom(t *testing.T) {
 	_, err = d.Create("dir/new", vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)
 }
+
+func TestWhatAFailedSyncHasGivenUpIsReadAndNeverDurableUntilItIsWrittenAgain(t *testing.T) {
+	lost := 0
+	for calls := range 20 {
+		d := written(t)
+		f := open(t, d)
+		require.NoError(t, f.Sync())
+		d.calls += calls // by which it is decided what of it has reached the disk all the same
+		_, err := f.WriteAt([]byte("not durable"), 0)
+		require.NoError(t, err)
+		d.failAt(1, true)
+		require.ErrorIs(t, f.Sync(), errDisk)
+		require.NoError(t, f.Sync(), "it failed once")
+		b := make([]byte, 11)
+		_, err = f.ReadAt(b, 0)
+		require.NoError(t, err)
+		require.Equal(t, "not durable", string(b))
+
+		after := func() string {
+			n, err := d.crash(rand.New(rand.NewPCG(1, 1))).find("dir/kept")
+			require.NoError(t, err)
+			return string(n.data[:11])
+		}
+		if after() != "not durable" {
+			lost++
+		}
+		_, err = f.WriteAt([]byte("not"), 0)
+		require.NoError(t, err)
+		require.NoError(t, f.Sync())
+		require.Equal(t, "not durable", after(), "the sector is written as a whole")
+	}
+	require.Greater(t, lost, 10)
+	require.Less(t, lost, 20)
+}
+
+func TestACallThatFailsOnceSucceedsWhenItIsTriedAgain(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		d := written(t)
+		f := open(t, d)
+		d.failAt(2, once)
+		_, err := f.WriteAt([]byte("one"), 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt([]byte("two"), 0)
+		require.ErrorIs(t, err, errDisk)
+		_, err = f.WriteAt([]byte("two"), 0)
+		require.Equal(t, once, err == nil)
+	}
+}
+
+func TestAnyReadingCallMayFail(t *testing.T) {
+	d := written(t)
+	f := open(t, d)
+	for name, call := range map[string]func() error{
+		"Stat":          func() error { _, err := d.Stat("dir/kept"); return err },
+		"Lock":          func() error { _, err := d.Lock("dir/LOCK"); return err },
+		"Open":          func() error { _, err := d.Open("dir/kept"); return err },
+		"List":          func() error { _, err := d.List("dir"); return err },
+		"OpenReadWrite": func() error { _, err := d.OpenReadWrite("dir/kept", vfs.WriteCategoryUnspecified); return err },
+		"File.Stat":     func() error { _, err := f.Stat(); return err },
+		"File.ReadAt":   func() error { _, err := f.ReadAt(make([]byte, 1), 0); return err },
+		"File.Close":    f.Close,
+	} {
+		d.reads = 1
+		require.ErrorIs(t, call(), errDisk, name)
+		require.NoError(t, call(), name)
+	}
+}

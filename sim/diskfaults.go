@@ -16,7 +16,8 @@ type diskFaults struct {
 	armed int   // what fuse becomes when the log begins another segment; 0: nothing
 	image *disk // what was left when it went; nil: it is on
 	cut   *rand.Rand
-	fails int  // the n-th call that changes something from now on fails, and every one after it; 0: none
+	fails int  // the n-th call that changes something from now on fails, and every one after it unless once; 0: none
+	once  bool // only that call fails
 	reads int  // the n-th read from now on fails, once; 0: none
 	full  bool // nothing grows and nothing is made
 	hurt  bool // a call that changes something has failed
@@ -62,10 +63,16 @@ func (d *disk) change() error {
 			return nil
 		}
 		d.hurt = true
+		if d.once {
+			d.fails, d.once = 0, false
+		}
 		return errDisk
 	}
 	return nil
 }
+
+// failAt has the n-th call from now on that changes something fail, and every one after it unless once.
+func (d *disk) failAt(n int, once bool) { d.fails, d.once = n, once }
 
 // made tells that a file was made, or got a name.
 func (d *disk) made(name string) {
@@ -107,7 +114,8 @@ func (f *file) goesAstray(p []byte, at int64) bool {
 
 // mend ends what was to fail; what the disk has lost by then stays lost.
 func (d *disk) mend() {
-	d.fails, d.fuse, d.armed, d.reads, d.stray, d.full, d.lies = 0, 0, 0, 0, 0, false, false
+	d.failAt(0, false)
+	d.fuse, d.armed, d.reads, d.stray, d.full, d.lies = 0, 0, 0, 0, false, false
 }
 
 // crash returns what a power cut leaves.
@@ -138,7 +146,8 @@ func (n *node) crash(r *rand.Rand, keep float64) *node {
 		c.data = slices.Clone(n.synced)
 		for at := n.from / sectorBytes * sectorBytes; at < n.to; at += sectorBytes {
 			end := min(at+sectorBytes, len(n.data))
-			if end <= len(n.synced) && string(n.data[at:end]) == string(n.synced[at:end]) || !chance(r, keep) {
+			same := end <= len(n.synced) && string(n.data[at:end]) == string(n.synced[at:end])
+			if same || n.lost[at/sectorBytes] || !chance(r, keep) {
 				continue
 			}
 			if grow := end - len(c.data); grow > 0 {

@@ -32,12 +32,12 @@ const (
 	FaultGarbage                        // X: the chance that a message arrives malformed as well; For
 	FaultSlowDisk                       // Server, X: how much slower; For
 	FaultHungDisk                       // Server, For
-	FaultSaveError                      // Server, N: the n-th save fails; For: until its disk is repaired
+	FaultSaveError                      // Server, N: the n-th change of its files fails, and every one after it unless X says once
 	FaultCompactError                   // Server, N; For
 	FaultReadError                      // Server, N: the n-th read of entries fails, once
-	FaultSnapshotError                  // Server, N: changes of its files fail from the n-th on; For
+	FaultSnapshotError                  // Server, N: changes of its files fail from the n-th on, or the n-th alone where X says once; For
 	FaultHungSave                       // Server: syncs of its log alone hang; For
-	FaultStartError                     // Server, N: the n-th call of its next start that changes something (N even) or reads fails
+	FaultStartError                     // Server, N: the n-th call of its next start that changes something (N even) or reads fails; X: once
 	FaultFull                           // Server: nothing more fits on its disk; For
 	FaultRotLog                         // Server: a bit of what its log has acknowledged decays, which the next read finds
 	FaultRotWitness                     // Server: a bit of its witness
@@ -90,6 +90,9 @@ type Fault struct {
 	N      int
 	X      float64
 }
+
+// once reports whether one call of a disk fails, and those after it succeed again.
+func (f *Fault) once() bool { return f.X < 0.5 }
 
 // String describes a fault in one line.
 func (f *Fault) String() string {
@@ -160,8 +163,10 @@ func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
 	switch kind {
 	case FaultCrash:
 		f.N = r.IntN(pick(r, 3, 40, 300))
-	case FaultPowerCut, FaultSnapshotError, FaultStartError, FaultLostWrite, FaultStrayWrite:
+	case FaultPowerCut, FaultLostWrite, FaultStrayWrite:
 		f.N = 1 + r.IntN(12)
+	case FaultSnapshotError, FaultStartError:
+		f.N = 1 + r.IntN(pick(r, 12, 40))
 	case FaultDiverge, FaultRejoin:
 		f.Server, f.For = leaderServer, f.For+timeout
 	case FaultClock:
@@ -180,8 +185,10 @@ func (p *Plan) fault(r *rand.Rand, kind FaultKind) Fault {
 		f.X = 1 + slowApplyMax*f.X*f.X
 	case FaultHungDisk, FaultHungSave:
 		f.For *= 2
-	case FaultSaveError, FaultReadError, FaultCompactError:
+	case FaultSaveError, FaultCompactError:
 		f.N = 1 + r.IntN(5)
+	case FaultReadError:
+		f.N = 1 + r.IntN(pick(r, 5, 15))
 	case FaultSleep:
 		f.For += upTo(r, time.Duration(p.Limits.SessionExpiryNanos))
 	}

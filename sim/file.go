@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"io"
 	"maps"
 
@@ -18,7 +19,7 @@ type file struct {
 var _ vfs.File = (*file)(nil)
 
 // Close implements vfs.File.
-func (f *file) Close() error { return nil }
+func (f *file) Close() error { return f.d.look() }
 
 // Read implements vfs.File.
 func (f *file) Read(p []byte) (int, error) {
@@ -80,6 +81,9 @@ func (f *file) write(p []byte, at int64) {
 	}
 	copy(f.n.data[at:], p)
 	end := int(at) + len(p)
+	for s := int(at) / sectorBytes; s*sectorBytes < end; s++ {
+		delete(f.n.lost, s) // it is dirty again, as a whole
+	}
 	if f.n.to == f.n.from {
 		f.n.from, f.n.to = len(f.n.synced), len(f.n.synced)
 		f.n.from = min(f.n.from, int(at))
@@ -88,14 +92,22 @@ func (f *file) write(p []byte, at int64) {
 }
 
 // Preallocate implements vfs.File.
-func (f *file) Preallocate(int64, int64) error { return nil }
+func (f *file) Preallocate(int64, int64) error { return f.d.change() }
 
 // Stat implements vfs.File.
-func (f *file) Stat() (vfs.FileInfo, error) { return info{f.n, f.name}, nil }
+func (f *file) Stat() (vfs.FileInfo, error) {
+	if err := f.d.look(); err != nil {
+		return nil, err
+	}
+	return info{f.n, f.name}, nil
+}
 
 // Sync implements vfs.File.
 func (f *file) Sync() error {
 	if err := f.d.change(); err != nil {
+		if errors.Is(err, errDisk) {
+			f.n.giveUp(f.d.calls)
+		}
 		return err
 	}
 	if f.d.lies {
@@ -115,7 +127,38 @@ func (n *node) sync() {
 	if grow := len(n.data) - len(n.synced); grow > 0 {
 		n.synced = append(n.synced, make([]byte, grow)...)
 	}
-	copy(n.synced[n.from:n.to], n.data[n.from:n.to])
+	for at := n.from / sectorBytes * sectorBytes; at < n.to; at += sectorBytes {
+		if end := min(at+sectorBytes, len(n.data)); !n.lost[at/sectorBytes] {
+			copy(n.synced[at:end], n.data[at:end])
+		}
+	}
+	n.from, n.to = 0, 0
+}
+
+// giveUp is what a failed sync does to a file, as Linux does it after EIO: some of what was written may have reached the disk, and the
+// rest counts as clean from then on. Readers still see it, a later sync has nothing to write, and a power cut takes it.
+// The names in a directory stay to be synced: they stand in a journal, and a file system whose journal fails takes nothing more.
+func (n *node) giveUp(calls int) {
+	if n.dir {
+		return
+	}
+	some := calls%2 == 0
+	for at := n.from / sectorBytes * sectorBytes; at < n.to; at += sectorBytes {
+		s, end := at/sectorBytes, min(at+sectorBytes, len(n.data))
+		switch {
+		case n.lost[s]:
+		case some && (s+calls/2)%3 == 0:
+			if grow := end - len(n.synced); grow > 0 {
+				n.synced = append(n.synced, make([]byte, grow)...)
+			}
+			copy(n.synced[at:end], n.data[at:end])
+		default:
+			if n.lost == nil {
+				n.lost = make(map[int]bool)
+			}
+			n.lost[s] = true
+		}
+	}
 	n.from, n.to = 0, 0
 }
 

@@ -166,8 +166,8 @@ func (h *host) harmDisk(f *Fault) bool {
 	case FaultSnapshotError:
 		h.mayFail = errDisk // and so does a restore
 		disk := h.store.disk
-		disk.fails = f.N
-		w.after(f.For, func() { disk.fails = 0 })
+		disk.failAt(f.N, f.once())
+		w.after(f.For, func() { disk.failAt(0, false) })
 	case FaultPowerCut:
 		h.downFor = f.For
 		if h.store.disk.cut = w.disks; f.N > 6 && h.store.mem == nil {
@@ -178,7 +178,7 @@ func (h *host) harmDisk(f *Fault) bool {
 	case FaultHungSave:
 		h.saveHungUntil = max(h.saveHungUntil, w.now+f.For)
 	case FaultStartError:
-		h.startError = f.N
+		h.startError, h.startErrorOnce = f.N, f.once()
 		h.crash(f.For)
 	case FaultFull:
 		h.fill(f.For)

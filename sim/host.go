@@ -49,6 +49,7 @@ type host struct {
 	hungUntil, saveHungUntil time.Duration
 	hangsAtCut               time.Duration // how long the next save hangs that cuts a log
 	startError               int           // the call of the next start that fails; odd: a read
+	startErrorOnce           bool          // the one after it succeeds
 
 	shared   *server.Shared
 	replicas []*replica // by group, from 1
@@ -139,7 +140,7 @@ func (h *host) start() {
 	h.life++
 	h.run = raft.RunID(uint64(h.number)<<32 + uint64(h.life))
 	h.up, h.repairing, h.pausedUntil, h.fuse = true, false, 0, 0
-	h.mayFail = h.store.armed(h.startError)
+	h.mayFail = h.store.armed(h.startError, h.startErrorOnce)
 	h.clockBase, h.clockSince = startTime+upTo(w.jobs, 1000*time.Hour), w.now
 	h.writer = writer{h: h}
 	h.replicas = nil
@@ -153,7 +154,9 @@ func (h *host) start() {
 	err := h.open()
 	if h.startError > 0 {
 		h.startError = 0
-		h.store.disk.fails, h.store.disk.reads = 0, 0
+		if !h.startErrorOnce { // what is to fail once may be a call of what follows
+			h.store.disk.fails, h.store.disk.reads = 0, 0
+		}
 	}
 	switch {
 	case h.store.dead():

@@ -132,7 +132,7 @@ func (s *store) fail(f *Fault) {
 	case f.Kind == FaultReadError:
 		s.disk.reads = f.N
 	default:
-		s.disk.fails = f.N
+		s.disk.failAt(f.N, f.once())
 	}
 }
 
@@ -182,12 +182,12 @@ func (s *store) full(is bool) {
 }
 
 // armed makes a start fail that is to fail, and returns why it and the life after it may.
-func (s *store) armed(call int) error {
+func (s *store) armed(call int, once bool) error {
 	switch {
 	case call > 0 && call%2 == 1:
 		s.disk.reads = call
 	case call > 0:
-		s.disk.fails = call
+		s.disk.failAt(call, once)
 	case s.disk.full:
 		return errFull
 	default:
