@@ -39,6 +39,7 @@ const (
 	sawBatchedSave
 	sawSharedSave
 	sawCrash
+	sawKilled
 	sawCrashInSave
 	sawCrashInSnapshot
 	sawCrashInTurn
@@ -119,7 +120,7 @@ var situationNames = [situations]string{
 	sawResultTooLarge: "a result was over the limit", sawResponseLost: "a response was lost after its command was executed",
 	sawPauseOfLeader: "a leader was paused beyond its authority", sawTimeJump: "a server noticed that time had jumped",
 	sawBatchedSave: "several saves of a group shared one call", sawSharedSave: "saves of several groups shared one call",
-	sawCrash: "a server crashed", sawCrashInSave: "a server crashed while saving", sawCrashInSnapshot: "a server crashed while writing a snapshot",
+	sawCrash: "a server crashed", sawKilled: "a process was killed and its files read from the system's memory", sawCrashInSave: "a server crashed while saving", sawCrashInSnapshot: "a server crashed while writing a snapshot",
 	sawCrashInTurn: "a server crashed between two messages of a turn", sawCrashInStart: "a server crashed while starting", sawStartFailed: "a start failed because of the disk", sawRoomAgain: "a full disk had room again",
 	sawRolledBack: "an older copy of a store was put back", sawLied: "a disk lost what it had said was synced",
 	sawWentAstray: "a store was started that had lost a write", sawTailLost: "a log was behind its witness",

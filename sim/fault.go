@@ -11,7 +11,7 @@ type FaultKind uint8
 
 // The kinds of faults. Each comment says which fields of Fault it uses beside At.
 const (
-	FaultCrash         FaultKind = iota // Server, N: so many effects later; For: until it is started again
+	FaultCrash         FaultKind = iota // Server, N: so many effects later; X: whether the process alone; For: until it is started again
 	FaultCrashAll                       // For
 	FaultPowerCut                       // Server, N: so many changes of its files later; For
 	FaultPause                          // Server, For

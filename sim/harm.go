@@ -108,8 +108,9 @@ func (w *world) harm(f *Fault, h *host) bool {
 		return h.harmDisk(f)
 	case FaultCrash:
 		h.downFor = f.For
-		if h.fuse = f.N; f.N == 0 {
-			h.crash(f.For)
+		h.fuse, h.kills = max(1, f.N), f.X < 0.25
+		if f.N == 0 {
+			h.burn()
 		}
 	case FaultPause:
 		h.pause(f.For)

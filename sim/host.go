@@ -32,7 +32,8 @@ type host struct {
 	life        int // counts starts
 	run         raft.RunID
 	pausedUntil time.Duration
-	fuse        int // after so many effects it crashes; 0: it does not
+	fuse        int  // after so many effects it crashes; 0: it does not
+	kills       bool // it is killed then, and the power stays
 	downFor     time.Duration
 	repairing   bool // it has failed and waits for its restart
 
@@ -124,7 +125,11 @@ func (h *host) do(life int, do func()) {
 func (h *host) burn() bool {
 	if h.fuse > 0 {
 		if h.fuse--; h.fuse == 0 {
-			h.crash(h.downFor)
+			if h.kills {
+				h.kill(h.downFor)
+			} else {
+				h.crash(h.downFor)
+			}
 			return true
 		}
 	}
@@ -139,7 +144,7 @@ func (h *host) start() {
 	w := h.w
 	h.life++
 	h.run = raft.RunID(uint64(h.number)<<32 + uint64(h.life))
-	h.up, h.repairing, h.pausedUntil, h.fuse = true, false, 0, 0
+	h.up, h.repairing, h.pausedUntil, h.fuse, h.kills = true, false, 0, 0, false
 	h.mayFail = h.store.armed(h.startError, h.startErrorOnce)
 	h.clockBase, h.clockSince = startTime+upTo(w.jobs, 1000*time.Hour), w.now
 	h.writer = writer{h: h}
@@ -164,7 +169,7 @@ func (h *host) start() {
 		h.crash(upTo(w.disks, time.Second))
 	case errors.Is(err, errDisk) && h.mayFail != nil && !isDamage(err):
 		w.saw(sawStartFailed)
-		h.crash(upTo(w.disks, time.Second))
+		h.again(upTo(w.disks, time.Second))
 	case isDamage(err) && h.mayBreak:
 		h.damaged(err)
 		h.crash(0)
@@ -244,20 +249,39 @@ func (w *world) founders() (list []raft.Member) {
 func address(number int) string { return fmt.Sprintf("s%d", number) }
 
 // crash loses power: what was not synced is gone in part, and the process with everything it knew. It is started again
-// later, unless never is asked for.
+// later.
 func (h *host) crash(downFor time.Duration) {
 	if !h.up {
 		return
 	}
-	w := h.w
-	w.saw(sawCrash)
-	w.note("server %v crashes", h)
+	h.w.saw(sawCrash)
+	h.w.note("server %v crashes", h)
 	h.noteCrash()
-	h.noteReform()
-	h.up, h.fuse = false, 0
 	before := h.store.disk
 	h.store = h.store.crash()
 	h.lost(before)
+	h.end(downFor)
+}
+
+// kill ends the process and nothing else: what it has written stands in the system's memory, synced or not, and the next one
+// reads it there. Where the disk is about to lose something by itself, or the log is in memory, it is a crash.
+func (h *host) kill(downFor time.Duration) {
+	if !h.up || h.store.mem != nil || h.store.dead() || h.since != nil || h.decayed {
+		h.crash(downFor)
+		return
+	}
+	h.w.saw(sawKilled)
+	h.w.note("server %v is killed", h)
+	h.noteCrash()
+	h.store = h.store.kill()
+	h.end(downFor)
+}
+
+// end takes a process away that has ended, and has the next one start later.
+func (h *host) end(downFor time.Duration) {
+	w := h.w
+	h.noteReform()
+	h.up, h.fuse = false, 0
 	for _, c := range h.conns {
 		c.lost()
 	}
@@ -320,7 +344,16 @@ func (h *host) fenced(r *replica, why error, store bool) {
 		return
 	}
 	h.repairing = true
-	h.after(upTo(w.disks, 500*time.Millisecond), func() { h.crash(upTo(w.disks, 3*time.Second)) })
+	h.after(upTo(w.disks, 500*time.Millisecond), func() { h.again(upTo(w.disks, 3*time.Second)) })
+}
+
+// again starts another process in the place of one whose disk has failed, on the same system or after it was started again, too.
+func (h *host) again(downFor time.Duration) {
+	if chance(h.w.disks, 0.5) {
+		h.kill(downFor)
+	} else {
+		h.crash(downFor)
+	}
 }
 
 var errStopped = errors.New("sim: the server stops with its store")

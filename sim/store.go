@@ -118,6 +118,18 @@ func (s *store) crash() *store {
 	return c
 }
 
+// kill ends the process that has the store open. The system that its disk belongs to goes on.
+func (s *store) kill() *store {
+	c := &store{w: s.w, identity: s.identity, disk: s.disk, salts: s.salts}
+	full := c.disk.full
+	c.disk.mend()
+	c.disk.full = full
+	for _, v := range s.vaults {
+		c.vaults = append(c.vaults, v.crash())
+	}
+	return c
+}
+
 // failing reports whether a write has failed, which the log may still be about to tell.
 func (s *store) failing() bool { return s.disk.hurt || s.mem != nil && s.mem.Save(nil) != nil }
 
