@@ -117,8 +117,9 @@ func sameDescription(a, b raft.SnapshotMeta) bool {
 	return bytes.Equal(wire.AppendSnapshotMeta(nil, a), wire.AppendSnapshotMeta(nil, b))
 }
 
-// resume goes on with what is there, as far as every checksum holds; what follows is written again. It reports false
-// where there is nothing to go on with.
+// resume goes on with what is there, as far as every checksum holds; what follows is written anew. What is there is written again,
+// too: a sync of the run before may have failed, and then the kernel takes for clean what it still shows and has not written, so that a
+// sync that follows would prove nothing. It reports false where there is nothing to go on with.
 func (w *fileWriter) resume() bool {
 	if w.layout.piece == 0 {
 		return false
@@ -132,6 +133,13 @@ func (w *fileWriter) resume() bool {
 	if size, err := file.Size(); err != nil || size > w.layout.file(w.meta.Size) {
 		return false
 	}
+	header, err := encodeHeader(w.meta, w.layout)
+	if err != nil {
+		return false
+	}
+	if _, err := file.WriteAt(header, 0); err != nil {
+		return false
+	}
 	w.buf = make([]byte, 0, w.layout.piece+checksumBytes)
 	for w.written < w.meta.Size {
 		size := min(w.layout.piece, w.meta.Size-w.written)
@@ -139,11 +147,12 @@ func (w *fileWriter) resume() bool {
 		if err != nil {
 			break
 		}
-		if size < w.layout.piece {
-			w.buf = b // a last piece that is short stays in the buffer until Commit
-		}
+		w.buf = b // a last piece that is short stays there until Commit
 		w.sum = crc32.Update(w.sum, castagnoli, b)
 		w.written += size
+		if size == w.layout.piece && w.flush() != nil {
+			return false
+		}
 	}
 	return true
 }
@@ -156,7 +165,7 @@ func (w *fileWriter) create() error {
 		}
 	}
 	w.layout = newLayout(w.meta, w.files.pieceBytes)
-	w.buf, w.written, w.sum = make([]byte, 0, w.layout.piece+checksumBytes), 0, 0
+	w.buf, w.written, w.sum, w.unsynced = make([]byte, 0, w.layout.piece+checksumBytes), 0, 0, 0
 	header, err := encodeHeader(w.meta, w.layout)
 	if err != nil {
 		return w.files.failed("create", w.name, err)
