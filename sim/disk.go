@@ -23,6 +23,7 @@ import (
 type disk struct {
 	root  *node
 	calls int // that change something
+	looks int // that only read
 	diskFaults
 }
 

@@ -86,6 +86,7 @@ func (d *disk) look() error {
 	if d.image != nil {
 		return errPower
 	}
+	d.looks++
 	if d.reads > 0 {
 		if d.reads--; d.reads == 0 {
 			return errDisk

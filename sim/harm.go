@@ -99,7 +99,8 @@ func (w *world) harm(f *Fault, h *host) bool {
 		h.budget = true
 		return true
 	}
-	if !h.up || h.repairing {
+	down := !h.up && h.gone == nil && (f.Kind == FaultSlowDisk || f.Kind == FaultHungDisk) // its next start is slow
+	if !h.up && !down || h.repairing {
 		return false
 	}
 	switch f.Kind {

@@ -136,8 +136,29 @@ func (h *host) burn() bool {
 	return false
 }
 
-// start starts a process on the store.
+// start starts a process, which is up when its disk has given it what it opens.
 func (h *host) start() {
+	w := h.w
+	if h.up || h.gone != nil {
+		return
+	}
+	if w.calm {
+		h.load()
+		return
+	}
+	if h.hungUntil > w.now {
+		w.saw(sawHungStart)
+	}
+	life := h.life
+	w.after(h.diskDelay(4*upTo(w.disks, w.plan.StepMax)), func() {
+		if h.life == life {
+			h.load()
+		}
+	})
+}
+
+// load opens the store and starts every replica on it.
+func (h *host) load() {
 	if h.up || h.gone != nil {
 		return
 	}

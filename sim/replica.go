@@ -173,17 +173,34 @@ func (r *replica) step(j server.Job, next func()) {
 	if why := r.r.Err(); why != nil {
 		j.Drop(why)
 	} else {
+		looks := h.store.disk.looks
 		done := j.Step()
 		if h.store.dead() { // the power went in the middle of it
 			h.crash(h.downFor)
 			return
 		}
-		if !done {
-			h.after(r.stepDelay(j), func() { r.step(j, next) })
+		d := time.Duration(0)
+		if _, ok := j.(*server.ApplyJob); ok && h.store.disk.looks > looks {
+			if d = h.diskDelay(0); h.slowDisk > 0 {
+				d = h.diskDelay(upTo(h.w.disks, h.w.plan.StepMax))
+			}
+		}
+		switch {
+		case !done:
+			h.after(d+r.stepDelay(j), func() { r.step(j, next) })
+			return
+		case d > 0:
+			h.w.saw(sawSlowApplyRead)
+			h.after(d, func() { r.done(j, next) })
 			return
 		}
 	}
-	if h.burn() {
+	r.done(j, next)
+}
+
+// done ends a job behind its last step.
+func (r *replica) done(j server.Job, next func()) {
+	if r.h.burn() {
 		return
 	}
 	r.finished(j)

@@ -12,6 +12,7 @@ import (
 	"github.com/oarlock/oarlock/persistentlog/memlog"
 	"github.com/oarlock/oarlock/persistentlog/seglog"
 	"github.com/oarlock/oarlock/persistentlog/vfsdir"
+	"github.com/oarlock/oarlock/raft"
 )
 
 // store is what of a server outlives its processes: a disk with the files of its snapshots, and a log, which is in memory
@@ -84,9 +85,21 @@ func (s *store) open() error {
 // log is the open log.
 func (s *store) log() persistentlog.PersistentLog {
 	if s.mem != nil {
-		return s.mem
+		return memLog{s.mem, s.disk}
 	}
 	return s.seg
+}
+
+// memLog is a log in memory of which a disk knows when it is read.
+type memLog struct {
+	*memlog.Log
+	d *disk
+}
+
+// Blocks implements persistentlog.PersistentLog.
+func (l memLog) Blocks(group raft.GroupID, from, to raft.Index, maxBytes int) ([]raft.Block, error) {
+	l.d.looks++
+	return l.Log.Blocks(group, from, to, maxBytes)
 }
 
 // sync ends a call of Save: only now is what was written durable, if nothing has gone wrong since. A log in segments has
