@@ -202,10 +202,12 @@ func (r *Replica) stopOrders(why error) {
 	r.orders.changes, r.orders.transfers, r.orders.retiring, r.orders.leaving = nil, nil, nil, nil
 }
 
-// followMembership keeps the newest membership that is committed, and those behind it.
-func (r *Replica) followMembership(at *raft.MembershipAt) {
+// followMembership keeps the newest membership that is committed, and those behind it. What the turn's blocks replace goes: one turn may
+// cut a membership off and bring the next, behind the place where it stood.
+func (r *Replica) followMembership(at *raft.MembershipAt, blocks []raft.Block) {
 	list := r.orders.memberships
 	if at != nil {
+		list = slices.DeleteFunc(list, func(o raft.MembershipAt) bool { return len(blocks) > 0 && o.Index >= blocks[0].First() })
 		list = slices.DeleteFunc(list, func(o raft.MembershipAt) bool { return o.Index >= at.Index })
 		list = append(list, *at)
 	}

@@ -176,7 +176,7 @@ func NewReplica(s *Shared, g GroupOptions, now time.Duration) (*Replica, error) 
 	r.term, r.commit = state.Hard.Term, max(state.Commit, state.Snapshot.Index)
 	r.membership = node.Status().Membership
 	r.orders.memberships = knownMemberships(state)
-	r.followMembership(nil)
+	r.followMembership(nil, nil)
 	r.snapshot.pointer = state.Snapshot.Index
 	r.add(&RestoreJob{
 		a: r.apply, log: o.Log, snapshots: o.Snapshots, birth: r.birth, pointer: state.Snapshot, first: state.First,
