@@ -47,7 +47,7 @@ func (h *host) harmStore(f *Fault) bool {
 		}
 	case FaultLostWrite, FaultStrayWrite:
 		if running {
-			disk.stray, disk.far, h.since = f.N, f.Kind == FaultStrayWrite, h.images()
+			disk.stray, disk.far, disk.abroad, disk.cut, h.since = f.N, f.Kind == FaultStrayWrite, f.X < 0.5, w.disks, h.images()
 			h.mayBreak = true
 		}
 	}
@@ -235,13 +235,20 @@ func (h *host) lost(before *disk) {
 		h.store.keepWitness(before)
 		h.forget() // rot in its last save looks like one that was never finished, but for the witness
 	}
+	if since != nil && before.overlaid { // what was older than the fault may have gone, too
+		for g := range since {
+			since[g] = newImage()
+		}
+	}
 	switch {
 	case since == nil:
 	case h.store.disk.forgot:
 		h.w.saw(sawLied)
 		h.forget()
 	case before.astray > 0 && h.mayForget(since):
-		h.w.saw(sawWentAstray)
+		if h.w.saw(sawWentAstray); before.strange {
+			h.w.saw(sawOverwritten)
+		}
 		h.forget()
 	case before.astray > 0:
 		h.w.note("server %v is not started again: others could not do without what it may have forgotten", h)

@@ -51,6 +51,7 @@ const (
 	sawRolledBack
 	sawLied
 	sawWentAstray
+	sawOverwritten
 	sawTailLost
 	sawMachineAhead
 	sawMachineKept
@@ -124,9 +125,9 @@ var situationNames = [situations]string{
 	sawBatchedSave: "several saves of a group shared one call", sawSharedSave: "saves of several groups shared one call",
 	sawCrash: "a server crashed", sawKilled: "a process was killed and its files read from the system's memory", sawCrashInSave: "a server crashed while saving", sawCrashInSnapshot: "a server crashed while writing a snapshot",
 	sawCrashInTurn: "a server crashed between two messages of a turn", sawCrashInStart: "a server crashed while starting", sawStartFailed: "a start failed because of the disk", sawHungStart: "a start waited for a hung disk", sawSlowApplyRead: "an apply waited for a slow disk to give it what was committed",
-	sawRoomAgain: "a full disk had room again",
+	sawRoomAgain:  "a full disk had room again",
 	sawRolledBack: "an older copy of a store was put back", sawLied: "a disk lost what it had said was synced",
-	sawWentAstray: "a store was started that had lost a write", sawTailLost: "a log was behind its witness",
+	sawWentAstray: "a store was started that had lost a write", sawOverwritten: "a store was started of which one file had got what was another one's", sawTailLost: "a log was behind its witness",
 	sawMachineAhead: "a machine's storage was ahead of its log", sawMachineKept: "a machine went on from its own storage",
 	sawDiskFailed: "a replica was fenced because its disk failed",
 	sawTornSave:   "part of an unfinished save survived a crash", sawStoreDamaged: "a store was found damaged",

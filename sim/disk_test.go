@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -145,6 +146,31 @@ func TestALostWriteIsReportedAndAMisdirectedOneLandsElsewhere(t *testing.T) {
 		_, err = f.WriteAt([]byte("third"), 0)
 		require.NoError(t, err)
 		require.Equal(t, "third", string(n.data[:5]), "it was one write")
+	}
+}
+
+func TestAMisdirectedWriteMayLandInAnotherFileAndIsDurableThere(t *testing.T) {
+	for seed := range uint64(20) {
+		d := written(t)
+		f := open(t, d)
+		other, err := d.Create("dir/other.segment", vfs.WriteCategoryUnspecified)
+		require.NoError(t, err)
+		_, err = other.Write(make([]byte, 1500))
+		require.NoError(t, err)
+		require.NoError(t, other.Sync())
+		d.stray, d.far, d.abroad, d.cut = 1, true, true, rand.New(rand.NewPCG(seed, 0))
+		_, err = f.WriteAt([]byte("misdirected"), 0)
+		require.NoError(t, err)
+		kept, err := d.find("dir/kept")
+		require.NoError(t, err)
+		require.Zero(t, kept.data[0])
+		n, err := d.find("dir/other.segment")
+		require.NoError(t, err)
+		at := strings.Index(string(n.synced), "misdirected")
+		require.GreaterOrEqual(t, at, 0)
+		require.Zero(t, at%sectorBytes)
+		require.Equal(t, n.data, n.synced)
+		require.True(t, d.overlaid && d.strange)
 	}
 }
 

@@ -29,11 +29,13 @@ type diskFaults struct {
 	forgive func() bool
 	forgot  bool // the power went since, and took it along
 
-	// The n-th write from now on is reported and never comes to pass or, if far, comes to pass somewhere else in its file. astray
-	// counts those that did.
-	stray  int
-	far    bool
-	astray int
+	// The n-th write from now on is reported and never comes to pass or, if far, comes to pass somewhere else, in its file or,
+	// if abroad, in another one. astray counts those that did; overlaid says that one of them has hit a segment of the log, and
+	// strange that it was another file's.
+	stray             int
+	far, abroad       bool
+	astray            int
+	overlaid, strange bool
 }
 
 // sectorBytes is the piece that a disk writes whole or not at all.
@@ -76,7 +78,7 @@ func (d *disk) failAt(n int, once bool) { d.fails, d.once = n, once }
 
 // made tells that a file was made, or got a name.
 func (d *disk) made(name string) {
-	if d.armed > 0 && strings.HasSuffix(name, ".segment") {
+	if d.armed > 0 && isSegment(name) {
 		d.fuse, d.armed = d.armed, 0
 	}
 }
@@ -105,13 +107,46 @@ func (f *file) goesAstray(p []byte, at int64) bool {
 		return false
 	}
 	d.astray++
-	if sectors := len(f.n.data) / sectorBytes; d.far && sectors > 1 {
+	sectors := len(f.n.data) / sectorBytes
+	switch {
+	case !d.far || d.abroad && d.misdirect(f.n, p):
+	case sectors > 1:
 		other := (int(at)/sectorBytes + 1 + d.calls%(sectors-1)) % sectors
 		room := len(f.n.data) - other*sectorBytes
 		f.write(p[:min(len(p), room)], int64(other*sectorBytes))
+		d.overlaid = d.overlaid || isSegment(f.name)
 	}
 	return true
 }
+
+// misdirect puts a write into another file than its own, from a sector's beginning on, and reports whether there is one. It is durable
+// there: nobody who syncs that file knows of it.
+func (d *disk) misdirect(own *node, p []byte) bool {
+	var others []string
+	for _, name := range d.files() {
+		if n, err := d.find(name); err == nil && n != own && len(n.data) > 0 {
+			others = append(others, name)
+		}
+	}
+	if len(others) == 0 {
+		return false
+	}
+	name := others[d.cut.IntN(len(others))]
+	n, err := d.find(name)
+	if err != nil {
+		return false
+	}
+	at := d.cut.IntN((len(n.data)+sectorBytes-1)/sectorBytes) * sectorBytes
+	copy(n.data[at:], p)
+	if at < len(n.synced) {
+		copy(n.synced[at:], p)
+	}
+	d.strange = true
+	d.overlaid = d.overlaid || isSegment(name)
+	return true
+}
+
+func isSegment(name string) bool { return strings.HasSuffix(name, ".segment") }
 
 // mend ends what was to fail; what the disk has lost by then stays lost.
 func (d *disk) mend() {

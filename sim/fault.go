@@ -48,7 +48,7 @@ const (
 	FaultTail                           // Server: its log becomes what it was For ago, and its witness does not
 	FaultLie                            // Server: its disk reports syncs that it does not do, for For, and then the power goes
 	FaultLostWrite                      // Server, N: the n-th write is reported and does not come to pass
-	FaultStrayWrite                     // Server, N: the n-th write lands somewhere else in its file
+	FaultStrayWrite                     // Server, N: the n-th write lands somewhere else; X: in its own file or in another one
 	FaultSlowApply                      // Server, X; For
 	FaultBreak                          // connections of clients: those of client N, or all
 	FaultStall                          // connections of client N, or all, pass nothing; For
