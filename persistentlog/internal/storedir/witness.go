@@ -66,7 +66,10 @@ func putWitness(b []byte, magic string, store raft.StoreID, number uint64, sum u
 // OpenWitness reads the file. now is the clock by which it is synced. That there is no file is damage.
 func (k Kind) OpenWitness(f vfs.FS, dir string, store raft.StoreID, now func() time.Time) (_ *Witness, err error) {
 	w := &Witness{path: f.PathJoin(dir, WitnessName), store: store, now: now}
-	if there, err := Exists(f, w.path); err == nil && !there { // OpenReadWrite would make it
+	switch there, err := Exists(f, w.path); { // OpenReadWrite would make it
+	case err != nil:
+		return nil, fmt.Errorf("%s: open %s: %w", k.Name, dir, err)
+	case !there:
 		return nil, Damaged(w.path, 0, 0, "the file is missing")
 	}
 	if w.file, err = f.OpenReadWrite(w.path, vfs.WriteCategoryUnspecified); err != nil {
@@ -120,14 +123,15 @@ func (w *Witness) Check(place string, number uint64) error {
 
 // Judge is Check for a log that can be read to its end: lost says that its end is missing, now or at some earlier start. That is written
 // down, durably, before Judge returns, because a log that is written to again passes what it had lost in time. The newest number
-// must not be given to another save.
+// must not be given to another save. What an earlier start has written down is written again: its sync may have failed, and then it is
+// seen and not durable.
 func (w *Witness) Judge(place string, number uint64) (lost, err error) {
 	lost = w.Check(place, number)
 	if lost == nil && w.lost {
 		lost = w.Lost(place, "it was found at an earlier start that acknowledged saves were missing")
 	}
-	if lost == nil || w.lost {
-		return lost, nil
+	if lost == nil {
+		return nil, nil
 	}
 	w.lost = true
 	for range 2 { // one slot after the other, so that one of them reads whenever the power goes

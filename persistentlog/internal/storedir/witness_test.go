@@ -1,10 +1,13 @@
 package storedir
 
 import (
+	"errors"
+	"io/fs"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/oarlock/oarlock/persistentlog"
@@ -128,4 +131,44 @@ func TestALostEndIsWrittenDownBeforeAnythingElse(t *testing.T) {
 		require.NoError(t, err)
 		require.ErrorContains(t, lost, "an earlier start")
 	}
+}
+
+// TestALostEndIsWrittenDownAgainWhereTheFirstAttemptFailed has the next process find in the system's memory what no sync made durable.
+func TestALostEndIsWrittenDownAgainWhereTheFirstAttemptFailed(t *testing.T) {
+	mem, c := vfs.NewCrashableMem(), &clock{}
+	require.NoError(t, CreateWitness(mem, "/", storeID, 7, 70))
+	failed := errors.New("the sync failed")
+	w, err := testKind.OpenWitness(errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData {
+			return failed
+		}
+		return nil
+	})), "/", storeID, c.now)
+	require.NoError(t, err)
+	_, err = w.Judge("log", 6)
+	require.ErrorIs(t, err, failed)
+
+	w = openWitness(t, mem, c)
+	lost, err := w.Judge("log", 6)
+	require.NoError(t, err)
+	require.ErrorIs(t, lost, persistentlog.ErrTailLost)
+	w = openWitness(t, mem.CrashClone(vfs.CrashCloneCfg{}), c)
+	require.True(t, w.HasLost())
+}
+
+// TestAWitnessThatCannotBeLookedForIsNotMissing fails the call that looks for the file.
+func TestAWitnessThatCannotBeLookedForIsNotMissing(t *testing.T) {
+	mem, c := vfs.NewMem(), &clock{}
+	failed := errors.New("the disk failed")
+	disk := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpStat {
+			return failed
+		}
+		return nil
+	}))
+	_, err := testKind.OpenWitness(disk, "/", storeID, c.now)
+	require.ErrorIs(t, err, failed)
+	require.NotErrorIs(t, err, persistentlog.ErrDamaged)
+	_, err = mem.Stat("/" + WitnessName)
+	require.ErrorIs(t, err, fs.ErrNotExist, "and none was made in its place")
 }
