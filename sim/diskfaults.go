@@ -18,6 +18,7 @@ type diskFaults struct {
 	cut   *rand.Rand
 	fails int  // the n-th call that changes something from now on fails, and every one after it unless once; 0: none
 	once  bool // only that call fails
+	doom  int  // what fuse becomes when it has failed; 0: nothing
 	reads int  // the n-th read from now on fails, once; 0: none
 	full  bool // nothing grows and nothing is made
 	hurt  bool // a call that changes something has failed
@@ -67,6 +68,7 @@ func (d *disk) change() error {
 		d.hurt = true
 		if d.once {
 			d.fails, d.once = 0, false
+			d.fuse, d.doom = max(d.fuse, d.doom), 0
 		}
 		return errDisk
 	}
@@ -74,7 +76,7 @@ func (d *disk) change() error {
 }
 
 // failAt has the n-th call from now on that changes something fail, and every one after it unless once.
-func (d *disk) failAt(n int, once bool) { d.fails, d.once = n, once }
+func (d *disk) failAt(n int, once bool) { d.fails, d.once, d.doom = n, once, 0 }
 
 // made tells that a file was made, or got a name.
 func (d *disk) made(name string) {

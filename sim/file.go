@@ -105,7 +105,7 @@ func (f *file) Stat() (vfs.FileInfo, error) {
 // Sync implements vfs.File.
 func (f *file) Sync() error {
 	if err := f.d.change(); err != nil {
-		if errors.Is(err, errDisk) {
+		if errors.Is(err, errDisk) && f.d.lied == 0 { // what was lied about is the disk's, and no sync gives it up
 			f.n.giveUp(f.d.calls)
 		}
 		return err

@@ -163,7 +163,7 @@ func (h *host) harmDisk(f *Fault) bool {
 	case FaultHungDisk:
 		h.hungUntil = max(h.hungUntil, w.now+f.For)
 	case FaultSaveError, FaultCompactError, FaultReadError: // an apply that cannot read stops its replica
-		h.mayFail = errDisk
+		h.mayFail, h.downFor = errDisk, f.For
 		h.store.fail(f)
 	case FaultSnapshotError:
 		h.mayFail = errDisk // and so does a restore

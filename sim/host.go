@@ -174,7 +174,11 @@ func (h *host) load() {
 	if h.heir != nil && h.life > 1 {
 		w.saw(sawOldCopy)
 	}
-	if !w.calm && chance(w.disks, 0.06) {
+	soon := 0.06
+	if h.store.disk.hurt { // it was killed after its disk had failed, and what it reads may not be durable
+		soon = 0.3
+	}
+	if !w.calm && chance(w.disks, soon) {
 		h.store.disk.fuse, h.store.disk.cut, h.downFor = 1+w.disks.IntN(25), w.disks, time.Second
 	}
 	err := h.open()

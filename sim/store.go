@@ -158,6 +158,9 @@ func (s *store) fail(f *Fault) {
 		s.disk.reads = f.N
 	default:
 		s.disk.failAt(f.N, f.once())
+		if f.X < 0.25 { // and the power goes soon after, for those who went on
+			s.disk.doom, s.disk.cut = 1+s.w.disks.IntN(8), s.w.disks
+		}
 	}
 }
 
