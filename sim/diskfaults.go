@@ -19,6 +19,7 @@ type diskFaults struct {
 	fails int  // the n-th call that changes something from now on fails, and every one after it unless once; 0: none
 	once  bool // only that call fails
 	doom  int  // what fuse becomes when it has failed; 0: nothing
+	spoil int  // the n-th sync of a file that a snapshot is transferred to fails, once; 0: none
 	reads int  // the n-th read from now on fails, once; 0: none
 	full  bool // nothing grows and nothing is made
 	hurt  bool // a call that changes something has failed
@@ -153,7 +154,7 @@ func isSegment(name string) bool { return strings.HasSuffix(name, ".segment") }
 // mend ends what was to fail; what the disk has lost by then stays lost.
 func (d *disk) mend() {
 	d.failAt(0, false)
-	d.fuse, d.armed, d.reads, d.stray, d.full, d.lies = 0, 0, 0, 0, false, false
+	d.fuse, d.armed, d.reads, d.spoil, d.stray, d.full, d.lies = 0, 0, 0, 0, 0, false, false
 }
 
 // crash returns what a power cut leaves.

@@ -35,7 +35,7 @@ const (
 	FaultSaveError                      // Server, N: the n-th change of its files fails, and every one after it unless X says once
 	FaultCompactError                   // Server, N; For
 	FaultReadError                      // Server, N: the n-th read of entries fails, once
-	FaultSnapshotError                  // Server, N: changes of its files fail from the n-th on, or the n-th alone where X says once; For
+	FaultSnapshotError                  // Server, N: changes of its files fail from the n-th on, or the n-th alone where X says once, or a sync of a transfer; For
 	FaultHungSave                       // Server: syncs of its log alone hang; For
 	FaultStartError                     // Server, N: the n-th call of its next start that changes something (N even) or reads fails; X: once
 	FaultFull                           // Server: nothing more fits on its disk; For

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -104,6 +105,11 @@ func (f *file) Stat() (vfs.FileInfo, error) {
 
 // Sync implements vfs.File.
 func (f *file) Sync() error {
+	if f.d.spoil > 0 && strings.HasSuffix(f.name, ".partial") {
+		if f.d.spoil--; f.d.spoil == 0 {
+			f.d.failAt(1, true)
+		}
+	}
 	if err := f.d.change(); err != nil {
 		if errors.Is(err, errDisk) && f.d.lied == 0 { // what was lied about is the disk's, and no sync gives it up
 			f.n.giveUp(f.d.calls)

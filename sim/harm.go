@@ -168,6 +168,10 @@ func (h *host) harmDisk(f *Fault) bool {
 	case FaultSnapshotError:
 		h.mayFail = errDisk // and so does a restore
 		disk := h.store.disk
+		if f.X < 0.2 {
+			disk.spoil = 1 + f.N%3
+			break
+		}
 		disk.failAt(f.N, f.once())
 		w.after(f.For, func() { disk.failAt(0, false) })
 	case FaultPowerCut:

@@ -25,7 +25,9 @@ func (w *world) heal() {
 	w.calm = true
 	w.net.heal()
 	for _, h := range w.hosts {
-		h.heal()
+		if h.heal(); w.failure != nil {
+			return
+		}
 	}
 	if !w.mayServe() {
 		if !w.robbed() {
