@@ -19,10 +19,12 @@ type diskFaults struct {
 	fails int  // the n-th call that changes something from now on fails, and every one after it unless once; 0: none
 	once  bool // only that call fails
 	doom  int  // what fuse becomes when it has failed; 0: nothing
-	spoil int  // the n-th sync of a file that a snapshot is transferred to fails, once; 0: none
-	reads int  // the n-th read from now on fails, once; 0: none
-	full  bool // nothing grows and nothing is made
-	hurt  bool // a call that changes something has failed
+
+	spoil      int    // the n-th sync of a file of a kind fails, once; 0: none
+	spoilsKind string // how its name ends
+	reads      int    // the n-th read from now on fails, once; 0: none
+	full       bool   // nothing grows and nothing is made
+	hurt       bool   // a call that changes something has failed
 
 	// A disk that lies reports syncs that it does not do; lied counts them. What it has not made durable goes with the power, if
 	// forgive does not say that nobody could do without it: then it is made durable at the last moment.

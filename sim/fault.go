@@ -32,7 +32,7 @@ const (
 	FaultGarbage                        // X: the chance that a message arrives malformed as well; For
 	FaultSlowDisk                       // Server, X: how much slower; For
 	FaultHungDisk                       // Server, For
-	FaultSaveError                      // Server, N: the n-th change of its files fails, and every one after it unless X says once
+	FaultSaveError                      // Server, N: the n-th change of its files fails, and every one after it unless X says once; or, once, a sync of its log
 	FaultCompactError                   // Server, N; For
 	FaultReadError                      // Server, N: the n-th read of entries fails, once
 	FaultSnapshotError                  // Server, N: changes of its files fail from the n-th on, or the n-th alone where X says once, or a sync of a transfer; For

@@ -105,9 +105,9 @@ func (f *file) Stat() (vfs.FileInfo, error) {
 
 // Sync implements vfs.File.
 func (f *file) Sync() error {
-	if f.d.spoil > 0 && strings.HasSuffix(f.name, ".partial") {
+	if f.d.spoil > 0 && strings.HasSuffix(f.name, f.d.spoilsKind) {
 		if f.d.spoil--; f.d.spoil == 0 {
-			f.d.failAt(1, true)
+			f.d.fails, f.d.once = 1, true
 		}
 	}
 	if err := f.d.change(); err != nil {

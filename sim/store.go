@@ -157,7 +157,10 @@ func (s *store) fail(f *Fault) {
 	case f.Kind == FaultReadError:
 		s.disk.reads = f.N
 	default:
-		s.disk.failAt(f.N, f.once())
+		if s.disk.failAt(f.N, f.once()); f.once() && f.N%2 == 1 {
+			s.disk.failAt(0, false)
+			s.disk.spoil, s.disk.spoilsKind = f.N, ".segment"
+		}
 		if f.X < 0.25 { // and the power goes soon after, for those who went on
 			s.disk.doom, s.disk.cut = 1+s.w.disks.IntN(8), s.w.disks
 		}
