@@ -201,6 +201,9 @@ func (d *disk) Rename(from, to string) error {
 	if err == nil {
 		delete(dir.children, base)
 	}
+	if d.spoilt && len(n.lost) > 0 && d.fuse == 0 {
+		d.fuse = 8 + d.cut.IntN(16)
+	}
 	return err
 }
 

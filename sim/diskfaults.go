@@ -22,6 +22,7 @@ type diskFaults struct {
 
 	spoil      int    // the n-th sync of a file of a kind fails, once; 0: none
 	spoilsKind string // how its name ends
+	spoilt     bool   // it has failed: should a file get its last name with what that gave up, the power goes soon
 	reads      int    // the n-th read from now on fails, once; 0: none
 	full       bool   // nothing grows and nothing is made
 	hurt       bool   // a call that changes something has failed
@@ -156,7 +157,7 @@ func isSegment(name string) bool { return strings.HasSuffix(name, ".segment") }
 // mend ends what was to fail; what the disk has lost by then stays lost.
 func (d *disk) mend() {
 	d.failAt(0, false)
-	d.fuse, d.armed, d.reads, d.spoil, d.stray, d.full, d.lies = 0, 0, 0, 0, 0, false, false
+	d.fuse, d.armed, d.reads, d.spoil, d.stray, d.full, d.lies, d.spoilt = 0, 0, 0, 0, 0, false, false, false
 }
 
 // crash returns what a power cut leaves.

@@ -33,6 +33,10 @@ func (r *replica) startFetch(j *server.FetchJob) {
 	if r.h.w.calm {
 		r.fetches++
 	}
+	if w, h := r.h.w, r.h; !w.calm && h.since == nil && chance(w.disks, 0.08) { // so that it has to be resumed
+		h.mayFail, h.store.disk.cut = errDisk, w.disks
+		h.store.disk.spoil, h.store.disk.spoilsKind = 1, ".partial"
+	}
 	for range 1 + r.h.w.jobs.IntN(4) {
 		r.asking++
 		r.h.after(r.stepDelay(j), func() { r.ask(j) })

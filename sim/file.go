@@ -107,7 +107,7 @@ func (f *file) Stat() (vfs.FileInfo, error) {
 func (f *file) Sync() error {
 	if f.d.spoil > 0 && strings.HasSuffix(f.name, f.d.spoilsKind) {
 		if f.d.spoil--; f.d.spoil == 0 {
-			f.d.fails, f.d.once = 1, true
+			f.d.fails, f.d.once, f.d.spoilt = 1, true, true
 		}
 	}
 	if err := f.d.change(); err != nil {

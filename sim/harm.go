@@ -169,7 +169,7 @@ func (h *host) harmDisk(f *Fault) bool {
 		h.mayFail = errDisk // and so does a restore
 		disk := h.store.disk
 		if f.X < 0.2 {
-			disk.spoil, disk.spoilsKind = 1+f.N%3, ".partial"
+			disk.spoil, disk.spoilsKind, disk.cut = 1+f.N%3, ".partial", w.disks
 			break
 		}
 		disk.failAt(f.N, f.once())

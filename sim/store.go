@@ -159,7 +159,7 @@ func (s *store) fail(f *Fault) {
 	default:
 		if s.disk.failAt(f.N, f.once()); f.once() && f.N%2 == 1 {
 			s.disk.failAt(0, false)
-			s.disk.spoil, s.disk.spoilsKind = f.N, ".segment"
+			s.disk.spoil, s.disk.spoilsKind, s.disk.cut = f.N, ".segment", s.w.disks
 		}
 		if f.X < 0.25 { // and the power goes soon after, for those who went on
 			s.disk.doom, s.disk.cut = 1+s.w.disks.IntN(8), s.w.disks
