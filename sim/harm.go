@@ -142,7 +142,7 @@ var _ server.Completion = ignored{}
 func (h *host) pause(d time.Duration) {
 	h.pausedUntil = max(h.pausedUntil, h.w.now+d)
 	for _, r := range h.replicas {
-		r.outside, r.savedAt = 0, h.local()+time.Duration(float64(d)*h.rate)
+		r.outside, r.savedAt = 0, h.local()+time.Duration(float64(h.pausedUntil-h.w.now)*h.rate)
 		if r.seen.role == raft.RoleLeader && d > h.w.plan.ElectionTimeoutMin {
 			if h.w.saw(sawPauseOfLeader); r.seen.lease {
 				h.w.saw(sawLeasePaused)
