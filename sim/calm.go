@@ -32,7 +32,7 @@ func (w *world) rest(d time.Duration) {
 		}
 		w.run(w.now + d/trickle)
 	}
-	w.wait(servesTimeouts*w.plan.ElectionTimeoutMax, checkServes, func() string { return unanswered(calls) })
+	w.wait(w.servesWithin(), checkServes, func() string { return unanswered(calls) })
 	for g, o := range w.oracle.groups {
 		if r := w.leaderOf(g); w.failure == nil && (r == nil || r.seen.term != terms[g]) {
 			w.fail(checkStable, "group %d: term %d has ended, and nothing had failed", o.group, terms[g])

@@ -53,7 +53,7 @@ func (w *world) heal() {
 		return
 	}
 	probes := w.probe()
-	serves := servesTimeouts * timeout
+	serves := w.servesWithin()
 	if w.fetching() { // and the answer that it waits for may be lost
 		serves += chunkTimeout
 	}
@@ -80,6 +80,14 @@ func (h *host) heal() {
 		h.crash(time.Hour)
 	}
 	h.start()
+}
+
+// servesWithin is how long new commands may take: three election timeouts, unless steps were begun that take long.
+func (w *world) servesWithin() time.Duration {
+	if w.byKind[FaultSlowApply]+w.byKind[FaultSlowDisk] > 0 {
+		return electionTimeouts * w.plan.ElectionTimeoutMax
+	}
+	return servesTimeouts * w.plan.ElectionTimeoutMax
 }
 
 // sound reports whether a server's store is the one that its group knows, and whole.
