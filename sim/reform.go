@@ -75,8 +75,11 @@ func leadsOutside(r *replica, st *look) error {
 
 // hungLeads: a leader whose saves do not complete gives leadership away, or up.
 func hungLeads(r *replica, st *look) error {
-	if st.role != raft.RoleLeader || r.saves == 0 || len(st.membership.Voters) == 1 { // the only voter leads on: nobody else can
+	if st.role != raft.RoleLeader || r.saves == 0 {
 		return nil
+	}
+	if len(st.membership.Voters) == 1 { // the only voter leads on: nobody else can
+		r.savedAt = r.h.local()
 	}
 	if d := r.h.local() - r.savedAt; d > 3*r.h.w.plan.ElectionTimeoutMax {
 		return fmt.Errorf("it still leads, and none of its saves has completed for %v", d)
