@@ -36,8 +36,8 @@ func (h *host) harmStore(f *Fault) bool {
 		}
 	case FaultTail:
 		if running = running && h.store.mem == nil; running {
-			old := h.store.segments().copyOf()
-			w.after(f.For, func() { h.cutTail(old) })
+			old, since := h.store.segments().copyOf(), h.asked()
+			w.after(f.For, func() { h.cutTail(old, since) })
 		}
 	case FaultLie:
 		if running = running && h.mayFail == nil; running {
@@ -108,6 +108,21 @@ func (h *host) rotSnapshots(f *Fault) bool {
 
 // mayLose reports whether a fault has taken from this server's log, or may have, what it had promised.
 func (h *host) mayLose() bool { return h.forgets || h.mayBreak || h.formats > 1 }
+
+// end is how far a log goes.
+type end struct {
+	next raft.Index
+	term raft.Term
+}
+
+// asked is how far each group's log may go at most in its store: some of it may not be written yet.
+func (h *host) asked() (list []end) {
+	for _, o := range h.w.oracle.groups {
+		m := &o.mirrors[h.number-1].now
+		list = append(list, end{m.next(), m.hard.Term})
+	}
+	return list
+}
 
 // images are what each group's log promises to hold.
 func (h *host) images() []image {
@@ -207,7 +222,7 @@ func (h *host) losePower(disk *disk) {
 }
 
 // cutTail puts an older copy of the log's segments beside the witness as it is, which knows better.
-func (h *host) cutTail(old *node) {
+func (h *host) cutTail(old *node, since []end) {
 	if h.w.calm || h.gone != nil || !h.up {
 		return // a power cut has come first, and may have taken the last second of the witness
 	}
@@ -216,6 +231,10 @@ func (h *host) cutTail(old *node) {
 	h.w.note("server %v gets an older copy of its segments", h)
 	h.store.disk.replace(logDir, segmentsDir, old)
 	h.store.keepWitness(before)
+	h.shorter = slices.ContainsFunc(h.w.oracle.groups, func(o *groupOracle) bool {
+		m, was := &o.mirrors[h.number-1].disk, since[o.group-1]
+		return m.next() > was.next || m.hard.Term > was.term
+	})
 	h.forget()
 }
 
@@ -283,6 +302,9 @@ func (o *groupOracle) relearn(h *host) error {
 		if b.store == h.identity.Store && b.term >= found.hard.Term {
 			delete(o.votes, b)
 		}
+	}
+	if h.shorter && !found.hard.Lost {
+		o.w.fail(checkWitness, "server %v group %d starts on a log that ends before what its witness knows of, and takes it for whole", h, o.group)
 	}
 	if found.hard.Lost && !m.disk.hard.Lost {
 		o.w.saw(sawTailLost)

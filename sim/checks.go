@@ -72,6 +72,7 @@ var (
 	checkSilent       = &check{45, "nothing leaves a replica that has stopped", nil}
 	checkCompact      = &check{46, "a log keeps what an older snapshot than the newest needs after it", nil}
 	checkMute         = &check{50, "a store that has lost its log neither votes nor acknowledges", nil}
+	checkWitness      = &check{60, "a log that has lost acknowledged saves is found to have lost its end", nil}
 	checkLostLog      = &check{59, "a log is believed to be lost only if a fault has taken something from it", nil}
 	checkStops        = &check{49, "what has lost more than it can do without stands still, and says why", nil}
 )
@@ -84,7 +85,7 @@ var checks = []*check{
 	checkCaughtUp, checkHung, checkPreferred, checkTold, checkBack, checkLinear,
 	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkJoint,
 	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkFormed, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
-	checkStops, checkMute, checkLostLog,
+	checkStops, checkMute, checkLostLog, checkWitness,
 }
 
 // turnChecks are those that look at a replica after a turn.

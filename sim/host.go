@@ -42,6 +42,7 @@ type host struct {
 	flipped  bool    // a bit of a snapshot was flipped: it may need the leader's
 	mayBreak bool    // a fault explains it if its store is found damaged
 	forgets  bool    // its store has lost, or is about to lose, what it promised
+	shorter  bool    // its log was put back to an older copy, and its witness was not
 	since    []image // what its logs were before their disk began to lose writes; nil: it has not
 	budget   bool    // it counts among those whose store was harmed
 	mayFail  error   // faults of its disk that were planned, and that may fence it

@@ -29,6 +29,7 @@ type groupOracle struct {
 	termMax     raft.Term
 	votes       map[ballot]candidate
 	given       map[given]bool
+	handed      map[given]bool // who was told to take over from the leader of a term
 	places      map[place]stood
 	committed   []uint64 // chain hash behind each index that anyone called committed; 0: not known
 	commitMax   raft.Index
@@ -133,7 +134,7 @@ func newOracle(w *world) *oracle {
 	for g := range w.plan.Groups {
 		og := &groupOracle{
 			w: w, group: raft.GroupID(g + 1), resultMax: int(w.plan.Limits.ResultBytesMax), blocks: map[*byte][]uint64{},
-			leaders: map[raft.Term]int{}, votes: map[ballot]candidate{}, given: map[given]bool{}, places: map[place]stood{},
+			leaders: map[raft.Term]int{}, votes: map[ballot]candidate{}, given: map[given]bool{}, handed: map[given]bool{}, places: map[place]stood{},
 			committed: make([]uint64, 1, 512), committedBy: map[raft.Term]raft.Index{}, numbers: map[uint32]raft.Index{},
 			snapshots: map[raft.Index]raft.SnapshotMeta{}, offers: map[offer]bool{},
 		}

@@ -32,10 +32,17 @@ func (o *groupOracle) sent(r *replica, m *raft.Message) {
 	if claims > hard.Term {
 		w.fail(checkVoteDurable, "server %v group %d sends %s of term %d with term %d on disk", r.h, o.group, m.Type, m.Term, hard.Term)
 	}
+	me := candidate{r.h.id, r.h.identity.Store}
+	switch {
+	case m.Type == raft.MessageTransferRequest:
+		o.handed[given{ballot{term: m.Term}, candidate{m.To, m.ToStore}}] = true
+	case m.Type == raft.MessageVoteRequest && m.Forced && !o.handed[given{ballot{term: m.Term - 1}, me}]:
+		w.fail(checkTransfer, "server %v group %d asks for votes in term %d as one that was told to take over, and nobody has told it", r.h, o.group, m.Term)
+	}
 	var vote candidate
 	switch {
 	case m.Type == raft.MessageVoteRequest:
-		vote = candidate{r.h.id, r.h.identity.Store}
+		vote = me
 	case m.Type == raft.MessageVoteResponse && !m.Reject:
 		vote = candidate{m.To, m.ToStore}
 	}
