@@ -297,7 +297,9 @@ func TestChangeThatComesTooEarlyIsBusyAndSaysWhatItWaitsFor(t *testing.T) {
 		old := c.leader()
 		down, next := c.others(old)[0], c.others(old)[1]
 		down.crash(1)
-		require.NoError(t, old.server.TransferLeadership(t.Context(), group, next.id))
+		require.Eventually(t, func() bool { // a leader that is new itself has not heard of it yet
+			return old.server.TransferLeadership(t.Context(), group, next.id) == nil
+		}, time.Minute, time.Millisecond)
 		require.Eventually(t, func() bool { return c.leader() == next }, time.Minute, time.Millisecond)
 		ask := raft.MembershipChange{Changes: []raft.Change{remove(old)}}
 		_, err := next.server.ChangeMembership(t.Context(), group, ask)
