@@ -16,9 +16,9 @@ phase "format: gofmt would change nothing" formatted
 phase "vet: nothing that the compiler lets pass by mistake" "$GO" vet ./...
 phase "rules: floor plan, pure core, sizes, comments, documents" "$GO" test ./internal/floorplan
 phase "tests: every package" "$GO" test -timeout 12m ./...
-# The two that are skipped have one goroutine, and take as long as all others together.
+# Those that are skipped have one goroutine, and take longer than all others together; `make race` has them.
 phase "race: what has goroutines, under the race detector" \
-	"$GO" test -race -short -timeout 12m -skip '/(RandomCallsAgreeWithAPlainModel|BlocksOfAnySizeComeBack)$' \
+	"$GO" test -race -short -timeout 12m -skip 'TestTorturedLog|TestEverySingleFlipped|TestEveryFailedCallFences|/(RandomCallsAgreeWithAPlainModel|BlocksOfAnySizeComeBack)$' \
 	./server/... ./transport/... ./client/... ./persistentlog/...
 phase "bench: the benchmark module builds" bench_builds
 phase "library: liboarlock, shared and static" sh scripts/lib.sh
