@@ -48,6 +48,7 @@ type op struct {
 	returned    time.Duration
 	floor       uint64 // so many changes somebody had been told of before it was invoked
 	executed    uint64 // which change it was; 0: none so far
+	executedAt  time.Duration
 	ended       bool
 	refused     bool
 	err         error
@@ -85,7 +86,7 @@ func (o *groupOracle) executed(m *machine, c command, e statemachine.Entry, resu
 	case k.refused:
 		w.fail(checkRefused, "group %d executes command %d, which was refused: %s", o.group, c.number, firstLine(k.err))
 	}
-	k.executed = m.count
+	k.executed, k.executedAt = m.count, w.now
 	h, cell := &o.keys[c.key%keysMax], &m.cells[c.key%keysMax]
 	if c.kind == commandAppend {
 		h.list = append(h.list, c.number)

@@ -44,14 +44,21 @@ func TestEveryRuleHasANumberOfItsOwn(t *testing.T) {
 // replaced before it began has no explanation, and one in which the write was still under way has.
 func TestTheCheckerOfHistoriesFindsAStaleRead(t *testing.T) {
 	for _, c := range []struct {
-		name     string
-		returned time.Duration
-		broken   bool
-	}{{"a read after the write", 20, true}, {"a read beside the write", 50, false}} {
+		name                 string
+		returned, executedAt time.Duration // executedAt 0: nobody saw when
+		broken               bool
+	}{
+		{"a read after the write", 20, 0, true}, {"a read after the write, with its moment", 20, 15, true},
+		{"a read beside the write", 50, 0, false}, {"a read beside the write, and before its moment", 50, 35, false},
+		{"a read beside the write, which was executed before", 50, 20, false}, // no client could know
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(NewPlan(1))
 			set := w.newOp(CallSet, 1, w.oracle.groups[0])
 			set.ended, set.invoked, set.returned, set.result = true, 10, c.returned, make([]byte, 12)
+			if c.executedAt != 0 {
+				set.executed, set.executedAt = 1, c.executedAt
+			}
 			read := w.newOp(CallRead, 1, w.oracle.groups[0])
 			read.ended, read.invoked, read.returned, read.result = true, 30, 40, make([]byte, 12)
 			w.checkHistories()
