@@ -42,7 +42,7 @@ demo-grow: build ## one server becomes five, and then another one, under load
 demo-restart: build ## three servers, restarted one after the other under load: no call fails
 	@bin/oarlock demo restart --strict
 
-test: tools ## all that CI runs: Go, C and Python, race detector, sanitizers, cross builds
+test: tools ## all that CI runs: Go, C and Python, race detector, sanitizers, other systems
 	@GO="$(GO)" sh scripts/test.sh
 
 test-c: lib ## the C interface alone: header, handles, servers, clients, sanitizers, install

@@ -3,18 +3,13 @@
 # the Go module proxy. Budget: thirteen minutes on two cores with an empty build cache, so a phase that grows has to say so.
 . scripts/phases.sh
 
-# Without C, the packages that need it fall out of the pattern by themselves.
-cross() { # cross OS ARCHITECTURE
-	CGO_ENABLED=0 GOOS=$1 GOARCH=$2 "$GO" build ./...
-}
-
 bench_builds() { (cd bench && "$GO" vet ./...); }
 
 echo "oarlock: make test ($("$GO" env GOVERSION), $(uname -sm))"
 echo
 phase "format: gofmt would change nothing" formatted
 phase "vet: nothing that the compiler lets pass by mistake" "$GO" vet ./...
-phase "rules: floor plan, pure core, sizes, comments, documents" "$GO" test ./internal/floorplan
+phase "rules: floor plan, sizes, documents, macOS, Windows, 32 bits" "$GO" test ./internal/floorplan
 phase "tests: every package" "$GO" test -timeout 12m ./...
 # Those that are skipped have one goroutine, and take longer than all others together; `make race` has them.
 phase "race: what has goroutines, under the race detector" \
@@ -24,6 +19,4 @@ phase "bench: the benchmark module builds" bench_builds
 phase "library: liboarlock, shared and static" sh scripts/lib.sh
 phase "C: header, every function, address sanitizer, install" sh scripts/c.sh
 phase "Python: types, tests, the wheel" sh scripts/python.sh
-phase "portable: all that is Go builds for macOS" cross darwin arm64
-phase "portable: all that is Go builds for Windows" cross windows amd64
 finish

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -39,6 +40,8 @@ const (
 	memtableBytesMax     = 1 << 30
 	cacheBytesDefault    = 8 << 20
 	cacheBytesMin        = 1 << 20
+	cacheBytesMax        = min(1<<40, math.MaxInt/2) // of an address space, on 32 bits
+	walPrepareBytesMax   = min(2*memtableBytesMax, math.MaxInt)
 	openFilesDefault     = 256
 	openFilesMin         = 16
 	closeTimeoutDefault  = 10 * time.Second
@@ -81,13 +84,13 @@ func (o Options) Validate() error {
 		}
 	}
 	within("MemtableBytes", o.MemtableBytes, memtableBytesMin, memtableBytesMax)
-	within("CacheBytes", o.CacheBytes, cacheBytesMin, 1<<40)
+	within("CacheBytes", o.CacheBytes, cacheBytesMin, cacheBytesMax)
 	within("OpenFilesMax", o.OpenFilesMax, openFilesMin, 1<<20)
 	if o.CloseTimeout < 0 {
 		errs = append(errs, fmt.Errorf("pebblelog: CloseTimeout is %s, must not be negative", o.CloseTimeout))
 	}
-	if o.WALPrepareBytes > 2*memtableBytesMax {
-		errs = append(errs, fmt.Errorf("pebblelog: WALPrepareBytes is %d, must be at most %d", o.WALPrepareBytes, 2*memtableBytesMax))
+	if o.WALPrepareBytes > walPrepareBytesMax {
+		errs = append(errs, fmt.Errorf("pebblelog: WALPrepareBytes is %d, must be at most %d", o.WALPrepareBytes, walPrepareBytesMax))
 	}
 	return errors.Join(errs...)
 }
