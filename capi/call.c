@@ -98,6 +98,7 @@ void oar_call_fail(struct oar_call_object *call, const struct oar_failure *f) {
     c.class_bits = oar_class_of(f->status, f->cause);
     c.leader = f->leader;
     c.system_error = f->system_error;
+    c.index = f->index;
     char *text = copy(f->text, f->text_len), *address = copy(f->address, f->address_len);
     c.text = text;
     c.leader_address = address;

@@ -128,6 +128,7 @@ type failure struct {
 	leader        raft.ServerID
 	address       string
 	errno         syscall.Errno
+	index         raft.Index // of an error that is an answer: what it reflects
 }
 
 // failureOf says what err is; otherwise is the status of an error that nothing is known of.
@@ -203,7 +204,7 @@ func fail(err error, otherwise C.oar_status) C.oar_status {
 func failCall(call *C.struct_oar_call_object, f failure) {
 	text, n := chars(f.text)
 	address, m := chars(f.address)
-	C.oar_go_call_fail(call, f.status, f.cause, text, n, C.uint64_t(f.leader), address, m, C.int32_t(f.errno))
+	C.oar_go_call_fail(call, f.status, f.cause, text, n, C.uint64_t(f.leader), address, m, C.int32_t(f.errno), C.uint64_t(f.index))
 }
 
 // caught is deferred by every function that C calls: nothing that is thrown gets into the host.

@@ -44,6 +44,7 @@ struct oar_failure {
     const char *address;
     size_t address_len;
     int32_t system_error;
+    uint64_t index; /* of an answer that is an error: what it reflects; 0: not known */
 };
 
 /* Notes a failure for oar_last_error and returns its status. The format may be NULL: the status' own text. */

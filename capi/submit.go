@@ -33,33 +33,29 @@ type (
 )
 
 // Complete implements server.Completion.
-func (d *proposalDone) Complete(result []byte, err error) {
-	a := answer{call: d.call, result: result}
-	if err != nil {
-		f := failureOf(err, C.OAR_ERR_UNKNOWN).through(d.box.addresses)
-		a.failed = &f
-	}
-	d.box.answers.bring(a)
-}
+func (d *proposalDone) Complete(result []byte, err error) { d.CompleteAt(0, result, err) }
 
 // Complete implements server.Completion.
-func (d *queryDone) Complete(result []byte, err error) {
-	a := answer{call: d.call, result: result}
+func (d *queryDone) Complete(result []byte, err error) { d.CompleteAt(0, result, err) }
+
+// CompleteAt implements server.IndexCompletion.
+func (d *proposalDone) CompleteAt(index raft.Index, result []byte, err error) {
+	a := answer{call: d.call, result: result, index: index}
 	if err != nil {
-		f := ofQuery(failureOf(err, C.OAR_ERR_UNKNOWN).through(d.box.addresses))
-		a.failed = &f
+		f := failureOf(err, C.OAR_ERR_UNKNOWN).through(d.box.addresses)
+		f.index, a.failed = index, &f
 	}
 	d.box.answers.bring(a)
 }
 
 // CompleteAt implements server.IndexCompletion.
-func (d *proposalDone) CompleteAt(index raft.Index, result []byte) {
-	d.box.answers.bring(answer{call: d.call, result: result, index: index})
-}
-
-// CompleteAt implements server.IndexCompletion.
-func (d *queryDone) CompleteAt(index raft.Index, result []byte) {
-	d.box.answers.bring(answer{call: d.call, result: result, index: index})
+func (d *queryDone) CompleteAt(index raft.Index, result []byte, err error) {
+	a := answer{call: d.call, result: result, index: index}
+	if err != nil {
+		f := ofQuery(failureOf(err, C.OAR_ERR_UNKNOWN).through(d.box.addresses))
+		f.index, a.failed = index, &f
+	}
+	d.box.answers.bring(a)
 }
 
 // ofQuery is what a failure is called where nothing can have been applied.
@@ -91,10 +87,10 @@ func (d *timedDone) Complete(result []byte, err error) {
 }
 
 // CompleteAt implements server.IndexCompletion.
-func (d *timedDone) CompleteAt(index raft.Index, result []byte) {
+func (d *timedDone) CompleteAt(index raft.Index, result []byte, err error) {
 	if d.ended.CompareAndSwap(false, true) {
 		d.timer.Stop()
-		d.inner.CompleteAt(index, result)
+		d.inner.CompleteAt(index, result, err)
 	}
 }
 

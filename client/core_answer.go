@@ -44,6 +44,7 @@ func (c *Core) broken(l *link, why error) {
 
 func (c *Core) answer(l *link, k *call, r *wire.ClientResponse) {
 	if r.Err != nil {
+		c.seen = max(c.seen, r.Index) // an answer may be an error
 		if k.op == OpPropose {
 			c.proposalFailed(l, k, r.Err)
 		} else {

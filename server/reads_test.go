@@ -230,7 +230,10 @@ type indexed struct {
 	at chan raft.Index
 }
 
-func (i indexed) CompleteAt(index raft.Index, result []byte) { i.at <- index; i.Complete(result, nil) }
+func (i indexed) CompleteAt(index raft.Index, result []byte, err error) {
+	i.at <- index
+	i.Complete(result, err)
+}
 
 func TestAnswersSayWhatTheyReflect(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

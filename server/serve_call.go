@@ -42,9 +42,9 @@ func (c *clientCall) Complete(result []byte, err error) {
 }
 
 // CompleteAt implements IndexCompletion.
-func (c *clientCall) CompleteAt(index raft.Index, result []byte) {
+func (c *clientCall) CompleteAt(index raft.Index, result []byte, err error) {
 	c.index = index
-	c.Complete(result, nil)
+	c.Complete(result, err)
 }
 
 func (c *clientCall) answer(result []byte, err error) {
@@ -88,7 +88,10 @@ func (c *clientCall) lay(o *outbox, result []byte, err error) {
 }
 
 func (c *clientCall) append(out, result []byte, err error) []byte {
-	if err != nil {
+	switch {
+	case err != nil && c.asked && c.index > 0 && wire.ClassOf(err) == wire.ClassResult:
+		return wire.AppendClientErrorAt(out, c.id, c.index, err)
+	case err != nil:
 		return wire.AppendClientError(out, c.id, c.k.c.backend.hint(err))
 	}
 	switch c.method {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -20,17 +21,17 @@ type Completion interface {
 // IndexCompletion is a Completion that is told which part of the log its answer reflects.
 type IndexCompletion interface {
 	Completion
-	// CompleteAt is called instead of Complete when a command was executed or a query answered, without an error, and keeps
-	// to the same rules. index is the command's entry, or of one that had been executed before, the entry of its
+	// CompleteAt is called instead of Complete when a command was executed or a query answered, and keeps to the same rules. err
+	// is nil, or an error that is the answer: it matches ErrResultTooLarge or ErrQuery. index is the command's entry, or of one that had been executed before, the entry of its
 	// repetition; of a query it is the last entry that the state machine had executed. Whoever reads from a server that has
 	// applied index sees what this answer reflects.
-	CompleteAt(index raft.Index, result []byte)
+	CompleteAt(index raft.Index, result []byte, err error)
 }
 
 // complete gives an answer that reflects the log up to index.
 func complete(done Completion, index raft.Index, result []byte, err error) {
-	if at, ok := done.(IndexCompletion); ok && err == nil {
-		at.CompleteAt(index, result)
+	if at, ok := done.(IndexCompletion); ok && (err == nil || wire.ClassOf(err) == wire.ClassResult) {
+		at.CompleteAt(index, result, err)
 		return
 	}
 	done.Complete(result, err)

@@ -19,6 +19,7 @@ type simClient struct {
 	conns   []*conn
 	alarmAt time.Duration
 	known   [keysMax]uint32 // what it believes each register holds
+	told    uint64          // of so many changes it knows by its answers
 
 	asleepUntil, stalledUntil time.Duration
 
@@ -69,7 +70,7 @@ func (c *simClient) do(what func()) {
 func (c *simClient) call(p *Call) {
 	w := c.w
 	k := w.newOp(p.Kind, p.Key, c.group)
-	k.client = c
+	k.client, k.own = c, c.told
 	body := []byte{k.key}
 	how := client.OpPropose
 	switch p.Kind {

@@ -240,9 +240,9 @@ type doorCall struct {
 }
 
 // CompleteAt implements server.IndexCompletion.
-func (d *doorCall) CompleteAt(index raft.Index, result []byte) {
+func (d *doorCall) CompleteAt(index raft.Index, result []byte, err error) {
 	d.index = index
-	d.Complete(result, nil)
+	d.Complete(result, err)
 }
 
 // writes reports whether the answer waits for an entry of the log.
@@ -277,6 +277,8 @@ func (d *doorCall) Complete(result []byte, err error) {
 		d.sawRead(result, err)
 	}
 	switch {
+	case err != nil && d.indexed && d.index > 0 && wire.ClassOf(err) == wire.ClassResult:
+		c.respond(wire.AppendClientErrorAt(nil, d.id, d.index, err))
 	case err != nil:
 		c.respond(wire.AppendClientError(nil, d.id, err))
 	case d.indexed && d.index > 0 && (d.method == wire.MethodPropose || d.method == wire.MethodQuery):

@@ -47,6 +47,7 @@ type op struct {
 	invoked     time.Duration
 	returned    time.Duration
 	floor       uint64 // so many changes somebody had been told of before it was invoked
+	own         uint64 // so many its client had been told of
 	executed    uint64 // which change it was; 0: none so far
 	executedAt  time.Duration
 	ended       bool
@@ -140,6 +141,9 @@ func (k *op) answer(result []byte, err error) {
 	k.ended, k.returned, k.err, k.result = true, w.now, err, slices.Clone(result)
 	w.mix(uint64(k.number)<<32 ^ k.executed)
 	w.note("call %d, %s of key %d in group %d, ends: %x %s", k.number, k.kind, k.key, o.group, k.result, firstLine(err))
+	if known := k.knows(); k.client != nil {
+		k.client.told = max(k.client.told, known)
+	}
 	switch {
 	case err == nil && k.reads():
 		k.read(result)

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
@@ -46,7 +47,19 @@ func (k *op) linear() bool {
 	return false
 }
 
-// least is how many changes a read has to see: all that anybody knew of when it was asked, or that long before.
+// knows is of how many changes the answer to a call tells; 0: it does not say.
+func (k *op) knows() uint64 {
+	switch {
+	case k.kind == CallRead && k.err == nil && len(k.result) >= 8:
+		return binary.BigEndian.Uint64(k.result)
+	case !k.reads() && (k.err == nil || errors.Is(k.err, client.ErrResultTooLarge)):
+		return k.executed
+	}
+	return 0
+}
+
+// least is how many changes a read has to see: all that anybody knew of when it was asked, or that long before; and of a bounded one all
+// that its client knew of.
 func (k *op) least() uint64 {
 	p := k.group.w.plan
 	switch {
@@ -54,7 +67,9 @@ func (k *op) least() uint64 {
 		return k.floor
 	case k.consistency.Level == raft.Bounded && !p.Drifts: // its age may rest on a lease
 		age := time.Duration(float64(k.consistency.MaxAge) / p.slowest())
-		return k.group.toldBy(k.invoked - age)
+		return max(k.own, k.group.toldBy(k.invoked-age))
+	case k.consistency.Level == raft.Bounded:
+		return k.own
 	}
 	return 0
 }

@@ -14,6 +14,8 @@ type ClientResponse struct {
 	Notification bool
 	// Err is nil, a *NotLeaderError or a *RemoteError.
 	Err error
+	// Index is, of an error that is an answer (ClassResult), up to where the log is reflected in it; 0: the server does not say.
+	Index raft.Index
 	// Result is the result as it stands in the message, one MessagePack value, read by the functions below. It refers to
 	// the message.
 	Result []byte
@@ -69,6 +71,14 @@ func AppendClientError(buf []byte, id uint32, err error) []byte {
 	return append(appendError(buf, err), rpcNil)
 }
 
+// AppendClientErrorAt appends a response that is an error and an answer (ClassResult), which reflects the log up to index.
+func AppendClientErrorAt(buf []byte, id uint32, index raft.Index, err error) []byte {
+	buf = appendUint(append(buf, 0x94, 0x01), uint64(id))
+	buf = rpcAppendText(appendUint(appendArray(buf, 3), uint64(CodeOf(err))), err.Error())
+	buf = appendUint(appendStr(append(buf, 0x81), "index"), uint64(index))
+	return append(buf, rpcNil)
+}
+
 // AppendClientNotice appends the notification that a server sends before it closes a connection that broke the protocol.
 func AppendClientNotice(buf []byte, err error) []byte {
 	buf = appendStr(append(buf, 0x93, 0x02), "error")
@@ -96,14 +106,14 @@ func ParseClientResponse(raw []byte) (r ClientResponse, err error) {
 	case !c.bad && n == 4 && kind == 1:
 		r.ID = c.uint32()
 		if !c.null() {
-			r.Err = c.error()
+			r.Err, r.Index = c.error()
 		}
 		r.Result = c.skip()
 	case !c.bad && n == 3 && kind == 2:
 		r.Notification = true
 		c.bytes()
 		if c.array() == 1 {
-			r.Err = c.error()
+			r.Err, _ = c.error()
 		}
 	default:
 		c.bad = true
@@ -114,18 +124,18 @@ func ParseClientResponse(raw []byte) (r ClientResponse, err error) {
 	return r, nil
 }
 
-// error takes an error value. Elements and details that this version does not know are skipped.
-func (c *rpcCursor) error() error {
+// error takes an error value and the index in its detail. Elements and details that this version does not know are skipped.
+func (c *rpcCursor) error() (err error, index raft.Index) { //nolint:revive // not an error of the function
 	n := c.array()
 	if n < 2 {
 		c.bad = true
-		return nil
+		return nil, 0
 	}
 	code := c.uint()
 	text := string(c.bytes())
 	if c.bad || code == 0 || code > 999 {
 		c.bad = true
-		return nil
+		return nil, 0
 	}
 	var hint NotLeaderError
 	for i := 2; i < n && !c.bad; i++ {
@@ -139,18 +149,23 @@ func (c *rpcCursor) error() error {
 				hint.Leader = raft.ServerID(c.uint())
 			case "address":
 				hint.Address = string(c.bytes())
+			case "index":
+				index = raft.Index(c.uint())
 			default:
 				c.skip()
 			}
 			if c.bad {
-				return nil
+				return nil, 0
 			}
 		}
 	}
 	if Code(code) == CodeNotLeader {
-		return &hint
+		return &hint, 0
 	}
-	return &RemoteError{Code: Code(code), Text: text}
+	if Code(code).Class() != ClassResult {
+		index = 0
+	}
+	return &RemoteError{Code: Code(code), Text: text}, index
 }
 
 // ClientBytes reads the result of propose and query. The bytes refer to the message.

@@ -571,8 +571,9 @@ typedef struct oar_completion {
     const char *leader_address;
     int32_t system_error;
     uint32_t class_bits;
-    uint64_t index;         /* of a server's command: its entry; of its query: the last entry that the answer reflects. 0: not known.
-                             * min_index of a later query, at any server, sees as much */
+    uint64_t index;         /* of a server's command: its entry; of its query: the last entry that the answer reflects, also where the
+                             * answer is an error (OAR_ERR_RESULT_TOO_LARGE, OAR_ERR_QUERY). 0: not known. min_index of a later query,
+                             * at any server, sees as much */
 } oar_completion;
 
 /* Called exactly once for each call that returned OAR_OK, on a library thread, perhaps before that call returns. It must

@@ -25,7 +25,7 @@ class CallFuture(Future):  # type: ignore[type-arg]  # Future[bytes] costs a bas
     """
 
     index: int = 0
-    """Of a server's call that has succeeded: the entry that its answer reflects the log up to."""
+    """Of a server's call that was answered, also by ResultTooLarge or QueryError: the entry that its answer reflects the log up to."""
     read: Optional[Callable[[bytes], Any]] = None  # makes the value of the library's bytes; None: they are it
     caller: Optional[Caller] = None  # while under way: kept from the collector: closing it would end the call
 
@@ -95,9 +95,9 @@ class Completer:
             for _, status, cause, _, tag, at, length, text, leader, address, errno, bits, index in batch:
                 future = take(tag)
                 future.caller = None
+                future.index = index
                 try:
                     if status == Status.OK:
-                        future.index = index
                         result = _abi.string_at(at, length) if length else b""
                         future.set_result(result if future.read is None else future.read(result))
                     else:
