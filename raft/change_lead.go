@@ -137,6 +137,8 @@ func (n *Node) mayBegin(c MembershipChange) (Membership, error) {
 		return Membership{}, nil
 	case m.Changing():
 		return Membership{}, ErrChangeOpen
+	case n.lead.ended != at.Index || n.lead.endAsked:
+		return Membership{}, fmt.Errorf("%w: the end of the change before is told at the end of this turn", ErrChangeEarly)
 	case c.From != 0 && c.From != at.from():
 		return Membership{}, fmt.Errorf("%w: it is %s, not %s", ErrChangeMoved, entryName(at.from()), entryName(c.From))
 	}

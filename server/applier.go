@@ -40,6 +40,7 @@ type applier struct {
 
 	// gate is held shared by queries that run beside applies, and alone by a restore.
 	gate     sync.RWMutex
+	broken   error         // why the machine is of no use: a restore failed half way; guarded by gate
 	progress atomic.Uint64 // through, for those who look
 	open     atomic.Int64  // sessions
 	applied  atomic.Uint64 // commands executed
@@ -340,11 +341,21 @@ func (a *applier) nextDue() (int64, bool) {
 func (a *applier) query(q []byte) ([]byte, error) {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
+	if a.broken != nil {
+		return nil, fenced(a.broken)
+	}
 	result, err := a.machine.Query(q)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
 	}
 	return a.limited(result)
+}
+
+// unusable returns why the machine must not be touched any more, nil while it may.
+func (a *applier) unusable() error {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	return a.broken
 }
 
 func answerUnknown(done Completion, why error) {

@@ -160,7 +160,9 @@ func (g *group) start(j Job) {
 
 // finished gives a job back to the replica.
 func (g *group) finished(j Job) {
-	g.inbox.finished(j)
+	if back(j) {
+		g.inbox.finished(j)
+	}
 	if matters(j) {
 		g.wake()
 	}
@@ -170,6 +172,13 @@ func (g *group) finished(j Job) {
 func matters(j Job) bool {
 	q, ok := j.(*QueryJob)
 	return !ok || q.err != nil
+}
+
+// back reports whether the replica is to see a job again. Of a query that asked for this server's own state it wants nothing,
+// and there may be many without any turn: in a group that waits for nothing, on a server that was removed.
+func back(j Job) bool {
+	q, ok := j.(*QueryJob)
+	return !ok || q.err != nil || q.memory != nil
 }
 
 // stopped ends what still runs for a replica that has stopped.
@@ -238,7 +247,9 @@ func (l *lane) run() {
 		turn := false
 		for i, j := range jobs {
 			l.do(j)
-			l.g.inbox.finished(j)
+			if back(j) {
+				l.g.inbox.finished(j)
+			}
 			turn = turn || matters(j)
 			jobs[i] = nil
 		}
@@ -263,9 +274,12 @@ func (l *lane) do(j Job) {
 		}
 		began := l.g.s.clock.Now()
 		done := j.Step()
-		if a, ok := j.(*ApplyJob); ok {
-			l.g.timed(a, l.g.s.clock.Now()-began)
-			l.breaks(a.err)
+		switch j := j.(type) {
+		case *ApplyJob:
+			l.g.timed(j, l.g.s.clock.Now()-began)
+			l.breaks(j.err)
+		case *RestoreJob:
+			l.breaks(j.a.unusable())
 		}
 		if done {
 			break
@@ -273,7 +287,7 @@ func (l *lane) do(j Job) {
 	}
 }
 
-// breaks keeps what stands behind a failed apply from the state machine: its replica is about to stop.
+// breaks keeps what stands behind a failed apply or restore from the state machine: its replica is about to stop.
 func (l *lane) breaks(why error) {
 	if why == nil {
 		return

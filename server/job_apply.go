@@ -163,6 +163,7 @@ func (j *QueryJob) Step() (done bool) {
 		j.queries = j.queries[1:]
 		complete(done, j.a.through, result, err)
 	}
+	j.queries = nil
 	return done
 }
 

@@ -37,9 +37,14 @@ func (j *RestoreJob) Lane() Lane { return LaneApply }
 // Step implements Job.
 func (j *RestoreJob) Step() (done bool) {
 	done = true
-	defer guard(func() string { return fmt.Sprintf("restore at %d", j.pointer.Index) }, &j.err)
 	j.a.gate.Lock()
 	defer j.a.gate.Unlock()
+	defer func() {
+		if j.err != nil && !errors.Is(j.err, errBeforeMachine) {
+			j.a.broken = j.err // nobody sees the half of a state: not who stands behind this in the lane, nor who waits at the gate
+		}
+	}()
+	defer guard(func() string { return fmt.Sprintf("restore at %d", j.pointer.Index) }, &j.err)
 	if j.start {
 		j.err = j.fromStart()
 	} else {

@@ -262,6 +262,10 @@ func (r *Replica) expireReads(now time.Duration) {
 			continue
 		}
 		r.counts.behind.Add(uint64(len(b.queries)))
+		if b.index <= r.applied {
+			r.answerBatch(&b, fmt.Errorf("%w: a snapshot is being restored", ErrBehind))
+			continue
+		}
 		r.answerBatch(&b, behind(b.index, r.applied))
 	}
 	clear(r.decided[len(kept):])
