@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -78,6 +79,24 @@ func TestQueriesGoToAnyServerAndCommandsToTheLeader(t *testing.T) {
 	require.Zero(t, r.Consistency, "a linearizable query needs no minimum")
 	s.reflect(near, r, 29)
 	require.EqualValues(t, 31, s.core.Seen())
+}
+
+// A command whose result is too large was executed, and a query that the machine answered with an error was answered: what is read
+// from now on reflects them.
+func TestErrorsThatAreAnswersAreSeen(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: three, Sessionless: true})
+	s.start(OpPropose, "a")
+	id, _ := s.meet()
+	r := s.next(id, wire.MethodPropose)
+	s.answer(id, wire.AppendClientErrorAt(nil, r.ID, 40, wire.ErrResultTooLarge))
+	require.ErrorIs(t, s.ended["a"].Err, ErrResultTooLarge)
+	require.EqualValues(t, 40, s.core.Seen())
+	s.query("q", Consistency{Level: Bounded, MinIndex: 9})
+	r = s.next(id, wire.MethodQuery)
+	require.EqualValues(t, 40, r.Consistency.MinIndex)
+	s.answer(id, wire.AppendClientErrorAt(nil, r.ID, 41, fmt.Errorf("%w: no such key", wire.ErrQuery)))
+	require.ErrorIs(t, s.ended["q"].Err, ErrQuery)
+	require.EqualValues(t, 41, s.core.Seen())
 }
 
 func TestQueriesForTheLeaderSaySo(t *testing.T) {

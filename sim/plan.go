@@ -185,7 +185,26 @@ func (p *Plan) plantReads(r *rand.Rand) {
 			c.Consistency.Level = raft.Lease
 		case n < 4:
 			c.Consistency = raft.Consistency{Level: raft.Bounded, MaxAge: 1 + pick(r, 0, upTo(r, p.HeartbeatInterval/2), upTo(r, p.ElectionTimeoutMax))}
+			if n == 3 && c.At%2 == 0 {
+				c.Consistency = ownReads
+			}
 		}
+	}
+	p.askBehindErrors()
+}
+
+// ownReads bounds a query by no age, only by what its client has seen.
+var ownReads = raft.Consistency{Level: raft.Bounded, MinIndex: 1}
+
+// askBehindErrors has clients that read anywhere ask for what a command has done of which they were not told the result.
+func (p *Plan) askBehindErrors() {
+	large := make([]bool, len(p.Clients))
+	for i := range p.Calls {
+		c := &p.Calls[i]
+		if large[c.Client] && p.Clients[c.Client].ReadAny {
+			c.Kind, c.Size, c.Cancel, c.Consistency = CallRead, 0, 0, ownReads
+		}
+		large[c.Client] = c.Kind == CallLarge
 	}
 }
 

@@ -65,7 +65,7 @@ func (k *op) least() uint64 {
 	switch {
 	case k.linear():
 		return k.floor
-	case k.consistency.Level == raft.Bounded && !p.Drifts: // its age may rest on a lease
+	case k.consistency.Level == raft.Bounded && k.consistency.MaxAge > 0 && !p.Drifts: // its age may rest on a lease
 		age := time.Duration(float64(k.consistency.MaxAge) / p.slowest())
 		return max(k.own, k.group.toldBy(k.invoked-age))
 	case k.consistency.Level == raft.Bounded:

@@ -75,6 +75,7 @@ func TestClientBytesStayAsTheyAre(t *testing.T) {
 	}
 	cases = append(cases,
 		goldenCase{"response indexed", AppendClientIndexed(nil, 9, 300, []byte("one"))},
+		goldenCase{"response error indexed", AppendClientErrorAt(nil, 9, 300, ErrResultTooLarge)},
 		goldenCase{"response bytes", AppendClientBytes(nil, 9, []byte("one"))},
 		goldenCase{"response no bytes", AppendClientBytes(nil, 9, nil)},
 		goldenCase{"response true", AppendClientTrue(nil, 9)},
@@ -199,6 +200,17 @@ func TestUnknownIsNeverHiddenByAnotherError(t *testing.T) {
 	require.Equal(t, ClassRefused, ClassOf(&RemoteError{Code: 150}))
 	require.Equal(t, ClassUsage, ClassOf(&RemoteError{Code: 350}))
 	require.Equal(t, ClassUnknown, ClassOf(&RemoteError{Code: 999}))
+}
+
+func TestErrorThatIsAnAnswerHasItsIndex(t *testing.T) {
+	r, err := ParseClientResponse(AppendClientErrorAt(nil, 1, 1<<40, ErrResultTooLarge))
+	require.NoError(t, err)
+	require.ErrorIs(t, r.Err, ErrResultTooLarge)
+	require.EqualValues(t, 1<<40, r.Index)
+	r, err = ParseClientResponse(AppendClientErrorAt(nil, 1, 7, ErrBusy)) // which answers nothing
+	require.NoError(t, err)
+	require.ErrorIs(t, r.Err, ErrBusy)
+	require.Zero(t, r.Index)
 }
 
 func TestResultsComeBackAsTheyWere(t *testing.T) {
