@@ -72,6 +72,9 @@ func (f *fakeDoor) execute(p Proposal) ([]byte, error) {
 		return nil, nil
 	}
 	f.applied = append(f.applied, string(p.Command))
+	if string(p.Command) == "large" {
+		return nil, ErrResultTooLarge
+	}
 	if f.result != nil {
 		return f.result, nil
 	}

@@ -80,6 +80,11 @@ func TestAnswersCarryTheirIndexWhereItIsAskedFor(t *testing.T) {
 				require.Equal(t, want, string(b))
 			}
 		}
+		for _, asked := range []bool{true, false} {
+			r := v.ask(wire.ClientRequest{ID: 8, Method: wire.MethodPropose, Group: 1, Body: []byte("large"), Indexed: asked})
+			require.ErrorIs(t, r.Err, ErrResultTooLarge)
+			require.Equal(t, asked, r.Index == 8, "of an error that is an answer, too")
+		}
 		ahead := wire.ClientRequest{ID: 4, Method: wire.MethodQuery, Group: 1, Indexed: true, Any: true, Consistency: Consistency{Level: Bounded, MinIndex: 9}}
 		require.ErrorIs(t, v.ask(ahead).Err, ErrBehind)
 
