@@ -291,6 +291,9 @@ func (c *Core) endAll(why error) {
 		for r.reads.first != nil {
 			end(r.reads.first)
 		}
+		for r.resting.first != nil {
+			end(r.resting.first)
+		}
 	}
 }
 
@@ -359,6 +362,8 @@ func (c *Core) lift(k *call) {
 	switch k.state {
 	case callQueued:
 		c.listOf(k).remove(k)
+	case callResting:
+		c.routeOf(k).resting.remove(k)
 	case callWaiting:
 		c.window.waiting--
 		c.bytes -= len(k.body)
@@ -382,12 +387,6 @@ func (c *Core) listOf(k *call) *callList {
 		return &c.proposals
 	}
 	return &c.routeOf(k).reads
-}
-
-// requeue puts a call that is in no list back to be sent anew.
-func (c *Core) requeue(k *call) {
-	k.state, k.link, k.session, k.sequence = callQueued, nil, 0, 0
-	c.listOf(k).putBack(k)
 }
 
 func unknown(why error) error {

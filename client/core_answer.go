@@ -98,6 +98,10 @@ func (c *Core) readFailed(l *link, k *call, err error) {
 		k.maybe = k.maybe || class == wire.ClassUnknown
 		k.last = err
 		c.lift(k)
+		if wire.CodeOf(err) == wire.CodeBehind {
+			c.behind(l, k)
+			return
+		}
 		c.requeue(k)
 		c.react(l, err)
 	}

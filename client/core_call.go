@@ -94,6 +94,7 @@ const (
 	callQueued                   // in Core.proposals or its route's reads
 	callWaiting                  // a proposal with its sequence number, in the window, to be sent or sent again
 	callFlying                   // in the flight of its link
+	callResting                  // in its route's resting, to be sent anew later
 )
 
 // call is one request from Start to Done.
@@ -114,6 +115,9 @@ type call struct {
 	// command was not applied, or an order not begun; of a question it says nothing.
 	maybe bool
 	last  error // the last refusal
+
+	rests      int           // how often it was put aside,
+	restsUntil time.Duration // and until when the last time
 
 	link *link
 	id   uint32

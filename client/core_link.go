@@ -313,6 +313,9 @@ func (c *Core) endQueued(r *route, why error) {
 	for r.reads.first != nil {
 		c.giveUp(r.reads.first, why)
 	}
+	for r.resting.first != nil {
+		c.giveUp(r.resting.first, why)
+	}
 }
 
 func (c *Core) endProposals(why error) {

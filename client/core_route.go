@@ -32,7 +32,8 @@ const (
 // route is a way to servers: that of proposals, to the leader, and with ReadAny another one for queries.
 type route struct {
 	any      bool     // no server is better than another
-	reads    callList // what goes this way and is neither a proposal nor in flight
+	reads    callList // what goes this way and is neither a proposal nor in flight, and may be sent
+	resting  callList // the same, but not to be sent yet: the next one first
 	active   *link    // where requests go; nil while there is none
 	target   string
 	rotation int
@@ -95,8 +96,14 @@ func (c *Core) rotate(r *route, not string) {
 // pause counts a failure and returns how long to wait after it: doubling with every round through the servers, and
 // random, so that many clients that lost one leader do not come back together.
 func (c *Core) pause(r *route) time.Duration {
-	rounds := min(r.stumbles/len(c.addresses), 30)
+	rounds := r.stumbles / len(c.addresses)
 	r.stumbles++
+	return c.backoff(rounds)
+}
+
+// backoff returns how long to wait once more, after so many rounds in vain before.
+func (c *Core) backoff(rounds int) time.Duration {
+	rounds = min(rounds, 30)
 	d := c.o.BackoffMax
 	if c.o.BackoffMin < c.o.BackoffMax>>rounds {
 		d = c.o.BackoffMin << rounds

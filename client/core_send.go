@@ -29,6 +29,7 @@ func (c *Core) pump() {
 }
 
 func (c *Core) pumpRoute(r *route) {
+	c.wake(r)
 	if r.reads.n > 0 {
 		c.moveOn(r)
 	}
@@ -210,6 +211,9 @@ func (c *Core) Deadline() time.Duration {
 		d = min(d, at)
 	}
 	for _, r := range c.routes() {
+		if k := r.resting.first; k != nil {
+			d = min(d, k.restsUntil)
+		}
 		for _, at := range [...]time.Duration{r.retryAt, r.holdUntil} {
 			if at > c.now && at < d && c.wanted(r) {
 				d = at

@@ -186,3 +186,90 @@ func TestConsistencyBelongsToQueries(t *testing.T) {
 	require.ErrorIs(t, s.ended["command"].Err, ErrMalformed)
 	require.ErrorContains(t, CoreOptions{Addresses: three, ReadFrom: 2}.Validate(), "ReadFrom")
 }
+
+// A query that waits for what the group has not reached yet is put off alone: the server leads, and owes others their answers.
+func TestQueryThatIsAheadOfTheLeaderHoldsNobodyElseUp(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: three, Sessionless: true, BackoffMin: 100 * time.Millisecond, BackoffMax: time.Second, Seed: 5})
+	s.start(OpPropose, "slow")
+	s.core.Start(s.now, OpStepDown, nil, "down")
+	s.query("ahead", Consistency{Level: Bounded, MinIndex: 1000})
+	lead, _ := s.meet()
+	slow, down := s.next(lead, wire.MethodPropose), s.sent[lead][0]
+	s.sent[lead] = s.sent[lead][1:]
+	require.Equal(t, wire.MethodStepDown, down.Method)
+	for _, least := range []time.Duration{50, 100, 200, 400, 500, 500} {
+		s.fail(lead, s.next(lead, wire.MethodQuery), wire.ErrBehind)
+		require.Empty(t, s.sent[lead], "it is asked again after a pause that grows")
+		s.query("meanwhile", Consistency{Level: Bounded, MinIndex: 1})
+		s.reflect(lead, s.next(lead, wire.MethodQuery), 7)
+		require.NoError(t, s.ended["meanwhile"].Err)
+		delete(s.ended, "meanwhile")
+		rests := s.core.Deadline() - s.now
+		require.GreaterOrEqual(t, rests, least*time.Millisecond)
+		require.LessOrEqual(t, rests, 2*least*time.Millisecond)
+		s.pass(rests)
+	}
+	require.Len(t, s.dials, 1)
+	require.Empty(t, s.hung)
+	s.reflect(lead, slow, 1000)
+	s.answer(lead, wire.AppendClientTrue(nil, down.ID))
+	s.reflect(lead, s.next(lead, wire.MethodQuery), 1000)
+	for _, name := range []string{"slow", "down", "ahead"} {
+		require.NoError(t, s.ended[name].Err)
+	}
+	require.Equal(t, Never, s.core.Deadline())
+}
+
+func TestQueryThatIsPutOffEndsLikeAnyOther(t *testing.T) {
+	put := func() (*story, Handle, ConnID) {
+		s := newStory(t, CoreOptions{Addresses: three, Sessionless: true, Seed: 5})
+		h := s.core.Start(s.now, OpQuery, nil, "ahead", Consistency{Level: Bounded, MinIndex: 1000})
+		s.act()
+		lead, _ := s.meet()
+		s.fail(lead, s.next(lead, wire.MethodQuery), wire.ErrBehind)
+		return s, h, lead
+	}
+	s, h, _ := put()
+	s.core.Cancel(s.now, h, errSilent)
+	s.act()
+	require.ErrorIs(t, s.ended["ahead"].Err, ErrNotSent)
+	require.ErrorIs(t, s.ended["ahead"].Err, wire.ErrBehind)
+	require.Equal(t, Never, s.core.Deadline())
+
+	s, _, _ = put()
+	s.core.Close(s.now)
+	s.act()
+	require.ErrorIs(t, s.ended["ahead"].Err, ErrClosed)
+
+	s, _, lead := put() // its leader is gone when it is time: the next one is asked
+	s.core.Disconnected(s.now, lead, errSilent)
+	s.act()
+	require.Len(t, s.dials, 1)
+	s.wake()
+	lead, _ = s.meet()
+	s.reflect(lead, s.next(lead, wire.MethodQuery), 1000)
+	require.NoError(t, s.ended["ahead"].Err)
+}
+
+// Who goes on to a server that has more leaves the other answers time: a query that takes long would begin anew, again and again.
+func TestReadersThatLeaveAServerThatIsBehindAwaitItsAnswers(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: three, ReadFrom: ReadAny, Seed: 5})
+	s.query("slow", Consistency{})
+	s.query("ahead", Consistency{Level: Bounded, MinIndex: 1000})
+	left, _ := s.meet()
+	slow := s.next(left, wire.MethodQuery)
+	s.fail(left, s.next(left, wire.MethodQuery), wire.ErrBehind)
+	s.wake()
+	near, _ := s.meet()
+	require.NotEqual(t, left, near)
+	s.reflect(near, s.next(near, wire.MethodQuery), 1000)
+	require.NoError(t, s.ended["ahead"].Err)
+	for range 10 {
+		s.wake()
+		s.answer(left, wire.AppendClientTrue(nil, s.next(left, wire.MethodPing).ID))
+	}
+	s.reflect(left, slow, 8)
+	require.NoError(t, s.ended["slow"].Err)
+	require.Equal(t, []ConnID{left}, s.hung)
+	require.Len(t, s.dials, 2)
+}
