@@ -64,11 +64,8 @@ func (c *clientCall) answer(result []byte, err error) {
 
 // lay lays the response. The caller holds k.mu.
 func (c *clientCall) lay(o *outbox, result []byte, err error) {
-	if unread := c.k.unread(); err == nil && unread > 0 && unread+len(result) > c.k.c.options.UnreadBytesMax {
-		err = fmt.Errorf("%w: answers are not read fast enough, and this one was withheld", ErrBusy)
-		if c.method == wire.MethodPropose || c.method == wire.MethodChangeMembership {
-			err = unknown(err) // it was done; asked again, in its session, it will be answered
-		}
+	if unread := c.k.unread(); err == nil && len(result) > clientShortBytes && unread > 0 && unread+len(result) > c.k.c.options.UnreadBytesMax {
+		err = withheld(c.method)
 	}
 	if err != nil {
 		result = nil
@@ -85,6 +82,16 @@ func (c *clientCall) lay(o *outbox, result []byte, err error) {
 		return
 	}
 	o.grown(c.append(o.room(len(result)+clientRequestOverhead), result, err))
+}
+
+// withheld is what is said instead of an answer that finds no room: it is true of what was only asked that nothing was done.
+func withheld(m wire.Method) error {
+	err := fmt.Errorf("%w: answers are not read fast enough, and this one was withheld", ErrBusy)
+	switch m {
+	case wire.MethodQuery, wire.MethodMembers, wire.MethodPlanMembership:
+		return err
+	}
+	return unknown(err) // it was done; a command that is asked again, in its session, will be answered
 }
 
 func (c *clientCall) append(out, result []byte, err error) []byte {

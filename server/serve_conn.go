@@ -18,6 +18,7 @@ const (
 	clientCopyMin         = 16 << 10 // a longer command is copied out of the read buffer; not before it is known to have room
 	clientLingerBytesMax  = 4 << 20
 	clientRequestOverhead = 128 // what stands around a command in a request, generously
+	clientShortBytes      = 64  // a result that is not longer is never withheld: its refusal would take as much room
 
 	// clientLastWords is how long a connection that ends, from our side, may take to pass on what was still to be said.
 	clientLastWords = time.Second

@@ -15,7 +15,7 @@ type ClientOptions struct {
 	OutstandingBytesMax int
 	// UnreadBytesMax bounds, for one connection, the answers that the client has not taken yet: 16 MiB. A connection that
 	// has half of it, counting what its requests under way are likely to bring, is not read either; a result that would
-	// pass the bound is withheld, unless it is the only one.
+	// pass the bound is withheld, unless it is short, or the only one.
 	UnreadBytesMax int
 	// RequestTimeout is how long the first request of a connection may take to arrive, and every further 64 KiB of one
 	// that has begun: 10 s.

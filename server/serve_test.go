@@ -259,6 +259,39 @@ func TestResultsThatPileUpAreWithheldAsUnknown(t *testing.T) {
 	})
 }
 
+// What was carried out is never answered as refused, however much is unread. A short answer takes no more room than its refusal, and comes.
+func TestWhatWasCarriedOutIsNotAnsweredAsRefused(t *testing.T) {
+	served(t, ClientOptions{UnreadBytesMax: 1000}, func(t *testing.T, f *fakeDoor, c *clients) {
+		f.result = make([]byte, 5000)
+		v := visit(t, c)
+		v.say(propose(0, "x"))
+		synctest.Wait()
+		require.Greater(t, only(c).unreadNow(), 1000)
+		answers := []struct {
+			method wire.Method
+			result []byte
+			err    error
+		}{
+			{wire.MethodStepDown, nil, nil}, {wire.MethodTransferLeadership, nil, nil}, {wire.MethodBarrier, nil, nil},
+			{wire.MethodSessionOpen, wire.AppendSessionID(nil, 77), nil}, {wire.MethodSessionKeep, nil, nil}, {wire.MethodSessionClose, nil, nil},
+			{wire.MethodPropose, []byte("short"), nil}, {wire.MethodPropose, make([]byte, 200), ErrUnknown},
+			{wire.MethodChangeMembership, make([]byte, 200), ErrUnknown}, {wire.MethodQuery, make([]byte, 200), ErrBusy},
+			{wire.MethodPlanMembership, make([]byte, 200), ErrBusy}, {wire.MethodMembers, make([]byte, 200), ErrBusy},
+		}
+		for id, a := range answers { // each was asked for before so much was unread
+			only(c).newCall(&wire.ClientRequest{ID: uint32(id), Method: a.method}).Complete(a.result, nil)
+		}
+		require.NoError(t, v.hear().Err)
+		for _, a := range answers {
+			if r := v.hear(); a.err == nil {
+				require.NoError(t, r.Err, a.method)
+			} else {
+				require.Equal(t, wire.CodeOf(a.err), wire.CodeOf(r.Err), a.method)
+			}
+		}
+	})
+}
+
 func TestSlowlorisIsDroppedAndASlowLinkIsNot(t *testing.T) {
 	served(t, ClientOptions{}, func(t *testing.T, f *fakeDoor, c *clients) {
 		v := visit(t, c)
