@@ -65,7 +65,8 @@ func (c *clock) stamp() int64 {
 
 // passTime takes the time of an input. A server that was to be woken at a time and hears of nothing until much later was
 // paused, or its clock jumped: that is no silence of the others, so election timers start again; a leader cannot know
-// whether it was deposed meanwhile, so it has no authority until a round that begins now; and the pause is no cluster time.
+// whether it was deposed meanwhile, nor who is still there, so it has no authority until a round that begins now, and is new
+// (isNew); and the pause is no cluster time.
 // One pause excuses the silence before it. If it is late again and has heard nothing in between it is slow, not paused:
 // then time counts, or else a loaded group would never elect, a leader that nobody answers would never step down, and one
 // whose disk hangs would never be found.
@@ -82,7 +83,7 @@ func (n *Node) passTime(now time.Duration) {
 			c.stamp()
 			c.base, c.baseAt = c.cluster, now
 			n.lead.authority = n.lead.round + 1
-			n.lead.confirmedAt, n.lead.leaseEnd = 0, 0
+			n.lead.confirmedAt, n.lead.leaseEnd, n.lead.resumedAt = 0, 0, now
 			for k := range n.lead.rounds {
 				n.lead.rounds[k].basis = 0
 			}
