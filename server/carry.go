@@ -191,6 +191,9 @@ func (r *Replica) carryRole(a *raft.Actions) {
 		if a.Leader != r.leader {
 			r.event(Event{Kind: EventLeader, Term: a.Term, Role: a.Role, Server: a.Leader})
 		}
+		if a.Term != r.term {
+			r.termEnded()
+		}
 		r.role, r.term, r.leader = a.Role, a.Term, a.Leader
 	}
 	if lost {

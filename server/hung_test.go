@@ -1,8 +1,11 @@
 package server_test
 
 import (
+	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +13,7 @@ import (
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/server"
+	"github.com/oarlock/oarlock/transport"
 )
 
 // hungLog is a log whose Save does not come back while it hangs.
@@ -136,5 +140,59 @@ func TestCloseOfAServerWhoseLogHangsEnds(t *testing.T) {
 		require.NoError(t, closing.Close())
 		require.NoError(t, old.files.Close())
 		c.propose("after")
+	})
+}
+
+// counting is a transport that counts what it is given to send.
+type counting struct {
+	transport.Transport
+	sent *atomic.Int64
+}
+
+func (c counting) Send(messages []raft.Message) {
+	c.sent.Add(int64(len(messages)))
+	c.Transport.Send(messages)
+}
+
+// TestAnswersDoNotPileUpBehindALogThatHangs: a leader that has handed over is told of the next term, and all that it answers to heartbeats,
+// candidates and its own readers waits for the save of that.
+func TestAnswersDoNotPileUpBehindALogThatHangs(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var logs map[raft.ServerID]*hungLog
+		var sent [4]atomic.Int64
+		c := newCluster(t, 3, func(c *cluster) {
+			logs = hangable(c)
+			plain := c.options
+			c.options = func(o *server.Options) {
+				plain(o)
+				identity, err := o.Log.Identity()
+				require.NoError(t, err)
+				o.Transport = counting{o.Transport, &sent[identity.Server]}
+			}
+		}).start()
+		c.propose("before")
+		old := c.leader()
+		letGo := logs[old.id].hang()
+		during := make(chan error, 1)
+		go func() {
+			_, err := old.server.Propose(t.Context(), group, []byte("during"))
+			during <- err
+		}()
+		for old.status().Role == raft.RoleLeader {
+			time.Sleep(10 * time.Millisecond)
+		}
+		for range 60 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			require.Error(t, old.server.Barrier(ctx, group), "the question waits for the disk, too")
+			cancel()
+		}
+		require.NoError(t, <-during)
+		before := sent[old.id].Load()
+		letGo()
+		synctest.Wait()
+		require.Less(t, sent[old.id].Load()-before, int64(20), "a minute's answers")
+		c.propose("after")
+		require.NoError(t, old.server.Barrier(t.Context(), group))
+		c.agree()
 	})
 }

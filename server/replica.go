@@ -69,7 +69,7 @@ type Replica struct {
 
 	// Saves.
 	saves saveProgress
-	held  []raft.Send // messages that wait for a save
+	held  []raft.Send // messages that wait for a save, in the order of the saves
 
 	// Proposals.
 	built       []builtBlock // this turn's own blocks, to be completed by what the Node says of them

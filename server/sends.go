@@ -13,7 +13,7 @@ import (
 // carrySend lets a message leave, or holds it until what it claims is durable.
 func (r *Replica) carrySend(s *raft.Send) {
 	if s.Wait > r.saves.done {
-		r.held = append(r.held, *s)
+		r.hold(s)
 		return
 	}
 	r.send(&s.Message)
@@ -44,23 +44,6 @@ func (r *Replica) send(m *raft.Message) {
 		log: r.shared.options.Log, group: r.group.ID, late: &late,
 		fill: raft.Fill{To: m.To, ToStore: m.ToStore, First: m.First, Next: m.Next, MaxBytes: r.shared.options.InflightBytesMax},
 	})
-}
-
-// release lets go what waited for saves that are durable now. An acknowledgement of a term that is over is not sent any more: what
-// it claims may have been cut by another leader's entries in the very call that made it durable.
-func (r *Replica) release() {
-	kept := r.held[:0]
-	for i := range r.held {
-		if r.held[i].Wait > r.saves.done {
-			kept = append(kept, r.held[i])
-			continue
-		}
-		if m := &r.held[i].Message; m.Type != raft.MessageAppendResponse || m.Term >= r.term {
-			r.send(m)
-		}
-	}
-	clear(r.held[len(kept):])
-	r.held = kept
 }
 
 func (r *Replica) carryFill(f raft.Fill) {
