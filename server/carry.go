@@ -45,8 +45,8 @@ func (r *Replica) carry(a *raft.Actions) {
 	}
 	moved, left := r.commit != a.Commit, was == raft.RoleLeader && r.role != was
 	r.commit = a.Commit
-	for i := range a.Reads {
-		r.carryRead(a.Reads[i])
+	if len(a.Reads) > 0 {
+		r.carryReads(a.Reads)
 	}
 	if !a.Install.Snapshot.IsZero() {
 		r.carryInstall(a.Install)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"sort"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type readBatch struct {
 	by      time.Duration // when it is refused if it does not have it then
 	queries []query
 	bytes   int64 // what they count as until they are answered
+	over    bool  // the Node has decided what it was asked
 }
 
 // confirmation is what is known of the past: all that was answered to anyone before at is within the log up to index.
@@ -166,22 +168,36 @@ func (r *Replica) underWay(now time.Duration, q *query) *readBatch {
 	return nil
 }
 
-func (r *Replica) carryRead(read raft.Read) {
-	for k := range r.reads {
-		if r.reads[k].id != read.ID {
+// carryReads takes the reads that the Node has decided in a turn: without a leader all that wait may be given up in one.
+func (r *Replica) carryReads(reads []raft.Read) {
+	first := len(r.reads)
+	for _, read := range reads {
+		k := sort.Search(len(r.reads), func(k int) bool { return r.reads[k].id >= read.ID })
+		if k == len(r.reads) || r.reads[k].id != read.ID || r.reads[k].over {
 			continue
 		}
-		b := r.reads[k]
-		r.reads = append(r.reads[:k], r.reads[k+1:]...)
-		if read.Err != nil {
-			r.answerBatch(&b, r.refusal(read.Err))
-			return
+		first = min(first, k)
+		r.reads[k].over = true
+		r.carryRead(r.reads[k], read)
+	}
+	kept := r.reads[:first]
+	for k := first; k < len(r.reads); k++ {
+		if !r.reads[k].over {
+			kept = append(kept, r.reads[k])
 		}
-		r.confirms(b.asked, read.Index)
-		b.index = read.Index
-		r.decide(r.now, b)
+	}
+	clear(r.reads[len(kept):])
+	r.reads = kept
+}
+
+func (r *Replica) carryRead(b readBatch, read raft.Read) {
+	if read.Err != nil {
+		r.answerBatch(&b, r.refusal(read.Err))
 		return
 	}
+	r.confirms(b.asked, read.Index)
+	b.index = read.Index
+	r.decide(r.now, b)
 }
 
 // decide takes reads whose index is known. Who has asked for a later one waits for that by itself and holds nobody up.

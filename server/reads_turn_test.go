@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -37,11 +38,13 @@ func TestReadsOfOneTurnAreOneQuestion(t *testing.T) {
 	require.Zero(t, h.n)
 
 	r.now = time.Hour + 20
+	var decided []raft.Read
 	for k := range r.reads[:100] {
-		r.carryRead(raft.Read{ID: r.reads[0].id, Index: raft.Index(7 + k)})
+		decided = append(decided, raft.Read{ID: r.reads[k].id, Index: raft.Index(7 + k)})
 	}
+	r.carryReads(decided)
 	require.Equal(t, confirmation{known: true, at: time.Hour, index: 106}, r.latest)
-	r.carryRead(raft.Read{ID: r.reads[0].id, Err: raft.ErrNotLeader})
+	r.carryReads([]raft.Read{{ID: r.reads[0].id, Err: raft.ErrNotLeader}})
 	require.Equal(t, 1, h.n)
 	require.Equal(t, confirmation{known: true, at: time.Hour, index: 106}, r.latest, "a refusal confirms nothing")
 
@@ -55,6 +58,65 @@ func TestReadsOfOneTurnAreOneQuestion(t *testing.T) {
 	require.ErrorIs(t, h.last, ErrBehind)
 	require.Equal(t, raft.Never, r.readsDeadline())
 	require.EqualValues(t, 0, r.bounds.unapplied.Status().Bytes, "what was counted is given back")
+}
+
+// TestEachReadIsDecidedOnceAndTheOthersWaitOn, in whatever order a turn decides.
+func TestEachReadIsDecidedOnceAndTheOthersWaitOn(t *testing.T) {
+	r := newReplica(t)
+	hs := make([]heard, 6)
+	for k := range hs {
+		r.read(time.Hour, []query{{done: &hs[k]}})
+	}
+	refused := func(ids ...raft.ReadID) (reads []raft.Read) {
+		for _, id := range ids {
+			reads = append(reads, raft.Read{ID: id, Err: raft.ErrNotLeader})
+		}
+		return reads
+	}
+	waiting := func() (ids []raft.ReadID) {
+		for k := range r.reads {
+			ids = append(ids, r.reads[k].id)
+		}
+		return ids
+	}
+	r.carryReads(refused(5, 2, 5, 9))
+	require.Equal(t, []raft.ReadID{1, 3, 4, 6}, waiting())
+	r.carryReads(refused(2, 7))
+	require.Equal(t, []raft.ReadID{1, 3, 4, 6}, waiting())
+	r.carryReads(refused(1, 6))
+	require.Equal(t, []raft.ReadID{3, 4}, waiting())
+	r.read(time.Hour, []query{{done: &hs[0]}})
+	r.carryReads(refused(7, 4, 3))
+	require.Empty(t, waiting())
+	for k, n := range []int{2, 1, 1, 1, 1, 1} {
+		require.Equal(t, n, hs[k].n, "read %d", k+1)
+		require.Error(t, hs[k].last)
+	}
+	require.EqualValues(t, 0, r.bounds.unapplied.Status().Bytes)
+}
+
+// TestReadsThatAreGivenUpInOneTurnCostWhatTheirNumberCosts, and not its square: sixteen times as many take about sixteen times as long.
+func TestReadsThatAreGivenUpInOneTurnCostWhatTheirNumberCosts(t *testing.T) {
+	took := func(n int) time.Duration {
+		shortest := time.Duration(math.MaxInt64)
+		for range 3 {
+			r := newReplica(t)
+			var h heard
+			decided := make([]raft.Read, n)
+			for k := range decided {
+				decided[k] = raft.Read{ID: raft.ReadID(k + 1), Err: raft.ErrNotLeader}
+				r.reads = append(r.reads, readBatch{id: decided[k].ID, queries: []query{{done: &h}}})
+			}
+			began := time.Now()
+			r.carry(&raft.Actions{Reads: decided})
+			shortest = min(shortest, time.Since(began))
+			require.Equal(t, n, h.n)
+			require.Empty(t, r.reads)
+		}
+		return shortest
+	}
+	few, many := took(2000), took(32000)
+	require.Less(t, many, 64*few, "2000: %v, 32000: %v", few, many)
 }
 
 // TestReadAtALeaderIsRefusedUnlessItsIndexIsCommitted: a leader may have learned the index before it was elected, and needs the others
@@ -95,8 +157,7 @@ func TestAnAnswerThatComesLateDoesNotMakeOlderWhatIsConfirmed(t *testing.T) {
 	r.read(time.Hour, []query{{done: &h}})
 	r.read(2*time.Hour, []query{{done: &h}})
 	first, second := r.reads[0].id, r.reads[1].id
-	r.carryRead(raft.Read{ID: second, Index: 9})
-	r.carryRead(raft.Read{ID: first, Index: 5})
+	r.carryReads([]raft.Read{{ID: second, Index: 9}, {ID: first, Index: 5}})
 	require.Equal(t, confirmation{known: true, at: 2 * time.Hour, index: 9}, r.latest)
 }
 

@@ -96,7 +96,7 @@ type Replica struct {
 
 	// Reads.
 	readID  raft.ReadID
-	reads   []readBatch  // asked and not decided
+	reads   []readBatch  // asked and not decided, by id
 	decided []readBatch  // decided; their index was not given to the apply lane yet
 	idle    [][]query    // memory of batches that were answered
 	latest  confirmation // the newest that is known: for reads that may be of some age
