@@ -1,7 +1,6 @@
 package server
 
 import (
-	"math"
 	"testing"
 	"time"
 
@@ -93,30 +92,6 @@ func TestEachReadIsDecidedOnceAndTheOthersWaitOn(t *testing.T) {
 		require.Error(t, hs[k].last)
 	}
 	require.EqualValues(t, 0, r.bounds.unapplied.Status().Bytes)
-}
-
-// TestReadsThatAreGivenUpInOneTurnCostWhatTheirNumberCosts, and not its square: sixteen times as many take about sixteen times as long.
-func TestReadsThatAreGivenUpInOneTurnCostWhatTheirNumberCosts(t *testing.T) {
-	took := func(n int) time.Duration {
-		shortest := time.Duration(math.MaxInt64)
-		for range 3 {
-			r := newReplica(t)
-			var h heard
-			decided := make([]raft.Read, n)
-			for k := range decided {
-				decided[k] = raft.Read{ID: raft.ReadID(k + 1), Err: raft.ErrNotLeader}
-				r.reads = append(r.reads, readBatch{id: decided[k].ID, queries: []query{{done: &h}}})
-			}
-			began := time.Now()
-			r.carry(&raft.Actions{Reads: decided})
-			shortest = min(shortest, time.Since(began))
-			require.Equal(t, n, h.n)
-			require.Empty(t, r.reads)
-		}
-		return shortest
-	}
-	few, many := took(2000), took(32000)
-	require.Less(t, many, 64*few, "2000: %v, 32000: %v", few, many)
 }
 
 // TestReadAtALeaderIsRefusedUnlessItsIndexIsCommitted: a leader may have learned the index before it was elected, and needs the others
