@@ -22,6 +22,7 @@ type Core struct {
 	o      CoreOptions
 	random *rand.Rand
 	now    time.Duration
+	pumped time.Duration // when everything was last looked at that becomes possible with time
 	closed bool
 
 	numbers   uint64

@@ -16,6 +16,7 @@ func (c *Core) pump() {
 	if c.closed {
 		return
 	}
+	c.pumped = c.now
 	for i := 0; i < len(c.links); i++ {
 		if l := c.links[i]; l.draining && l.flight.n == 0 {
 			c.hangUp(l)
@@ -206,8 +207,8 @@ func (c *Core) Deadline() time.Duration {
 	for _, l := range c.links {
 		d = min(d, c.linkDeadline(l))
 	}
-	// What is past waits for an event: a connection that is being made, an answer.
-	if at := c.keepAt(); at > c.now {
+	// What was past then waits for an event: a connection that is being made, an answer.
+	if at := c.keepAt(); at > c.pumped {
 		d = min(d, at)
 	}
 	for _, r := range c.routes() {
@@ -215,7 +216,7 @@ func (c *Core) Deadline() time.Duration {
 			d = min(d, k.restsUntil)
 		}
 		for _, at := range [...]time.Duration{r.retryAt, r.holdUntil} {
-			if at > c.now && at < d && c.wanted(r) {
+			if at > c.pumped && at < d && c.wanted(r) {
 				d = at
 			}
 		}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -97,6 +98,25 @@ func TestErrorsThatAreAnswersAreSeen(t *testing.T) {
 	s.answer(id, wire.AppendClientErrorAt(nil, r.ID, 41, fmt.Errorf("%w: no such key", wire.ErrQuery)))
 	require.ErrorIs(t, s.ended["q"].Err, ErrQuery)
 	require.EqualValues(t, 41, s.core.Seen())
+}
+
+// Half of an answer on one connection moves the clock beyond the moment of another dial: that is due then, and not forgotten.
+func TestWhatFallsDueWhileBytesComeInIsDue(t *testing.T) {
+	s := newStory(t, CoreOptions{Addresses: three, ReadFrom: ReadAny, Sessionless: true, Seed: 5})
+	s.query("q", Consistency{Level: Stale})
+	near, _ := s.meet()
+	s.start(OpPropose, "a")
+	lead := s.dials[len(s.dials)-1]
+	dials := len(s.dials)
+	s.core.Disconnected(s.now, lead.Conn, errors.New("refused"))
+	s.act()
+	require.Len(t, s.dials, dials)
+	s.now = s.core.Deadline() + 1
+	s.core.Heard(s.now, near)
+	require.LessOrEqual(t, s.core.Deadline(), s.now)
+	s.core.Tick(s.now)
+	s.act()
+	require.Len(t, s.dials, dials+1)
 }
 
 func TestQueriesForTheLeaderSaySo(t *testing.T) {
