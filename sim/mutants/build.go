@@ -45,7 +45,7 @@ func (b *builder) overlay(with *bug) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(b.dir, with.name)
+	dir := filepath.Join(b.dir, "_"+with.name) // which `./...` passes by, should it be left behind
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
