@@ -53,11 +53,7 @@ func (w *world) heal() {
 		return
 	}
 	probes := w.probe()
-	serves := w.servesWithin()
-	if w.fetching() { // and the answer that it waits for may be lost
-		serves += chunkTimeout
-	}
-	w.wait(serves, checkServes, func() string { return unanswered(probes) })
+	w.serves(probes)
 	w.wait(w.answersWithin(), checkAnswered, func() string { return unanswered(w.oracle.ops) })
 	w.wait(within, checkConverges, w.together)
 	w.wait(within, checkTold, w.told)
@@ -88,6 +84,20 @@ func (w *world) servesWithin() time.Duration {
 		return electionTimeouts * w.plan.ElectionTimeoutMax
 	}
 	return servesTimeouts * w.plan.ElectionTimeoutMax
+}
+
+// serves waits for new commands to be answered. Where somebody fetches a snapshot, or begins to, there may be no majority without it,
+// and the answer that it waits for may be lost.
+func (w *world) serves(calls []*op) {
+	missing := func() string { return unanswered(calls) }
+	end := w.now + w.servesWithin()
+	for w.failure == nil && w.now < end && !w.fetching() && missing() != "" {
+		w.run(w.now + 20*time.Millisecond)
+	}
+	if w.fetching() {
+		end += chunkTimeout
+	}
+	w.wait(end-w.now, checkServes, missing)
 }
 
 // sound reports whether a server's store is the one that its group knows, and whole.
