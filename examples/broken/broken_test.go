@@ -37,6 +37,11 @@ var mistakes = []struct {
 		"a snapshot is the state when it was captured, and restores to it: the snapshot of server",
 	},
 	{
+		"LiveMap", func() statemachine.StateMachine { return LiveMap{New()} },
+		"a snapshot is the state when it was captured: what was written beside later commands is not the state at its capture",
+		"a snapshot is the state when it was captured, and restores to it: the snapshot of server",
+	},
+	{
 		"Forgetful", func() statemachine.StateMachine { return Forgetful{New()} },
 		"a restored snapshot equals replay: snapshot after", "a snapshot is the state when it was captured, and restores to it: the snapshot of server",
 	},

@@ -2,6 +2,7 @@ package smtest_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -63,4 +64,68 @@ func TestInlineEverythingIsCalledOnTheGoroutineThatCalledCheck(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, report.Err())
 	require.Equal(t, map[string]bool{goroutine(): true}, seen)
+}
+
+// traveller notes which snapshots were written on another goroutine than the one that took them, and fails there if it is to.
+type traveller struct {
+	statemachine.StateMachine
+	live, fails bool
+	abroad      *int
+}
+
+func (m traveller) Snapshot() (statemachine.Snapshot, error) {
+	s, err := m.StateMachine.Snapshot()
+	return travellerSnapshot{s, m, goroutine()}, err
+}
+
+type travellerSnapshot struct {
+	statemachine.Snapshot
+	of   traveller
+	home string
+}
+
+func (s travellerSnapshot) WriteTo(w io.Writer) (int64, error) {
+	if goroutine() != s.home {
+		*s.of.abroad++
+		if s.of.fails {
+			return 0, errors.New("lost abroad")
+		}
+	}
+	if !s.of.live {
+		return s.Snapshot.WriteTo(w)
+	}
+	late, err := s.of.StateMachine.Snapshot()
+	if err != nil {
+		return 0, err
+	}
+	return late.WriteTo(w)
+}
+
+func travel(t *testing.T, live, fails bool) (*smtest.Report, int) {
+	t.Helper()
+	abroad := 0
+	report, err := smtest.Check(func() statemachine.StateMachine {
+		return traveller{newLedger(""), live, fails, &abroad}
+	}, smtest.Options{Command: ledgerCommand})
+	require.NoError(t, err)
+	return report, abroad
+}
+
+func TestALiveSnapshotIsFoundAndShrunkWithoutASecondGoroutine(t *testing.T) {
+	report, abroad := travel(t, true, false)
+	require.Len(t, report.Findings, 1)
+	require.Contains(t, report.Findings[0].Text, "what was written beside later commands is not the state at its capture")
+	require.LessOrEqual(t, len(report.Findings[0].Script), 4)
+	require.Zero(t, abroad)
+}
+
+func TestWhatOnlyASecondGoroutineShowsIsFoundAndNotTriedAgain(t *testing.T) {
+	report, abroad := travel(t, false, true)
+	require.Len(t, report.Findings, 1)
+	require.Contains(t, report.Findings[0].Text, "only on a goroutine beside Apply's: with a snapshot being written: lost abroad")
+	require.Len(t, report.Findings[0].Script, 300)
+	require.Equal(t, 1, abroad)
+	report, abroad = travel(t, false, false)
+	require.NoError(t, report.Err())
+	require.Equal(t, 1, abroad)
 }

@@ -1,6 +1,7 @@
 package smtest
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -25,7 +26,7 @@ type shrinker struct {
 
 // shrink returns the finding of the smallest script that was found to fail the check as well.
 func (s *suite) shrink(c check, err error) Finding {
-	if c.whole || isStuck(err) {
+	if c.whole || isStuck(err) || errors.Is(err, errBeside) {
 		return s.finding(c, err)
 	}
 	k := &shrinker{suite: s, check: c, runs: shrinkRuns, until: time.Now().Add(s.options.Timeout / 4), err: err}
@@ -81,7 +82,7 @@ func (k *shrinker) try(script []step) bool {
 		return false
 	}
 	k.runs--
-	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: k.thorough}
+	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: k.thorough, shrinking: true}
 	err := s.again(k.check)
 	if err == nil || isPanic(err) != isPanic(k.err) {
 		return false

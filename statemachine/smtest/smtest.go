@@ -185,14 +185,15 @@ func Check(factory func() statemachine.StateMachine, options Options) (*Report, 
 
 // suite is one call of Run.
 type suite struct {
-	factory  func() statemachine.StateMachine
-	options  Options
-	script   []step
-	thorough bool      // compare states after every command, whatever that takes
-	empty    state     // of a new machine
-	want     recording // of the first run, which the others are held against
-	blind    string    // what StateHash was found not to see
-	doing    atomic.Pointer[string]
+	factory   func() statemachine.StateMachine
+	options   Options
+	script    []step
+	thorough  bool      // compare states after every command, whatever that takes
+	shrinking bool      // something was found: risk nothing for it
+	empty     state     // of a new machine
+	want      recording // of the first run, which the others are held against
+	blind     string    // what StateHash was found not to see
+	doing     atomic.Pointer[string]
 }
 
 // unchecked says what these options and this machine leave out.
