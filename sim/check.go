@@ -309,14 +309,14 @@ func (c *checker) finding(p *Plan, r *Result) *smtest.Finding {
 	}
 	for _, ch := range r.guests.changes[:last] {
 		if !ch.entry.expire {
-			f.Script = append(f.Script, smtest.NewCommand(len(f.Script), ch.entry.Entry))
+			f.Script = append(f.Script, p.guest.described(len(f.Script), ch.entry.Entry))
 		}
 	}
 	switch e := failed.entry; {
 	case e != nil && !e.expire && len(f.Script) > 0 && f.Script[len(f.Script)-1].Index == e.Index:
 		f.Command = &f.Script[len(f.Script)-1]
 	case e != nil && !e.expire:
-		command := smtest.NewCommand(len(f.Script), e.Entry)
+		command := p.guest.described(len(f.Script), e.Entry)
 		f.Script = append(f.Script, command)
 		f.Command = &command
 	case len(f.Script) > 0:
@@ -334,7 +334,7 @@ func (c *checker) plan(seed uint64) *Plan {
 	for i := range p.Clients {
 		p.Clients[i].Group = raft.DefaultGroup
 	}
-	r := rand.New(rand.NewPCG(seed, 21))
+	r, harm := rand.New(rand.NewPCG(seed, 21)), rand.New(rand.NewPCG(seed, 22))
 	p.guest.command, p.guest.query = own(c.command(r)), own(c.query(r))
 	longest := len(p.guest.command)
 	for i := range p.Calls {
@@ -344,7 +344,7 @@ func (c *checker) plan(seed uint64) *Plan {
 			call.Kind = CallSet
 			fallthrough
 		case call.Kind < CallRead:
-			call.Input = own(c.command(r))
+			call.Input = p.guest.damageSome(harm, own(c.command(r)))
 		case call.Kind == CallRead || call.Kind == CallLocal:
 			call.Input = own(c.query(r))
 		}

@@ -2,12 +2,14 @@ package sim
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,10 @@ func (c *counters) Apply(e statemachine.Entry) []byte {
 	case "panics":
 		if c.values[name] == 5 {
 			panic("the fifth time")
+		}
+	case "panics on what is cut":
+		if name == "memo" {
+			panic("no text")
 		}
 	case "broken":
 		if c.values[name] == 5 {
@@ -115,7 +121,7 @@ func (c *counters) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, c.Due)
 	for _, k := range c.names() {
-		fmt.Fprintf(&b, "%x %d\n", k, c.values[k])
+		fmt.Fprintf(&b, "=%x %d\n", k, c.values[k])
 	}
 	for _, k := range c.kept {
 		fmt.Fprintf(&b, "kept %x\n", k)
@@ -153,7 +159,10 @@ func (c *counters) Restore(r io.Reader) error {
 	for _, line := range lines[1:] {
 		var name []byte
 		var n int
-		if _, err := fmt.Sscanf(line, "%x %d", &name, &n); err != nil {
+		if hexed, value, ok := strings.Cut(strings.TrimPrefix(line, "="), " "); ok && line[0] == '=' {
+			name, _ = hex.DecodeString(hexed)
+			n, _ = strconv.Atoi(value)
+		} else {
 			continue
 		}
 		c.values[string(name)] = n
@@ -270,6 +279,46 @@ func TestClustersCatchBrokenMachines(t *testing.T) {
 			require.LessOrEqual(t, len(f.Script), 40, "it was not shrunk")
 		})
 	}
+}
+
+// memos are commands of which those that are cut after four bytes are another command.
+func memos(seen *int) smtest.Options {
+	return smtest.Options{Command: func(r *rand.Rand) []byte {
+		*seen++
+		return fmt.Appendf(nil, "memo %d", r.IntN(10))
+	}}
+}
+
+func TestClustersExecuteACommandThatIsDamagedNowAndThen(t *testing.T) {
+	made, damaged := 0, map[string]bool{}
+	report, err := CheckClusters(func() statemachine.StateMachine {
+		return spy{newCounters(""), func(command string) {
+			if len(command) != len("memo 1") || !strings.HasPrefix(command, "memo ") {
+				damaged[command] = true
+			}
+		}}
+	}, memos(&made), Clusters{Runs: 4})
+	require.NoError(t, err)
+	require.NoError(t, report.Err())
+	require.Greater(t, len(damaged), made/200)
+	require.Less(t, len(damaged), made/10)
+
+	report = clusters(t, "plain", "panics on what is cut", memos(&made), Clusters{Runs: 40})
+	require.Len(t, report.Findings, 1)
+	require.Equal(t, "every command is executed", report.Findings[0].Check)
+	require.Equal(t, "cut", report.Findings[0].Command.Damage)
+	require.Contains(t, report.Findings[0].String(), `"memo", cut`)
+}
+
+// spy is counters that tell of their commands.
+type spy struct {
+	*counters
+	tell func(command string)
+}
+
+func (s spy) Apply(e statemachine.Entry) []byte {
+	s.tell(string(e.Command))
+	return s.counters.Apply(e)
 }
 
 func TestAMachineThatBlocksIsAFinding(t *testing.T) {

@@ -32,7 +32,8 @@ type guestPlan struct {
 	vary    bool // equal states may have different snapshots
 	doing   *atomic.Pointer[string]
 
-	command, query []byte // what it is asked in the end, when nothing fails any more
+	command, query []byte            // what it is asked in the end, when nothing fails any more
+	damaged        map[string]string // how the commands were damaged that were
 }
 
 // probe is what a call of that kind has for the machine; nothing where no machine is tested.

@@ -10,7 +10,8 @@ import (
 	"github.com/oarlock/oarlock/statemachine"
 )
 
-// checkRecord runs the script once; what it gives is what every other run is held against.
+// checkRecord runs the script once; what it gives is what every other run is held against. Then it runs it with more damaged
+// commands behind it.
 func (s *suite) checkRecord() error {
 	m, err := s.newSubject()
 	if err != nil {
@@ -21,8 +22,10 @@ func (s *suite) checkRecord() error {
 	if s.empty, err = m.state(); err != nil {
 		return err
 	}
-	s.want, err = m.play(s.script, nil)
-	return err
+	if s.want, err = m.play(s.script, nil); err != nil || len(s.cuts) == 0 {
+		return err
+	}
+	return s.executeCuts()
 }
 
 // checkDeterminism runs the script on a second machine. Map order, a clock, randomness and variables that machines share

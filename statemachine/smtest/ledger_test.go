@@ -59,6 +59,9 @@ func (l *ledger) Apply(e statemachine.Entry) []byte {
 		if l.fault == "panics on a malformed command" {
 			_ = c[2]
 		}
+		if l.fault == "panics on a command without its value" && len(c) == 2 && c[0] == 'e' {
+			_ = c[2]
+		}
 		return []byte("bad")
 	}
 	old := l.values[c[1]]

@@ -97,6 +97,7 @@ func TestBrokenMachinesAreCaughtByName(t *testing.T) {
 		{"plain", "snapshot in map order", "if equal states may have different snapshots, be a Hasher"},
 		{"plain", "shares a variable", "a new machine is not like the new machine before it"},
 		{"plain", "panics on a malformed command", "panicked, which would stop every replica"},
+		{"durable", "panics on a command without its value", "panicked, which would stop every replica"},
 		{"plain", "is still due", "NextDue is still due after Expire"},
 		{"plain", "Query changes the state", "changed the state"},
 		{"plain", "Query counts itself", "changed the state"},
