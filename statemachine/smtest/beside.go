@@ -12,11 +12,18 @@ import (
 // snapshot that is not of one moment by its bytes, and only if that finds nothing while commands are executed. There a snapshot
 // that shares memory with Apply may have the runtime end the process, with all that was found.
 func (s *suite) checkSnapshotBesideApply() error {
-	err := s.writeLater(func(write func()) { write() })
-	if err != nil || s.options.Inline || s.shrinking {
+	inline := func(write func()) { write() }
+	if b := s.broken; b.part == "beside" {
+		if err := s.writeLater(b.at, b.other, inline); err != nil {
+			return err
+		}
+	}
+	third := len(s.script) / 3
+	err := s.writeLater(third, 2*third, inline)
+	if err = s.broke("beside", third, 2*third, err); err != nil || s.options.Inline || s.shrinking {
 		return err
 	}
-	if err = s.writeLater(func(write func()) { go write() }); err != nil {
+	if err = s.writeLater(third, 2*third, func(write func()) { go write() }); err != nil {
 		err = fmt.Errorf("%w: %w", errBeside, err)
 	}
 	return err
@@ -25,10 +32,9 @@ func (s *suite) checkSnapshotBesideApply() error {
 // errBeside is about a failure that needs two goroutines. It is not looked for again, to shrink it.
 var errBeside = errors.New("only on a goroutine beside Apply's")
 
-// writeLater captures a state, executes commands, and writes what was captured. start calls the function that does, then or
-// while more commands are executed.
-func (s *suite) writeLater(start func(write func())) error {
-	at := len(s.script) / 3
+// writeLater captures the state after at commands, and writes it after ahead of them. start calls the function that does, at
+// once or while the rest is executed.
+func (s *suite) writeLater(at, ahead int, start func(write func())) error {
 	m, err := s.played(at)
 	if err != nil {
 		return err
@@ -38,7 +44,6 @@ func (s *suite) writeLater(start func(write func())) error {
 	if err != nil {
 		return err
 	}
-	ahead := at + len(s.script)/3
 	if _, err := m.playBeside(s.script[at:ahead]); err != nil {
 		return fmt.Errorf("with a snapshot captured and not written yet: %w", err)
 	}
@@ -96,15 +101,15 @@ func (s *suite) compareCaptured(stream []byte, at int) error {
 	if err != nil {
 		return err
 	}
-	err = want.apart(got, "what was written beside later commands is not the state at its capture, %s", s.place(at))
+	err = want.apart(got, "what was written beside later commands is not the state at its capture, %s", s.after(at))
 	if err != nil && at > 0 {
 		err = &located{step: s.script[at-1], hashes: hashesOf(want, got), err: err}
 	}
 	return err
 }
 
-// place says in words where a machine stands after n steps.
-func (s *suite) place(n int) string {
+// after says in words where a machine stands after n steps.
+func (s *suite) after(n int) string {
 	if n == 0 {
 		return "before the first command"
 	}

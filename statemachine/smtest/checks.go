@@ -173,7 +173,11 @@ func (s *suite) lookForBlindness() error {
 
 // checkQuery asks in the middle of a run. The rest of the run must be as if nobody had asked.
 func (s *suite) checkQuery() error {
-	half := len(s.script) / 2
+	half := s.place("query", len(s.script)/2)
+	return s.broke("query", half, half, s.queryAfter(half))
+}
+
+func (s *suite) queryAfter(half int) error {
 	one, err := s.played(half)
 	if err != nil {
 		return err

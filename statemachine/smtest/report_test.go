@@ -39,7 +39,7 @@ func TestAFindingNamesTheCommandAndBothHashesAndIsSeenWithFewCommands(t *testing
 }
 
 func TestScriptsThatNeedTwoCommandsKeepTwo(t *testing.T) {
-	f := check(t, "plain", "Restore keeps old keys", smtest.Options{Command: ledgerCommand}).Findings[0]
+	f := check(t, "plain", "uses a result's bytes again", smtest.Options{Command: ledgerCommand}).Findings[0]
 	require.Len(t, f.Script, 2)
 	for i, c := range f.Script {
 		require.Equal(t, i, c.Number)

@@ -24,6 +24,37 @@ type shrinker struct {
 	err   error
 }
 
+// spot is a place of the script at which a part of a check does something, and another one: how many commands are before them.
+// They go with the commands that are left out; those which a check chooses by the length of the script would be elsewhere.
+type spot struct {
+	part      string
+	at, other int
+}
+
+// broke notes the place of a failure.
+func (s *suite) broke(part string, at, other int, err error) error {
+	if err != nil {
+		s.broken = spot{part, at, other}
+	}
+	return err
+}
+
+// place is where that part was broken before commands were left out, or else the usual place.
+func (s *suite) place(part string, usual int) int {
+	if s.broken.part == part {
+		return s.broken.at
+	}
+	return usual
+}
+
+// without is the spot when the commands between from and to are left out.
+func (p spot) without(from, to int) spot {
+	for _, n := range []*int{&p.at, &p.other} {
+		*n -= min(to, max(*n, from)) - from
+	}
+	return p
+}
+
 // shrink returns the finding of the smallest script that was found to fail the check as well.
 func (s *suite) shrink(c check, err error) Finding {
 	if c.whole || isStuck(err) || errors.Is(err, errBeside) {
@@ -31,7 +62,7 @@ func (s *suite) shrink(c check, err error) Finding {
 	}
 	k := &shrinker{suite: s, check: c, runs: shrinkRuns, until: time.Now().Add(s.options.Timeout / 4), err: err}
 	k.thorough = true
-	k.thorough = k.try(s.script)
+	k.thorough = k.try(s.script, s.broken)
 	// A second look at single commands is for machines that leave things to chance: the first one may have passed by it.
 	for size, looks := len(s.script)/2, 0; size > 0; {
 		before := len(k.suite.script)
@@ -55,26 +86,26 @@ func (k *shrinker) mend() {
 		}
 		script := slices.Clone(k.suite.script)
 		script[i].entry.Command, script[i].damage = script[i].sound, ""
-		k.try(script)
+		k.try(script, k.suite.broken)
 	}
 }
 
 // cut leaves out size commands at a time, from the end on, which is where what does not matter any more is.
 func (k *shrinker) cut(size int) {
-	for to := len(k.suite.script); to > 0 && k.runs > 0; to -= size {
-		from := max(0, to-size)
-		script := slices.Concat(k.suite.script[:from], k.suite.script[min(to, len(k.suite.script)):])
+	for end := len(k.suite.script); end > 0 && k.runs > 0; end -= size {
+		from, to := max(0, end-size), min(end, len(k.suite.script))
+		script := slices.Concat(k.suite.script[:from], k.suite.script[to:])
 		for i := range script {
 			script[i].number = i
 		}
 		if len(script) > 0 {
-			k.try(script)
+			k.try(script, k.suite.broken.without(from, to))
 		}
 	}
 }
 
-// try runs the check on a script, and keeps it if it fails.
-func (k *shrinker) try(script []step) bool {
+// try runs the check on a script, there first, and keeps the script if it fails.
+func (k *shrinker) try(script []step, there spot) bool {
 	if time.Now().After(k.until) {
 		k.runs = 0
 	}
@@ -82,7 +113,7 @@ func (k *shrinker) try(script []step) bool {
 		return false
 	}
 	k.runs--
-	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: k.thorough, shrinking: true}
+	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: k.thorough, shrinking: true, broken: there}
 	err := s.again(k.check)
 	if err == nil || isPanic(err) != isPanic(k.err) {
 		return false

@@ -196,6 +196,7 @@ type suite struct {
 	empty     state     // of a new machine
 	want      recording // of the first run, which the others are held against
 	blind     string    // what StateHash was found not to see
+	broken    spot      // where the latest failure was, if there is a place
 	doing     atomic.Pointer[string]
 }
 

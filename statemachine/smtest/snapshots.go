@@ -23,28 +23,42 @@ func (s *suite) through(n int) uint64 {
 
 // checkRestore restores new machines and used ones, at several places of the run, and lets them go on.
 func (s *suite) checkRestore() error {
-	r := rand.New(rand.NewPCG(s.options.Seed, 5))
-	for _, at := range []int{0, len(s.script) / 3, r.IntN(len(s.script) + 1), len(s.script)} {
-		from, err := s.played(at)
-		if err != nil {
+	if b := s.broken; b.part == "restore" {
+		if err := s.restoreOver(b.at, b.other); err != nil {
 			return err
-		}
-		stream, err := from.snapshot()
-		from.close()
-		if err != nil {
-			return err
-		}
-		for _, used := range []int{0, len(s.script) / 2} {
-			if from.durable != nil && (at == 0 || used > at) {
-				continue // The index of a storage only rises.
-			}
-			if err := s.restoreAndGoOn(stream, at, used); err != nil {
-				return fmt.Errorf("snapshot after %d commands, restored over the state after %d: %w", at, used, err)
-			}
 		}
 	}
-	if err := s.secondGeneration(); err != nil {
+	r := rand.New(rand.NewPCG(s.options.Seed, 5))
+	for _, at := range []int{0, len(s.script) / 3, r.IntN(len(s.script) + 1), len(s.script)} {
+		if err := s.restoreOver(at, 0, len(s.script)/2); err != nil {
+			return err
+		}
+	}
+	at := s.place("second generation", len(s.script)/3)
+	if err := s.broke("second generation", at, at, s.secondGeneration(at)); err != nil {
 		return fmt.Errorf("restored from the snapshot of a machine that was restored itself and has gone on: %w", err)
+	}
+	return nil
+}
+
+// restoreOver restores the state after at commands over those after so many of them.
+func (s *suite) restoreOver(at int, over ...int) error {
+	from, err := s.played(at)
+	if err != nil {
+		return err
+	}
+	stream, err := from.snapshot()
+	from.close()
+	if err != nil {
+		return err
+	}
+	for _, used := range over {
+		if from.durable != nil && (at == 0 || used > at) {
+			continue // The index of a storage only rises.
+		}
+		if err := s.broke("restore", at, used, s.restoreAndGoOn(stream, at, used)); err != nil {
+			return fmt.Errorf("snapshot after %d commands, restored over the state after %d: %w", at, used, err)
+		}
 	}
 	return nil
 }
@@ -81,10 +95,9 @@ func (s *suite) restoreAndGoOn(stream []byte, at, used int) error {
 	return m.finish(at)
 }
 
-// secondGeneration restores a machine from a snapshot, lets it go on to the end, and restores another one from the snapshot
+// secondGeneration restores a machine from the snapshot after at commands, lets it go on to the end, and restores another one from the snapshot
 // that it takes there.
-func (s *suite) secondGeneration() error {
-	at := len(s.script) / 3
+func (s *suite) secondGeneration(at int) error {
 	first, err := s.played(at)
 	if err != nil {
 		return err
@@ -147,7 +160,11 @@ func (d *dribble) Read(b []byte) (int, error) {
 
 // checkSnapshotClose closes a snapshot that was never written, as when a server stops.
 func (s *suite) checkSnapshotClose() error {
-	at := len(s.script) / 2
+	at := s.place("close", len(s.script)/2)
+	return s.broke("close", at, at, s.closeUnwritten(at))
+}
+
+func (s *suite) closeUnwritten(at int) error {
 	m, err := s.played(at)
 	if err != nil {
 		return err
