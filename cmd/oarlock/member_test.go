@@ -325,6 +325,26 @@ func TestServersThatOtherFilesKnowAreAddedByTheirAddresses(t *testing.T) {
 	require.Equal(t, voters(1, 2, 3), c.roles())
 }
 
+// With the port of a server of another cluster, starting ours or naming its store would not help.
+func TestNewcomerWhoseAddressIsAnotherClustersIsRefused(t *testing.T) {
+	c, other := startedCluster(t, 1), startedCluster(t, 1)
+	wrong := "9@" + other.member(1).Address
+	for _, args := range [][]string{
+		{"member", "add", c.path, wrong},
+		{"member", "plan", c.path, "add", wrong},
+		{"member", "add", c.path, wrong, "--store", "00000000-0000-0000-0000-000000000009"},
+		{"member", "replace", c.path, strings.Replace(wrong, "9@", "1@", 1), "--force"},
+	} {
+		e := oarlock(t, args...)
+		e.fails(t, exitFailed, "the server at "+other.member(1).Address+" belongs to another cluster", "correct the address", other.conf.Cluster.String())
+		require.NotContains(t, e.errors, "start it")
+		require.NotContains(t, e.errors, "--store")
+	}
+	oarlock(t, "member", "add", c.path, "9@"+c.member(1).Address, "--store", "00000000-0000-0000-0000-000000000009").fails(t, exitFailed,
+		"server 1 answers at "+c.member(1).Address+", and not server 9")
+	require.Equal(t, voters(1), c.roles())
+}
+
 // Every change that can be made can be planned, with the same words and flags.
 func TestEveryChangeCanBePlanned(t *testing.T) {
 	c := startedCluster(t, 1)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oarlock/oarlock/client"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -129,24 +130,38 @@ func (g *groupCall) newcomer(n namedChange) (raft.Member, error) {
 		return m, withCode(exitUsage, fmt.Errorf("%w; name it with its address, %d@HOST:PORT, or add it to the file, as `oarlock join` does", err, n.id))
 	}
 	m.Address = cmp.Or(m.Address, in.Address)
+	door := cmp.Or(in.ClientAddress, m.Address)
 	if g.f.store != "" {
-		store, err := raft.ParseStoreID(g.f.store)
-		if err != nil {
+		if m.Store, err = raft.ParseStoreID(g.f.store); err != nil {
 			return m, withCode(exitUsage, fmt.Errorf("--store: %w", err))
 		}
-		m.Store = store
+		// It need not run. But if somebody else answers there, the address is wrong.
+		status, err := askAddress(g.conf, door, min(g.f.timeout, probeTimeout))
+		if err == nil || errors.Is(err, client.ErrCluster) {
+			return m, wrongServer(n.id, door, status, err)
+		}
 		return m, nil
 	}
-	door := cmp.Or(in.ClientAddress, m.Address)
 	status, err := askAddress(g.conf, door, min(g.f.timeout, 5*time.Second))
-	switch {
+	switch wrong := wrongServer(n.id, door, status, err); {
+	case wrong != nil:
+		return m, wrong
 	case err != nil && g.conf.TLS.Enabled() && in.ClientAddress == "":
 		return m, fmt.Errorf("server %d does not answer at %s: %w; with TLS it answers at its client_address, which the file has to say, or name its --store", n.id, door, err)
 	case err != nil:
 		return m, fmt.Errorf("server %d does not answer at %s: %w; start it (`oarlock node %s %d`), or name its --store", n.id, door, err, g.conf.Path(), n.id)
-	case status.Server != n.id:
-		return m, fmt.Errorf("server %d answers at %s, and not server %d; correct the address, or the id", status.Server, door, n.id)
 	}
 	m.Store = status.Store
 	return m, nil
+}
+
+// wrongServer is an error if what was answered at an address, or refused, shows that another server is there.
+func wrongServer(id raft.ServerID, door string, status client.Status, err error) error {
+	switch {
+	case errors.Is(err, client.ErrCluster):
+		return fmt.Errorf("the server at %s belongs to another cluster, so it is not server %d; correct the address (%w)", door, id, err)
+	case err == nil && status.Server != id:
+		return fmt.Errorf("server %d answers at %s, and not server %d; correct the address, or the id", status.Server, door, id)
+	}
+	return nil
 }

@@ -85,6 +85,9 @@ func askStatus(conf *config.Config, m config.Member, timeout time.Duration) (cli
 	return askAddress(conf, conf.ClientAddresses()[m.ID], timeout)
 }
 
+// probeTimeout is how long a command waits for a server that need not be there.
+const probeTimeout = 2 * time.Second
+
 // askAddress asks the one server at an address.
 func askAddress(conf *config.Config, address string, timeout time.Duration) (client.Status, error) {
 	dial, err := dialer(conf)
