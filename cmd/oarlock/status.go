@@ -24,7 +24,8 @@ func newStatus() *cobra.Command {
 		Use:   "status CONFIG",
 		Short: "Ask every member what it knows",
 		Long: "Asks every member for its replicas and prints a line for each. Exit status 1 means that nobody knows a leader,\n" +
-			"so that nothing can be written.",
+			"so that nothing can be written, or that there seem to be two histories: two servers say that they lead, or one\n" +
+			"serves a store that the others do not know.",
 		Args: args("CONFIG"),
 		RunE: func(_ *cobra.Command, a []string) error {
 			conf, err := loadConfig(a[0])
@@ -38,35 +39,49 @@ func newStatus() *cobra.Command {
 	return c
 }
 
-func printStatus(conf *config.Config, timeout time.Duration) error {
-	type answer struct {
-		status client.Status
-		err    error
-	}
-	answers := make([]answer, len(conf.Members))
+// memberAnswer is what a member of the file says, or why it says nothing.
+type memberAnswer struct {
+	member config.Member
+	status client.Status
+	err    error
+}
+
+// askAll asks all members at once.
+func askAll(conf *config.Config, timeout time.Duration) []memberAnswer {
+	answers := make([]memberAnswer, len(conf.Members))
 	var wg sync.WaitGroup
 	for i, m := range conf.Members {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			answers[i].status, answers[i].err = askStatus(conf, m, timeout)
-		}()
+		answers[i].member = m
+		wg.Go(func() { answers[i].status, answers[i].err = askStatus(conf, m, timeout) })
 	}
 	wg.Wait()
+	return answers
+}
+
+func printStatus(conf *config.Config, timeout time.Duration) error {
+	answers := askAll(conf, timeout)
+	disputed := disputes(answers)
+	if len(disputed) > 0 {
+		// A leader that was deposed, and has not heard of it, steps down within that time.
+		time.Sleep(conf.Timing.ElectionTimeoutMax)
+		answers = askAll(conf, timeout)
+		disputed = disputes(answers)
+	}
 	addresses := conf.ClientAddresses()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SERVER\tADDRESS\tGROUP\tROLE\tTERM\tLEADER\tFIRST\tNEXT\tCOMMIT\tAPPLIED\tNOTE")
 	silent, led := 0, false
-	for i, m := range conf.Members {
-		if answers[i].err != nil {
+	for _, a := range answers {
+		m := a.member
+		if a.err != nil {
 			silent++
-			fmt.Fprintf(w, "%d\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%v\n", m.ID, addresses[m.ID], answers[i].err)
+			fmt.Fprintf(w, "%d\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%v\n", m.ID, addresses[m.ID], a.err)
 			continue
 		}
-		for _, g := range answers[i].status.Groups {
+		for _, g := range a.status.Groups {
 			led = led || g.Leader != 0
 			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m.ID, addresses[m.ID], g.Group, g.Role, g.Term,
-				g.Leader, g.First, g.Next, g.Commit, g.Applied, note(g))
+				g.Leader, g.First, g.Next, g.Commit, g.Applied, strings.Join(append(note(g), disputed[replicaKey{m.ID, g.Group}]...), "; "))
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -77,6 +92,9 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 	}
 	if !led {
 		return fmt.Errorf("no member of %s knows a leader: nothing can be written, and read only what one server has", conf.Path())
+	}
+	if len(disputed) > 0 {
+		return fmt.Errorf("the servers of %s do not agree on who they are: each NOTE says what to do", conf.Path())
 	}
 	return nil
 }
@@ -119,8 +137,7 @@ func askAddress(conf *config.Config, address string, timeout time.Duration) (cli
 }
 
 // note says what an operator should know of a group beyond its numbers.
-func note(g client.GroupStatus) string {
-	var notes []string
+func note(g client.GroupStatus) (notes []string) {
 	if g.Fenced != "" {
 		notes = append(notes, "stopped: "+g.Fenced)
 	}
@@ -148,5 +165,5 @@ func note(g client.GroupStatus) string {
 	if g.Born && g.Fenced == "" && g.Leader == 0 && !g.Removed {
 		notes = append(notes, "knows no leader")
 	}
-	return strings.Join(notes, "; ")
+	return notes
 }
