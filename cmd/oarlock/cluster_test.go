@@ -343,11 +343,11 @@ func (c *testCluster) notes() (notes map[string]string, code int) {
 	return notes, e.code
 }
 
-// wipe replaces a member's disk by an empty one and formats it, as somebody might who lost it.
+// wipe replaces a member's disk by an empty one and formats it, as a program might that knows no better. `oarlock init` refuses to.
 func (c *testCluster) wipe(id raft.ServerID) {
 	c.t.Helper()
 	require.NoError(c.t, os.RemoveAll(c.dataDir(id)))
-	oarlock(c.t, "init", c.path, "--member", strconv.FormatUint(uint64(id), 10)).succeeds(c.t)
+	require.NoError(c.t, c.conf.Format(id))
 }
 
 // flip changes one bit of a file.

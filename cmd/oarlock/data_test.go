@@ -68,8 +68,11 @@ func TestDirectoryThatIsNotThisServersIsRefusedByName(t *testing.T) {
 
 	require.NoError(t, os.RemoveAll(c.dataDir(1)))
 	for range 2 { // not there, and then empty
-		node().fails(t, exitUsage, "not formatted: "+c.dataDir(1), "begins with init", "with join",
-			"see that its disk is mounted", "`oarlock init "+c.path+" --member 1` makes a new, empty store")
+		e := node()
+		e.fails(t, exitUsage, "not formatted: "+c.dataDir(1), "see that its disk is mounted",
+			"`oarlock join "+c.path+" 1` formats another one", "`oarlock member replace "+c.path+" 1` gives it its place",
+			"only for a cluster that has never run, `oarlock init "+c.path+" --member 1` makes a new, empty store")
+		require.Less(t, strings.Index(e.errors, "oarlock join"), strings.Index(e.errors, "oarlock init"), "what loses nothing comes first")
 		require.NoDirExists(t, filepath.Join(c.dataDir(1), "log", "pebble"), "a refusal makes nothing")
 		require.NoError(t, os.MkdirAll(c.dataDir(1), 0o700))
 	}

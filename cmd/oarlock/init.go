@@ -20,15 +20,17 @@ func newInit() *cobra.Command {
 	var members, port int
 	var only uint64
 	var data string
+	var force bool
 	c := &cobra.Command{
 		Use:   "init CONFIG",
 		Short: "Write a config if there is none, and format data directories",
 		Long: "Writes CONFIG for a cluster on this machine if there is no such file, and formats the data directories of its\n" +
 			"members. Formatting makes a new, empty store, once: a directory that holds one already is left alone.\n" +
-			"On several machines, copy the file and run `oarlock init CONFIG --member ID` on each.",
+			"On several machines, copy the file and run `oarlock init CONFIG --member ID` on each.\n" +
+			"For a member of a cluster that has run it is refused: `oarlock join` formats a new disk for one that was lost.",
 		Args: args("CONFIG"),
 		RunE: func(c *cobra.Command, a []string) error {
-			conf, err := loadOrGenerate(c, a[0], members, data, port)
+			conf, fresh, err := loadOrGenerate(c, a[0], members, data, port)
 			if err != nil {
 				return err
 			}
@@ -39,6 +41,11 @@ func newInit() *cobra.Command {
 					return withCode(exitUsage, err)
 				}
 				chosen = []config.Member{m}
+			}
+			if !fresh { // nobody can know of a cluster that was named just now
+				if err := refuseLost(conf, chosen, force); err != nil {
+					return err
+				}
 			}
 			wayOut := "nothing was changed"
 			if only == 0 {
@@ -58,30 +65,32 @@ func newInit() *cobra.Command {
 	c.Flags().IntVar(&port, "port", 4501, "first port in a new config")
 	c.Flags().StringVar(&data, "data", "data", "folder for data directories in a new config, relative to it")
 	c.Flags().Uint64Var(&only, "member", 0, "format only the member with this id")
+	c.Flags().BoolVar(&force, "force", false, "also if CONFIG has members with founder = false: the cluster has never run all the same")
 	return c
 }
 
-func loadOrGenerate(c *cobra.Command, path string, members int, data string, port int) (*config.Config, error) {
-	conf, err := config.Load(path)
+// loadOrGenerate reads the config, or writes one, which is fresh then.
+func loadOrGenerate(c *cobra.Command, path string, members int, data string, port int) (conf *config.Config, fresh bool, err error) {
+	conf, err = config.Load(path)
 	if !errors.Is(err, os.ErrNotExist) {
 		for _, name := range []string{"members", "port", "data"} {
 			if err == nil && c.Flags().Changed(name) {
 				err = fmt.Errorf("%s is there already and says where its members are; --%s is for a new one", path, name)
 			}
 		}
-		return conf, withCode(exitUsage, err)
+		return conf, false, withCode(exitUsage, err)
 	}
 	if c.Flags().Changed("member") {
-		return nil, withCode(exitUsage, fmt.Errorf("%s does not exist; --member formats one member of a config that does", path))
+		return nil, false, withCode(exitUsage, fmt.Errorf("%s does not exist; --member formats one member of a config that does", path))
 	}
 	if conf, err = config.Generate(members, data, port); err != nil {
-		return nil, withCode(exitUsage, err)
+		return nil, false, withCode(exitUsage, err)
 	}
 	if err := conf.Write(path); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	fmt.Printf("wrote %s: cluster %s, %d members on 127.0.0.1 from port %d\n", path, conf.Cluster, members, port)
-	return conf, nil
+	return conf, true, nil
 }
 
 // formatMembers makes the stores of the given members. If one is there already, that is an error and no store is made.

@@ -40,7 +40,7 @@ func newNode() *cobra.Command {
 				return err
 			}
 			if format {
-				if err := formatMembers(conf, []config.Member{m}, leaveOutInit); err != nil {
+				if err := formatFirst(conf, []config.Member{m}); err != nil {
 					return err
 				}
 			}
@@ -71,7 +71,7 @@ func newCluster() *cobra.Command {
 				return withCode(exitUsage, fmt.Errorf("N %q is not a number from 1 to %d: how many members of %s are to run", a[1], len(conf.Members), a[0]))
 			}
 			if format {
-				if err := formatMembers(conf, conf.Members[:n], leaveOutInit); err != nil {
+				if err := formatFirst(conf, conf.Members[:n]); err != nil {
 					return err
 				}
 			}
@@ -82,6 +82,14 @@ func newCluster() *cobra.Command {
 	}
 	c.Flags().BoolVar(&format, "init", false, "format the data directories first")
 	return c
+}
+
+// formatFirst is what --init does.
+func formatFirst(conf *config.Config, members []config.Member) error {
+	if err := refuseLost(conf, members, false); err != nil {
+		return err
+	}
+	return formatMembers(conf, members, leaveOutInit)
 }
 
 // signalContext ends with SIGINT or SIGTERM. A second signal ends the process as if nobody had listened.
@@ -128,7 +136,7 @@ func runMembers(ctx context.Context, conf *config.Config, members []config.Membe
 		}
 		s, err := conf.OpenServer(m.ID, kv.New(), named)
 		if errors.Is(err, persistentlog.ErrNotFormatted) {
-			err = fmt.Errorf("%w; `oarlock init %s --member %d` makes a new, empty store", err, conf.Path(), m.ID)
+			err = notFormatted(conf, m)
 		}
 		if err != nil {
 			return withCode(openCode(err), fmt.Errorf("server %d: %w", m.ID, err))
