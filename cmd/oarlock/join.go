@@ -94,10 +94,10 @@ func formatJoining(conf *config.Config, m config.Member) error {
 // refuseRunning refuses the id of a server that answers at its address: two servers with one id would be in each other's way.
 func refuseRunning(conf *config.Config, id raft.ServerID, address string, timeout time.Duration) error {
 	status, err := askAddress(conf, address, min(timeout, probeTimeout))
-	if err != nil || status.Server != id {
-		return nil //nolint:nilerr // nobody of that id is there, which is what is to be found out
+	if err == nil && status.Server == id {
+		return fmt.Errorf("server %d runs already, and answers at %s; a new server needs another id, that no server ever had. If the disk of server %d is lost, stop it first", id, address, id)
 	}
-	return fmt.Errorf("server %d runs already, and answers at %s; a new server needs another id, that no server ever had. If the disk of server %d is lost, stop it first", id, address, id)
+	return nil // nobody of that id is there, which is what is to be found out
 }
 
 // joinFile is what a join has done to the config. One that fails takes it back, so that it can be repeated in other words.
