@@ -96,7 +96,7 @@ func (c *Core) readFailed(l *link, k *call, err error) {
 		c.finish(k, nil, err)
 	default:
 		k.maybe = k.maybe || class == wire.ClassUnknown
-		k.last = err
+		k.last = l.route.telling(err)
 		c.lift(k)
 		if wire.CodeOf(err) == wire.CodeBehind {
 			c.behind(l, k)
@@ -126,7 +126,7 @@ func (c *Core) proposalFailed(l *link, k *call, err error) {
 	if code == wire.CodeSessionExpired {
 		c.sessionLost(k.session)
 	}
-	k.last = err
+	k.last = l.route.telling(err)
 	// A number means something in its session alone: outside of one, or when it has ended, an attempt of unknown fate
 	// cannot be repeated, and one that was refused begins anew.
 	again := k.session != 0 && k.session == c.session
@@ -196,7 +196,7 @@ func (c *Core) react(l *link, err error) {
 		return
 	}
 	if wire.CodeOf(err) != wire.CodeNotLeader {
-		r.trouble = err
+		r.trouble = r.telling(err)
 	}
 	switch wire.CodeOf(err) {
 	case wire.CodeNotLeader:

@@ -3,6 +3,7 @@ package client
 import (
 	"time"
 
+	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -45,10 +46,27 @@ type route struct {
 	redirects int   // redirects since the last success
 	verdicts  int   // servers in a row that can never serve this client
 	trouble   error // what kept the last attempt from success; nil after one. For its words alone: its class is another request's
+	unled     error // the last ErrNoLeader since a success, in the same way
 }
 
 // succeeded forgets the failures before it.
-func (r *route) succeeded() { r.stumbles, r.redirects, r.verdicts, r.trouble = 0, 0, 0, nil }
+func (r *route) succeeded() {
+	r.stumbles, r.redirects, r.verdicts, r.trouble, r.unled = 0, 0, 0, nil, nil
+}
+
+// telling returns what to say of a refusal if nothing better comes. A server that waits to be added says that it is not born, which is
+// not what is wrong with a group of which another one says that it has no leader.
+func (r *route) telling(err error) error {
+	switch wire.CodeOf(err) {
+	case wire.CodeNoLeader:
+		r.unled = err
+	case wire.CodeNotReady:
+		if r.unled != nil {
+			return r.unled
+		}
+	}
+	return err
+}
 
 // routes returns those that there are.
 func (c *Core) routes() []*route {

@@ -443,6 +443,31 @@ func TestGivenUpCallSaysWhyNoSessionCouldBeOpened(t *testing.T) {
 	require.NotErrorIs(t, s.ended["a"].Err, wire.ErrNotReady) // that was said to another request
 }
 
+// A server that waits to be added is not born. It is no founder, and whoever is one has said what is wrong.
+func TestGivenUpCallSaysThatNobodyLeadsAndNotThatABystanderIsNotBorn(t *testing.T) {
+	for _, op := range []Op{OpPropose, OpBarrier} {
+		s := newStory(t, CoreOptions{Addresses: []string{"one", "two", "three"}})
+		h := s.start(op, "a")
+		request := map[Op]wire.Method{OpPropose: wire.MethodSessionOpen, OpBarrier: wire.MethodBarrier}[op]
+		for _, err := range []error{wire.ErrNotReady, wire.ErrNoLeader, errors.New("refused"), wire.ErrNotReady} {
+			at := s.dials[len(s.dials)-1]
+			if wire.CodeOf(err) == wire.CodeNoLeader || wire.CodeOf(err) == wire.CodeNotReady {
+				id := s.connect(at.Address)
+				s.fail(id, s.next(id, request), err)
+			} else {
+				s.core.Disconnected(s.now, at.Conn, err)
+				s.act()
+			}
+			s.wake()
+		}
+		s.core.Cancel(s.now, h, context.DeadlineExceeded)
+		s.act()
+		require.ErrorIs(t, s.ended["a"].Err, ErrNotSent)
+		require.ErrorContains(t, s.ended["a"].Err, wire.ErrNoLeader.Error())
+		require.NotContains(t, s.ended["a"].Err.Error(), wire.ErrNotReady.Error())
+	}
+}
+
 func TestTooLongCommandIsRefusedAndNotSent(t *testing.T) {
 	s := newStory(t, CoreOptions{})
 	s.core.Start(s.now, OpPropose, make([]byte, 1001), "long")
