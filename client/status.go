@@ -59,6 +59,9 @@ type GroupStatus struct {
 	Priority uint8
 	// Progress is a leader's view of the others; empty elsewhere.
 	Progress []Progress
+	// LostData says that the server's store lacks what it had acknowledged, or the birth that it had saved: it counts for nothing until another
+	// store replaces it. Refusal says it in words.
+	LostData bool
 	// NoSnapshot says why the server cannot restore its state machine from what is on its disk, and waits for the leader's
 	// snapshot; empty: it can.
 	NoSnapshot string
@@ -108,7 +111,7 @@ func groupStatus(g wire.ClientGroup) (s GroupStatus, err error) {
 		Group: raft.GroupID(g.Group), Role: g.Role, Term: raft.Term(g.Term), Leader: raft.ServerID(g.Leader),
 		LeaderAddress: g.LeaderAddress, First: raft.Index(g.First), Next: raft.Index(g.Next), Commit: raft.Index(g.Commit),
 		Applied: raft.Index(g.Applied), Born: g.Born, Fenced: g.Fenced, Refusal: g.Refusal,
-		NoSnapshot: g.NoSnapshot, Removed: g.Removed, StorageHung: g.StorageHung, Transferring: g.Transferring,
+		NoSnapshot: g.NoSnapshot, Removed: g.Removed, LostData: g.LostData, StorageHung: g.StorageHung, Transferring: g.Transferring,
 		Successor: raft.ServerID(g.Successor), Priority: uint8(min(g.Priority, math.MaxUint8)),
 	}
 	if s.Membership, err = g.Membership.MembershipAt(); err != nil {

@@ -255,7 +255,7 @@ func (n *Node) catchUp(m Membership) {
 		p.catchUp(n.trail.last(), now, n.config.ElectionTimeoutMin)
 		switch {
 		case now-max(p.heardAt, p.addedAt) > n.config.JoinTimeout:
-			n.giveUp(m, v, "it is not heard of")
+			n.giveUp(m, v, p.unheard())
 			return
 		case p.slow >= catchUpRounds, p.match < p.roundEnd && now-max(p.grewAt, p.addedAt) > catchUpPatience*n.config.JoinTimeout:
 			n.giveUp(m, v, "it does not catch up")
@@ -283,6 +283,14 @@ func (n *Node) giveUp(m Membership, v Member, reason string) {
 	n.actions().GaveUp = n.lead.gaveUp
 	n.trace(Trace{Kind: TraceGaveUp, Server: v.ID, Reason: reason})
 	n.appendMembership(m.givenUp())
+}
+
+// unheard is why nothing was heard of a newcomer: it says nothing once it was told that its log was lost.
+func (p *progress) unheard() string {
+	if p.lost {
+		return "its store has lost data, so that it counts for nothing (give it a new store)"
+	}
+	return "it is not heard of"
 }
 
 // catchUp counts a newcomer's rounds: one ends when the newcomer has what the log held when it began, and is quick if it took less

@@ -30,6 +30,7 @@ type Status struct {
 	Born             bool
 	BirthMissing     []ServerID // founders whose answer is still awaited
 	Refused          Refused    // a peer gives this server's messages no effect
+	LostLog          bool       // HardState.Lost: the own log has lost acknowledged entries, so that it counts for nothing
 	UncommittedBytes int
 	Progress         []ProgressStatus // a leader's view of the others
 }
@@ -59,7 +60,7 @@ func (n *Node) Status() Status {
 		Applied: n.applied, First: n.trail.first, Next: n.trail.next, Durable: n.saves.durable - 1,
 		Snapshot: n.snapshot.Index, Membership: n.membership(), ClusterTime: n.clock.read(n.clock.now), Born: n.born,
 		Refused: n.refused(), UncommittedBytes: n.uncommittedBytes(), MembershipIndex: n.memberships[len(n.memberships)-1].Index,
-		Priority: n.config.Priority, StorageHung: n.storageHung(),
+		Priority: n.config.Priority, StorageHung: n.storageHung(), LostLog: n.hard.Lost,
 	}
 	if _, s.Lease = n.lease(); s.Lease {
 		s.LeaseEnd = n.lead.leaseEnd

@@ -148,8 +148,8 @@ func givenUp(g *raft.GaveUp) error {
 	if g.Member.ID == 0 {
 		return fmt.Errorf("%w: %s; the membership is what it was before", ErrChangeGivenUp, g.Reason)
 	}
-	return fmt.Errorf("%w because of server %d at %q (store %s): %s; the membership is what it was before. See that the server runs and "+
-		"that servers reach each other, and ask again", ErrChangeGivenUp, g.Member.ID, g.Member.Address, g.Member.Store, g.Reason)
+	return fmt.Errorf("%w because of server %d at %q (store %s): %s; the membership is what it was before. See that the server runs, "+
+		"that servers reach each other and that its store has not lost data (its status says so), and ask again", ErrChangeGivenUp, g.Member.ID, g.Member.Address, g.Member.Store, g.Reason)
 }
 
 // changeRefusal is what a caller is told of an error of the Node about a change: nothing was begun.

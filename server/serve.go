@@ -138,7 +138,7 @@ func (d clientDoor) clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGrou
 	if st.Fenced != nil {
 		g.Fenced = st.Fenced.Error()
 	}
-	g.Refusal, g.Removed = st.Refusal, st.Removed
+	g.Refusal, g.Removed, g.LostData = st.Refusal, st.Removed, st.LostData
 	g.Membership = wire.ClientMembershipOf(raft.MembershipAt{Index: st.MembershipIndex, Membership: st.Membership})
 	g.StorageHung, g.Transferring, g.Successor, g.Priority = st.StorageHung, st.Transferring, uint64(st.Successor), uint64(st.Priority)
 	for _, p := range st.Progress {

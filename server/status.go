@@ -42,6 +42,7 @@ type GroupStatus struct {
 	Lost        uint64 // messages without blocks that found no room
 	Refusal     string // why a peer gives this server's messages no effect, in words; empty: none does
 	Removed     bool   // this server was a member and is none any more: it goes on running and disturbs nobody
+	LostData    bool   // its store lacks what it had acknowledged, or the birth that it had saved: it counts for nothing until another store replaces it
 	NoSnapshot  error  // why the state machine cannot be restored from this server
 	Fenced      error  // why the replica has stopped for good
 }
@@ -94,21 +95,25 @@ func (r *Replica) Status() GroupStatus {
 	if by := st.Refused.By; by != 0 && !going {
 		st.Refusal = refusalText(r.shared.identity.Server, by, st.Refused.Reason)
 	}
+	st.LostData = st.LostLog || st.Refused.Reason == raft.RefusalLostBirth
 	return st
 }
+
+// replaceLost is what helps a server whose store has lost data.
+const replaceLost = "this store has lost data; to replace it, stop the server, move its data directory away, `oarlock join`, start it, and `oarlock member replace`"
 
 // refusalText says what a refusal means for this server and what helps.
 func refusalText(self, by raft.ServerID, why raft.Refusal) string {
 	id := func(s raft.ServerID) string { return "server " + strconv.FormatUint(uint64(s), 10) }
 	switch why {
 	case raft.RefusalLostLog:
-		lost := "the log of " + id(self) + " ends below what it acknowledged: this store has lost data; replacement is a membership change"
+		lost := "the log of " + id(self) + " ends below what it acknowledged: " + replaceLost
 		if by == self {
 			return "it was told before its last start, or its own log says so: " + lost
 		}
 		return id(by) + " says: " + lost
 	case raft.RefusalLostBirth:
-		return id(by) + " says: " + id(self) + " has forgotten the group's birth, which it had saved: this store has lost data; replacement is a membership change"
+		return id(by) + " says: " + id(self) + " has forgotten the group's birth, which it had saved: " + replaceLost
 	case raft.RefusalStranger:
 		return id(by) + " says: stranger: " + id(self) + " is bound to another store; an old copy must not be put back; replacement is a membership change"
 	case raft.RefusalRemoved:

@@ -188,7 +188,7 @@ func TestOldCopyPutBackIsRefusedWhenItLacksWhatItAcknowledged(t *testing.T) {
 	n := c.start(victim)
 	// An append is what shows where its log ends.
 	c.write(cl, p, "after", 20, 100)
-	n.says(fmt.Sprintf("the log of server %d ends below what it acknowledged: this store has lost data; replacement is a membership change", victim))
+	n.says(fmt.Sprintf("the log of server %d ends below what it acknowledged: this store has lost data; to replace it, stop the server, move its data directory away", victim))
 	c.write(cl, p, "beside", 20, 100)
 	c.kept(cl, p)
 	g, err := c.group(victim)

@@ -81,7 +81,7 @@ func TestDamagedSegmentsAreRefusedAndTornOnesAreNot(t *testing.T) {
 		n.says("acknowledged saves are missing at the log's end")
 		n.says("may neither vote nor acknowledge")
 		eventually(t, "the status says so too", func() error {
-			if notes, code := c.notes(); code != 0 || !strings.Contains(notes[fmt.Sprint(victim)], "this store has lost data; replacement is a membership change") {
+			if notes, code := c.notes(); code != 0 || !strings.Contains(notes[fmt.Sprint(victim)], "this store has lost data; to replace it, stop the server, move its data directory away") {
 				return fmt.Errorf("exit code %d, notes %q", code, notes)
 			}
 			return nil

@@ -65,7 +65,8 @@ type ClientGroup struct {
 	Transferring bool             `msgpack:"transferring"` // this leader is handing over
 	Successor    uint64           `msgpack:"successor"`    // to this server; 0: none is chosen yet
 	Priority     uint64           `msgpack:"priority"`
-	Progress     []ClientProgress `msgpack:"progress"` // a leader's view of the others
+	LostData     bool             `msgpack:"lost_data,omitempty"` // its store lacks what it had acknowledged or saved
+	Progress     []ClientProgress `msgpack:"progress"`            // a leader's view of the others
 }
 
 // ClientProgress is a leader's view of one other server.
