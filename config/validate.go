@@ -160,11 +160,11 @@ func (c *Config) addresses(m Member, owners map[string]string) []error {
 			}
 			continue
 		}
-		host, err := splitAddress(a.value)
+		host, err := addressHost(a.value)
 		switch ip := net.ParseIP(host); {
 		case err != nil:
-			found = append(found, c.wrong(key, "%q is no address: %v; write host:port, like \"10.0.0.7:7101\"", a.value, err))
-		case !a.wildcard && (host == "" || ip != nil && ip.IsUnspecified()):
+			found = append(found, c.wrong(key, "%v", err))
+		case !a.wildcard && nowhere(host):
 			found = append(found, c.wrong(key, "%q is not where other servers can reach it; put it under listen, and what they dial here", a.value))
 		case a.mine && owners[a.value] != "" && host != "" && (ip == nil || !ip.IsUnspecified()):
 			found = append(found, c.wrong(key, "%q is %s already", a.value, owners[a.value]))
@@ -174,6 +174,31 @@ func (c *Config) addresses(m Member, owners map[string]string) []error {
 		}
 	}
 	return found
+}
+
+// CheckAddress says why an address cannot be where other servers reach a member; nil: it can.
+func CheckAddress(address string) error {
+	host, err := addressHost(address)
+	switch {
+	case err != nil:
+		return err
+	case nowhere(host):
+		return fmt.Errorf("%q is not where other servers can reach it; write the host that they dial, like \"10.0.0.7:7101\"", address)
+	}
+	return nil
+}
+
+func addressHost(address string) (host string, err error) {
+	if host, err = splitAddress(address); err != nil {
+		return "", fmt.Errorf("%q is no address: %w; write host:port, like \"10.0.0.7:7101\"", address, err)
+	}
+	return host, nil
+}
+
+// nowhere reports whether a host can be listened on, and not dialled from elsewhere.
+func nowhere(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 func splitAddress(address string) (host string, err error) {

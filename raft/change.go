@@ -85,13 +85,13 @@ func (m *Membership) apply(c Change) error {
 		return m.add(c, voter, learner)
 	case ChangePromote:
 		if voter >= 0 {
-			return errors.New("it is a voter")
+			return errors.New("it is a voter already; leave that part out")
 		}
 		m.Voters = append(m.Voters, m.Learners[learner])
 		m.Learners = slices.Delete(m.Learners, learner, learner+1)
 	case ChangeDemote:
 		if learner >= 0 {
-			return errors.New("it is a learner")
+			return errors.New("it is a learner already; leave that part out")
 		}
 		m.Learners = append(m.Learners, m.Voters[voter])
 		m.Voters = slices.Delete(m.Voters, voter, voter+1)
@@ -109,11 +109,11 @@ func (m *Membership) apply(c Change) error {
 func (m *Membership) add(c Change, voter, learner int) error {
 	switch {
 	case voter >= 0 && m.Voters[voter].Store == c.Member.Store:
-		return errors.New("it is a voter")
+		return errors.New("it is a voter already; leave that part out")
 	case learner >= 0 && m.Learners[learner].Store == c.Member.Store && c.Kind == ChangeAddVoter:
 		m.Learners = slices.Delete(m.Learners, learner, learner+1)
 	case learner >= 0 && m.Learners[learner].Store == c.Member.Store:
-		return errors.New("it is a learner")
+		return errors.New("it is a learner already; leave that part out")
 	case voter >= 0 || learner >= 0:
 		return errors.New("the id is taken by another store; replace it, if that one is lost")
 	}
@@ -137,7 +137,7 @@ func (m *Membership) rewrite(c Change, voter, learner int) error {
 	}
 	if c.Kind == ChangeReplace {
 		if at.Store == c.Member.Store {
-			return errors.New("it has that store")
+			return errors.New("it has that store already; leave that part out")
 		}
 		at.Store = c.Member.Store
 	}

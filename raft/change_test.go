@@ -208,6 +208,21 @@ func TestNewcomerThatIsNotHeardOfIsGivenUp(t *testing.T) {
 	}
 }
 
+// A newcomer that has come back with less than it had acknowledged says nothing once it was told so. It is there, and that it is not heard of is not why.
+func TestNewcomerThatHasLostItsLogIsGivenUpForThat(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	term := p.lead(2, 3)
+	require.NoError(t, p.h.change(changes(changeOf(ChangeAddVoter, 4))))
+	p.acks(2, 2)
+	p.says(4, Message{Type: MessageAppendResponse, Term: term, Match: 1, LastIndex: 1, Round: p.h.node.lead.round})
+	p.hears(p.h.node.config.HeartbeatInterval, 2, 3)
+	p.says(4, Message{Type: MessageAppendResponse, Term: term, Reject: true, PrevIndex: 1, LastIndex: 0, Round: p.h.node.lead.round})
+	require.True(t, p.h.node.lead.of(4, storeOf(4, 1)).lost)
+	p.hears(p.h.node.config.JoinTimeout+p.h.node.config.HeartbeatInterval, 2, 3)
+	require.Equal(t, membersOf(1, 2, 3), p.h.node.membership())
+	require.Contains(t, p.h.node.lead.gaveUp.Reason, "its store has lost data")
+}
+
 // 4.2.1: who does not catch up in ten rounds is given up: here a newcomer whose answers take longer than an election timeout, under load.
 func TestNewcomerThatDoesNotCatchUpIsGivenUp(t *testing.T) {
 	p := playAlone(t, 3, nil, nil)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,25 +19,6 @@ type leaderView struct {
 	Address string        `json:"address"`
 }
 
-// leader waits until somebody leads, and returns who.
-func (g *groupCall) leader() (leaderView, error) {
-	for {
-		if err := g.client.Barrier(g.ctx); err != nil {
-			return leaderView{}, err
-		}
-		status, err := g.client.Status(g.ctx)
-		if err != nil {
-			return leaderView{}, err
-		}
-		for _, one := range status.Groups {
-			if one.Group == raft.DefaultGroup && one.Role == raft.RoleLeader.String() {
-				address := cmp.Or(g.conf.ClientAddresses()[status.Server], one.LeaderAddress)
-				return leaderView{Leader: status.Server, Term: one.Term, Address: address}, nil
-			}
-		}
-	}
-}
-
 func newLeader() *cobra.Command {
 	c := &cobra.Command{
 		Use: "leader", Short: "See who leads, and hand leadership over",
@@ -45,7 +27,7 @@ func newLeader() *cobra.Command {
 	}
 	show, transfer, down := &memberFlags{}, &memberFlags{}, &memberFlags{}
 	c.AddCommand(
-		show.groupCommand("show CONFIG", "Print who leads", func(g *groupCall, _ []string) error { return g.printLeader("") }),
+		show.groupCommand("show CONFIG", "Print who leads", func(g *groupCall, _ []string) error { return g.printLeader("", min(g.waits(), g.f.timeout)) }),
 		transfer.groupCommand("transfer CONFIG [ID]", "Hand leadership to server ID, or to the best one", func(g *groupCall, words []string) error {
 			var to raft.ServerID
 			if len(words) > 0 {
@@ -55,31 +37,37 @@ func newLeader() *cobra.Command {
 				}
 				to = id
 			}
-			return g.moved(g.client.TransferLeadership(g.ctx, to))
+			return g.move(func() error { return g.client.TransferLeadership(g.ctx, to) })
 		}),
 		down.groupCommand("step-down CONFIG", "Have the leader give leadership up, to nobody if there is no other", func(g *groupCall, _ []string) error {
-			return g.moved(g.client.StepDown(g.ctx))
+			return g.move(func() error { return g.client.StepDown(g.ctx) })
 		}),
 	)
 	return c
 }
 
-// moved says who leads after leadership was to move.
-func (g *groupCall) moved(err error) error {
+// move has leadership moved, and says who leads then.
+func (g *groupCall) move(order func() error) error {
+	if err := g.await(); err != nil {
+		return err
+	}
+	err := order()
 	if errors.Is(err, client.ErrUnknown) {
 		return fmt.Errorf("%w; leadership may have moved: `oarlock leader show %s` says who leads", err, g.conf.Path())
 	}
 	if err != nil {
 		return err
 	}
-	return g.printLeader("now ")
+	return g.printLeader("now ", g.f.timeout)
 }
 
-func (g *groupCall) printLeader(since string) error {
-	l, err := g.leader()
+func (g *groupCall) printLeader(since string, patience time.Duration) error {
+	at, _, err := g.askLeader(patience)
 	if err != nil {
 		return err
 	}
+	id := at.status.Server
+	l := leaderView{Leader: id, Term: at.group.Term, Address: cmp.Or(g.conf.ClientAddresses()[id], at.group.LeaderAddress)}
 	if g.f.json {
 		return printJSON(l)
 	}

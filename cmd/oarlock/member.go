@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,8 @@ func (f *memberFlags) groupCommand(use, short string, run func(g *groupCall, wor
 		defer stop()
 		ctx, cancel := context.WithTimeout(ctx, f.timeout)
 		defer cancel()
-		return run(&groupCall{f: f, conf: conf, client: cl, ctx: ctx}, a[1:])
+		g := &groupCall{f: f, conf: conf, client: cl, ctx: ctx}
+		return g.explained(run(g, a[1:]))
 	}
 	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for an answer")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
@@ -92,7 +94,8 @@ func newMember() *cobra.Command {
 		Short: "Look at the members of a cluster, and change them",
 		Long: "Every change is made by the servers together, and whole: a new voter receives the log first and counts once it has\n" +
 			"caught up; if it does not, the change is given up and the cluster is as before. A command that is repeated does no\n" +
-			"harm: what is so already is no error. `oarlock member plan` says beforehand what a change would do.",
+			"harm: what is so already is no error, if all of the change is so. `oarlock member plan` says beforehand what a change\n" +
+			"would do.\n\n" + severalChanges,
 		Args: subcommand, RunE: showHelp,
 	}
 	c.AddCommand(memberList(), memberPlan(), memberCancel())
@@ -126,8 +129,12 @@ var memberVerbs = []memberVerb{
 		long: "Puts a new store in the place of the one that server ID has lost. The server was formatted again by `oarlock join`\n" +
 			"and runs: it is asked for the id of its store. Refused while the old store is heard of.",
 	},
-	{word: "address", use: "address CONFIG ID ADDRESS", kind: raft.ChangeAddress, short: "Say where the other servers reach a server now", long: "Start the server at its new address first: its `address` in the file. The others go on trying both until this command\nhas written the new one down. Then correct the file everywhere."},
+	{word: "address", use: "address CONFIG ID ADDRESS", kind: raft.ChangeAddress, short: "Say where the other servers reach a server now", long: "Start the server at its new address first: its `address` in the file. The others go on trying both until this command\nhas written the new one down. It asks whether the server answers there, unless --force is given. Then correct the file everywhere."},
 }
+
+// severalChanges says how the words of the commands go together.
+const severalChanges = "Several changes are made as one, whole or not at all, if they follow one another:\n\n" +
+	"  oarlock member remove cluster.toml 4 demote 3"
 
 func memberChange(v memberVerb) *cobra.Command {
 	f := &memberFlags{}
@@ -138,7 +145,10 @@ func memberChange(v memberVerb) *cobra.Command {
 		}
 		return g.change(raft.MembershipChange{Changes: changes, From: f.expected(), Forced: f.force})
 	})
-	c.Long = v.long
+	c.Long = cmp.Or(v.long, v.short+".")
+	if strings.HasSuffix(v.use, "...") {
+		c.Long += "\n\n" + severalChanges
+	}
 	f.changeFlags(c, v)
 	return c
 }
@@ -163,7 +173,7 @@ func memberPlan() *cobra.Command {
 // changeFlags gives a command the flags of some kinds of change.
 func (f *memberFlags) changeFlags(c *cobra.Command, verbs ...memberVerb) {
 	is := func(ok func(memberVerb) bool) bool { return slices.ContainsFunc(verbs, ok) }
-	c.Flags().BoolVar(&f.force, "force", false, "also if the group could stand still after it, or a store that is replaced is heard of")
+	c.Flags().BoolVar(&f.force, "force", false, "also if the group could stand still after it, a store that is replaced is heard of, or nobody answers at a server's new address")
 	c.Flags().Uint64Var(&f.from, "from", 0,
 		"only if the present membership is that of this `ENTRY`, as member list says; 0: the one that the cluster was born with (default: whichever is there)")
 	if is(func(v memberVerb) bool { return v.newcomer }) {
@@ -202,9 +212,12 @@ func (g *groupCall) patiently(passes error, ask func() error) error {
 
 // change has the membership changed, and shows it.
 func (g *groupCall) change(c raft.MembershipChange) error {
+	if err := g.await(); err != nil {
+		return err
+	}
 	for _, one := range c.Changes {
 		if one.Kind == raft.ChangeAddVoter && !g.f.json {
-			fmt.Fprintf(os.Stderr, "server %d receives the log, and votes once it has caught up\n", one.Member.ID)
+			fmt.Fprintf(os.Stderr, "if the change is accepted, server %d receives the log, and votes once it has caught up\n", one.Member.ID)
 		}
 	}
 	var at raft.MembershipAt
@@ -219,5 +232,5 @@ func (g *groupCall) change(c raft.MembershipChange) error {
 	if err != nil {
 		return err
 	}
-	return g.show(at, nil)
+	return g.show(at, 0, nil)
 }

@@ -76,7 +76,7 @@ func TestClusterGrowsFromOneServerToThree(t *testing.T) {
 	p := promise{}
 	c.write(c.connect(), p, "alone", 20, 100)
 	c.join(2)
-	require.Contains(t, oarlock(t, "status", c.path).succeeds(t), "no leader has added it yet")
+	require.Contains(t, oarlock(t, "status", c.path).succeeds(t), "no leader has added it yet (`oarlock member add` if its id is new, `oarlock member replace` if")
 	plan := oarlock(t, "member", "plan", c.path, "add", "2").succeeds(t)
 	require.Contains(t, plan, "step 2: both decide: 2 of servers [1 2], and 1 of servers [1]")
 	require.Contains(t, plan, "after: one more failure would stop the cluster")
@@ -87,6 +87,8 @@ func TestClusterGrowsFromOneServerToThree(t *testing.T) {
 	c.join(3)
 	oarlock(t, "member", "add", c.path, "3").succeeds(t)
 	oarlock(t, "member", "add", c.path, "3").succeeds(t) // it is so already
+	oarlock(t, "member", "remove", c.path, "2", "promote", "3").fails(t, exitFailed, "promote server 3: it is a voter already; leave that part out")
+	require.Contains(t, oarlock(t, "member", "remove", "--help").succeeds(t), "oarlock member remove cluster.toml 4 demote 3")
 	require.Equal(t, voters(1, 2, 3), c.roles())
 	c.nodes[1].kill()
 	c.write(c.connect(), p, "without the first", 20, 100)
@@ -115,6 +117,8 @@ func TestServerWhoseDirectoryIsGoneIsReplacedUnderItsID(t *testing.T) {
 	require.Contains(t, out, fmt.Sprintf("oarlock member replace %s %d", c.path, lost))
 	c.start(lost)
 	c.answers(lost)
+	taken := oarlock(t, "member", "add", c.path, word(lost))
+	taken.fails(t, exitFailed, fmt.Sprintf("if the change is accepted, server %d receives the log", lost), "the id is taken by another store; replace it")
 	oarlock(t, "member", "replace", c.path, word(lost)).succeeds(t)
 	c.caughtUp(lost, c.leader())
 	require.Equal(t, voters(1, 2, 3), c.roles())
@@ -207,6 +211,7 @@ func TestNewcomerThatNeverComesIsGivenUpAndTheClusterIsAsBefore(t *testing.T) {
 func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
 	store := "00000000-0000-0000-0000-0000000000ff"
 	c := startedCluster(t, 3, calm)
+	free := fmt.Sprintf("127.0.0.1:%d", testPorts(t, 1))
 	for _, r := range []struct {
 		code  int
 		args  []string
@@ -219,6 +224,14 @@ func TestChangesThatCannotBeAreRefusedInWords(t *testing.T) {
 		{exitUsage, []string{"member", "add", c.path, "9"}, []string{"no member 9", "9@HOST:PORT", "oarlock join"}},
 		{exitUsage, []string{"member", "add", c.path, "9@nowhere"}, []string{`"9@nowhere"`, "no HOST:PORT", "server 9"}},
 		{exitUsage, []string{"member", "add", c.path, "9@"}, []string{`"9@"`, "no HOST:PORT"}},
+		{exitUsage, []string{"member", "add", c.path, "9", "--address", "0.0.0.0:1"}, []string{"--address", `"0.0.0.0:1" is not where other servers can reach it`}},
+		{exitUsage, []string{"member", "address", c.path, "3", "localhost"}, []string{"ADDRESS of server 3", `"localhost" is no address`, "host:port"}},
+		{exitUsage, []string{"member", "plan", c.path, "address", "3", "garbage here"}, []string{"ADDRESS of server 3", `"garbage here" is no address`}},
+		{exitUsage, []string{"member", "address", c.path, "3", "127.0.0.1:0"}, []string{`port "0" is not a number from 1 to 65535`}},
+		{exitFailed, []string{"member", "address", c.path, "3", c.member(1).Address}, []string{c.member(1).Address + " is the address of server 1 already"}},
+		{exitFailed, []string{"member", "address", c.path, "3", c.member(1).Address, "--force"}, []string{"is the address of server 1 already"}},
+		{exitFailed, []string{"member", "address", c.path, "3", free}, []string{"server 3 does not answer at " + free, "oarlock node " + c.path + " 3", "--force"}},
+		{exitFailed, []string{"member", "plan", c.path, "address", "9", "a:1"}, []string{"server 9: it is no member"}},
 		{exitUsage, []string{"member", "remove", c.path, "3@a:1"}, []string{`ID "3@a:1" is not the number of a server`}},
 		{exitUsage, []string{"member", "add", c.path, "9@a:1", "--address", "b:1"}, []string{"server 9 has two addresses: a:1", "b:1"}},
 		{exitUsage, []string{"member", "add", c.path, "8", "9", "--store", store}, []string{"--store is for one server, and 2 are named"}},
@@ -358,7 +371,7 @@ func TestEveryChangeCanBePlanned(t *testing.T) {
 		{"add 9@b:1 --store 00000000-0000-0000-0000-000000000009 --learner", "9 - learner"},
 		{"promote 2 --force", "2 learner voter"},
 		{"replace 2@b:1 --store 00000000-0000-0000-0000-000000000009", "2 - learner"},
-		{"address 2 b:1", "a:1, then b:1"},
+		{"address 2 b:1 --force", "a:1, then b:1"},
 		{"remove 2 --from " + fmt.Sprint(before.Index), "2 learner -"},
 		{"add 9@b:1 --store 00000000-0000-0000-0000-000000000009 remove 2 --learner", "9 - learner"},
 	} {

@@ -78,37 +78,33 @@ type memberTable struct {
 func memberList() *cobra.Command {
 	f := &memberFlags{}
 	c := f.groupCommand("list CONFIG", "Show the members, and how each is doing", func(g *groupCall, _ []string) error {
-		at, err := g.client.Members(g.ctx)
-		if err != nil {
+		at, seen, err := g.askLeader(min(g.waits(), g.f.timeout))
+		if err == nil {
+			return g.show(at.members, at.status.Server, func(m raft.Member) string { return stateOf(&at.status, at.group, m) })
+		}
+		most, _ := seen.knows()
+		if most == nil {
 			return err
 		}
-		status, err := g.client.Status(g.ctx)
-		if err != nil {
+		group, _ := most.group()
+		if err := g.show(group.Membership, 0, seen.stateOf); err != nil {
 			return err
 		}
-		return g.show(at, &status)
+		return fmt.Errorf("%w; what is printed is what server %d knows, and may be neither committed nor the newest", err, most.id)
 	})
-	c.Long = "Asks the leader: what it prints is committed. The entry names the membership, for --from of the commands that change it\n" +
+	c.Long = "Asks the leader: what it prints is committed. If nobody leads it says so, shows what the others know, and exits with status 1.\n" +
+		"The entry names the membership, for --from of the commands that change it\n" +
 		"(0 is the one that the cluster was born with): they are refused if somebody else has changed it meanwhile."
 	return c
 }
 
-// show prints a membership; status is the leader's, if it was asked.
-func (g *groupCall) show(at raft.MembershipAt, status *client.Status) error {
-	table := memberTable{Index: at.Index, Stage: stageOf(at.Membership), Members: []memberRow{}}
-	var group client.GroupStatus
-	if status != nil {
-		for _, one := range status.Groups {
-			if one.Group == raft.DefaultGroup {
-				group = one
-			}
-		}
-		table.Leader = group.Leader
-	}
+// show prints a membership; leader and state are who leads, and how each member is doing, if that was asked.
+func (g *groupCall) show(at raft.MembershipAt, leader raft.ServerID, state func(raft.Member) string) error {
+	table := memberTable{Index: at.Index, Stage: stageOf(at.Membership), Leader: leader, Members: []memberRow{}}
 	for _, m := range at.Membership.Members() {
 		row := memberRow{ID: m.ID, Role: roleOf(at.Membership, m), Address: m.Address, Store: m.Store.String()}
-		if status != nil {
-			row.State = stateOf(status, group, m)
+		if state != nil {
+			row.State = state(m)
 		}
 		table.Members = append(table.Members, row)
 	}
@@ -118,13 +114,13 @@ func (g *groupCall) show(at raft.MembershipAt, status *client.Status) error {
 	fmt.Printf("membership of entry %d, %s\n", table.Index, table.Stage)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	head := "SERVER\tROLE\tADDRESS\tSTORE"
-	if status != nil {
+	if state != nil {
 		head += "\tSTATE"
 	}
 	fmt.Fprintln(w, head)
 	for _, r := range table.Members {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s", r.ID, r.Role, r.Address, r.Store)
-		if status != nil {
+		if state != nil {
 			fmt.Fprintf(w, "\t%s", r.State)
 		}
 		fmt.Fprintln(w)
@@ -157,6 +153,23 @@ func stateOf(status *client.Status, g client.GroupStatus, m raft.Member) string 
 	return "not known"
 }
 
+// stateOf says how a member is doing where no leader can say it.
+func (o *outlook) stateOf(m raft.Member) string {
+	for i := range o.answers {
+		g, ok := o.answers[i].group()
+		switch {
+		case o.answers[i].id != m.ID:
+		case !ok:
+			return "does not answer"
+		case o.answers[i].status.Store != m.Store:
+			return "runs on another store"
+		default:
+			return fmt.Sprintf("%s in term %d", g.Role, g.Term)
+		}
+	}
+	return "not asked"
+}
+
 // planView is a plan as JSON.
 type planView struct {
 	Refused string       `json:"refused"` // why the change would be refused; empty: it would begin
@@ -180,6 +193,9 @@ type planMember struct {
 
 // plan says what a change would do.
 func (g *groupCall) plan(c raft.MembershipChange) error {
+	if err := g.await(); err != nil {
+		return err
+	}
 	var p raft.MembershipPlan
 	var failed error
 	_ = g.patiently(client.ErrBusy, func() error { // it stands in the plan: a leader that was elected just now has not heard of all yet

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/oarlock/oarlock/client"
+	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -35,6 +35,11 @@ func (g *groupCall) changes(words []string) ([]raft.Change, error) {
 		c := raft.Change{Kind: n.verb.kind, Member: raft.Member{ID: n.id, Address: n.address}}
 		if n.verb.newcomer {
 			if c.Member, err = g.newcomer(n); err != nil {
+				return nil, err
+			}
+		}
+		if n.verb.kind == raft.ChangeAddress {
+			if err := g.moves(n); err != nil {
 				return nil, err
 			}
 		}
@@ -65,8 +70,8 @@ func namedChanges(words []string) (list []namedChange, err error) {
 			return nil, err
 		}
 		if at != "" || id != words[i] {
-			if host, port, err := net.SplitHostPort(at); err != nil || host == "" || port == "" {
-				return nil, fmt.Errorf("%q: what follows the @ is no HOST:PORT, where the other servers reach server %d", words[i], n.id)
+			if err := config.CheckAddress(at); err != nil {
+				return nil, fmt.Errorf("%q: what follows the @ is no HOST:PORT, where the other servers reach server %d: %w", words[i], n.id, err)
 			}
 			n.address = at
 		}
@@ -75,6 +80,9 @@ func namedChanges(words []string) (list []namedChange, err error) {
 				return nil, fmt.Errorf("ADDRESS is missing: where do the others reach server %d?", n.id)
 			}
 			n.address = words[i]
+			if err := config.CheckAddress(n.address); err != nil {
+				return nil, fmt.Errorf("ADDRESS of server %d: %w", n.id, err)
+			}
 		}
 		list = append(list, n)
 	}
@@ -105,6 +113,11 @@ func (f *memberFlags) fit(named []namedChange) error {
 			return fmt.Errorf("%s is for a server that is added or replaced, and none is", flag.name)
 		default:
 			return fmt.Errorf("%s is for one server, and %d are named; leave it out, so that they are asked (ID@HOST:PORT says where), or name them one by one", flag.name, len(newcomers))
+		}
+	}
+	if f.address != "" {
+		if err := config.CheckAddress(f.address); err != nil {
+			return fmt.Errorf("--address: %w", err)
 		}
 	}
 	if f.address != "" && newcomers[0].address != "" {
@@ -142,14 +155,12 @@ func (g *groupCall) newcomer(n namedChange) (raft.Member, error) {
 		}
 		return m, nil
 	}
-	status, err := askAddress(g.conf, door, min(g.f.timeout, 5*time.Second))
-	switch wrong := wrongServer(n.id, door, status, err); {
-	case wrong != nil:
-		return m, wrong
-	case err != nil && g.conf.TLS.Enabled() && in.ClientAddress == "":
-		return m, fmt.Errorf("server %d does not answer at %s: %w; with TLS it answers at its client_address, which the file has to say, or name its --store", n.id, door, err)
-	case err != nil:
-		return m, fmt.Errorf("server %d does not answer at %s: %w; start it (`oarlock node %s %d`), or name its --store", n.id, door, err, g.conf.Path(), n.id)
+	status, err := g.there(n.id, m.Address, in.ClientAddress, "name its --store")
+	if err != nil {
+		return m, err
+	}
+	if c, ok := groupOf(status); ok && c.LostData {
+		return m, g.lostData(n, status.Store)
 	}
 	m.Store = status.Store
 	return m, nil
@@ -164,4 +175,57 @@ func wrongServer(id raft.ServerID, door string, status client.Status, err error)
 		return fmt.Errorf("server %d answers at %s, and not server %d; correct the address, or the id", status.Server, door, id)
 	}
 	return nil
+}
+
+// lostData refuses a store that counts for nothing under any leader: none would ever hear of it.
+func (g *groupCall) lostData(n namedChange, store raft.StoreID) error {
+	what := "a store that has lost data and counts for nothing"
+	if n.verb.kind == raft.ChangeReplace {
+		what = "the very store that is to be replaced: it has lost data and counts for nothing"
+	}
+	return fmt.Errorf("server %d runs on %s (store %s); nothing was changed. Stop it, move its data directory away, `oarlock join %s %d`, start it, and ask again",
+		n.id, what, store, g.conf.Path(), n.id)
+}
+
+// there asks whether a server runs where others are to reach it, or at its port for clients, and returns what it says of itself. otherwise is
+// what helps where it cannot be asked.
+func (g *groupCall) there(id raft.ServerID, address, forClients, otherwise string) (client.Status, error) {
+	door := cmp.Or(forClients, address)
+	status, err := askAddress(g.conf, door, min(g.f.timeout, 5*time.Second))
+	switch wrong := wrongServer(id, door, status, err); {
+	case wrong != nil:
+		return status, wrong
+	case err != nil && g.conf.TLS.Enabled() && forClients == "":
+		return status, fmt.Errorf("server %d does not answer at %s: %w; with TLS it answers at its client_address, which the file has to say, or %s", id, door, err, otherwise)
+	case err != nil:
+		return status, fmt.Errorf("server %d does not answer at %s: %w; start it (`oarlock node %s %d`), or %s", id, door, err, g.conf.Path(), id, otherwise)
+	}
+	return status, nil
+}
+
+// moves sees that no other member has the address that a server is to have now, and that the server answers there, unless that is forced.
+func (g *groupCall) moves(n namedChange) error {
+	if err := g.await(); err != nil {
+		return err
+	}
+	at, err := g.client.Members(g.ctx)
+	if err != nil {
+		return err
+	}
+	own, known := at.Membership.Member(n.id)
+	for _, m := range at.Membership.Members() {
+		if m.Address == n.address && m.ID != n.id {
+			return fmt.Errorf("%s is the address of server %d already; server %d is reached elsewhere", n.address, m.ID, n.id)
+		}
+	}
+	if g.f.force || !known || own.Address == n.address { // what is so already, or no member, the leader says
+		return nil
+	}
+	in, _ := g.conf.Member(n.id) // who is not in the file has no port for clients in it
+	status, err := g.there(n.id, n.address, in.ClientAddress, "--force the change if it cannot be asked from here")
+	if err == nil && status.Store != own.Store {
+		err = fmt.Errorf("the server %d that answers at %s runs on store %s, and the member has store %s; `oarlock member replace` is for a server that lost its disk",
+			n.id, n.address, status.Store, own.Store)
+	}
+	return err
 }

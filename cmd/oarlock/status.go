@@ -143,7 +143,7 @@ func note(g client.GroupStatus) (notes []string) {
 	}
 	switch {
 	case !g.Born && len(g.Missing) == 0:
-		notes = append(notes, "joins, and no leader has added it yet (`oarlock member add`, or replace)")
+		notes = append(notes, "joins, and no leader has added it yet (`oarlock member add` if its id is new, `oarlock member replace` if the id is that of a server that lost its disk)")
 	case !g.Born:
 		notes = append(notes, fmt.Sprintf("not born yet, waiting for servers %v", g.Missing))
 	}
