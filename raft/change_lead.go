@@ -14,8 +14,8 @@ var (
 	// ErrChangeMoved: the membership is not the one that the caller expects.
 	ErrChangeMoved = errors.New("raft: the membership is another one than expected")
 	// ErrChangeEarly: the leader has not committed an entry of its term yet, the last membership is not committed, or the leader
-	// was elected, or was paused, within ElectionTimeoutMax and has not heard yet of those whom the change needs. The text says which.
-	// It passes by itself: ask again soon.
+	// was elected within ElectionTimeoutMax and has not heard yet of those whom the change needs. The text says which. It passes by
+	// itself: ask again soon.
 	ErrChangeEarly = errors.New("raft: the leader does not know enough yet")
 	// ErrChangeUnsafe: the group could stand still after the change; the text says why, and the way out.
 	// MembershipChange.Forced passes this check, except where the leader's own store is to be replaced.

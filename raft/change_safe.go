@@ -16,13 +16,9 @@ func (n *Node) tooEarly(at MembershipAt) error {
 	return fmt.Errorf("%w: the membership of entry %d is not committed yet, which takes the answers of a majority", ErrChangeEarly, at.Index)
 }
 
-// newSays says what a leader waits for that was elected just now, or was paused.
+// newSays says what a leader that was elected just now waits for.
 func (n *Node) newSays(what string) error {
-	since := "was elected"
-	if n.hasResumed() {
-		since = "went on after a pause"
-	}
-	return fmt.Errorf("%w: it %s less than an election timeout ago; %s", ErrChangeEarly, since, what)
+	return fmt.Errorf("%w: it was elected less than an election timeout ago; %s", ErrChangeEarly, what)
 }
 
 // mayChange refuses what could stop the group.
@@ -76,15 +72,8 @@ func (n *Node) lacking(voters []Member, able func(Member) bool) string {
 	return fmt.Sprintf("%d of the %d new voters have to follow: %s", len(voters)/2+1, len(voters), strings.Join(why, ", "))
 }
 
-// isNew reports whether this leader was elected, or was paused, so lately that who has not answered yet may be well.
-func (n *Node) isNew() bool {
-	return n.clock.now-n.lead.electedAt < n.config.ElectionTimeoutMax || n.hasResumed()
-}
-
-// hasResumed reports whether this leader went on after a pause so lately that who has not answered since may be well.
-func (n *Node) hasResumed() bool {
-	return n.lead.resumedAt != 0 && n.clock.now-n.lead.resumedAt < n.config.ElectionTimeoutMax
-}
+// isNew reports whether this leader was elected so lately that who has not answered yet may be well.
+func (n *Node) isNew() bool { return n.clock.now-n.lead.electedAt < n.config.ElectionTimeoutMax }
 
 func (n *Node) majorityOf(voters []Member, ok func(Member) bool) bool {
 	return quorum{halves: [2][]Member{voters}}.reached(ok)

@@ -65,8 +65,7 @@ func (c *clock) stamp() int64 {
 
 // passTime takes the time of an input. A server that was to be woken at a time and hears of nothing until much later was
 // paused, or its clock jumped: that is no silence of the others, so election timers start again; a leader cannot know
-// whether it was deposed meanwhile, nor who is still there, so it has no authority until a round that begins now, and is new
-// (isNew); and the pause is no cluster time.
+// whether it was deposed meanwhile, so it has no authority until a round that begins now; and the pause is no cluster time.
 // One pause excuses the silence before it. If it is late again and has heard nothing in between it is slow, not paused:
 // then time counts, or else a loaded group would never elect, a leader that nobody answers would never step down, and one
 // whose disk hangs would never be found.
@@ -79,11 +78,12 @@ func (n *Node) passTime(now time.Duration) {
 	if jumped {
 		n.trace(Trace{Kind: TraceTimeJump, Elapsed: now - c.wake})
 		if n.role == RoleLeader {
+			n.lead.slept(now - max(c.now, c.wake))
 			c.now = max(c.now, min(now, c.wake))
 			c.stamp()
 			c.base, c.baseAt = c.cluster, now
 			n.lead.authority = n.lead.round + 1
-			n.lead.confirmedAt, n.lead.leaseEnd, n.lead.resumedAt = 0, 0, now
+			n.lead.confirmedAt, n.lead.leaseEnd = 0, 0
 			for k := range n.lead.rounds {
 				n.lead.rounds[k].basis = 0
 			}
@@ -100,6 +100,15 @@ func (n *Node) passTime(now time.Duration) {
 		}
 	}
 	c.now = now
+}
+
+// slept takes out of a leader's reckoning what it was late: nobody was silent meanwhile, and nobody failed to catch up. However often it
+// is late, the time for which it was not counts.
+func (l *leadState) slept(late time.Duration) {
+	l.electedAt += late
+	for _, p := range l.progress {
+		p.heardAt, p.addedAt, p.grewAt, p.leftAt = p.heardAt+late, p.addedAt+late, p.grewAt+late, p.leftAt+late
+	}
 }
 
 // ClusterTime returns the group's time as this server knows it, in nanoseconds since the group was born. In a leader it

@@ -20,6 +20,7 @@ func (n *Node) takeRefusal(now time.Duration, m *Message) {
 		// It joins: it has no founders, and takes the birth from a server that proved to be of its cluster.
 		n.sendNow(Message{Type: MessageBirthResponse, To: m.From, ToStore: m.FromStore, Birth: n.birth.value}, n.saves.wait(n.saves.birth))
 	}
+	ok = ok || n.leader == m.sender() // who leads may have been added by what was lost
 	if m.Refusal != RefusalLostLog || !ok || n.hard.Lost {
 		return
 	}

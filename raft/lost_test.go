@@ -81,6 +81,21 @@ func TestStrangerCondemnsNobody(t *testing.T) {
 	}
 }
 
+// An older copy may know nothing of its leader either, which was added by what it has lost.
+func TestLeaderThatTheOldCopyDoesNotKnowIsBelieved(t *testing.T) {
+	p := playAlone(t, 3, nil, func(d *disk) {
+		d.hard = HardState{Term: 1}
+		d.log.put(1, logOf(1, 1, 1))
+	})
+	refusal := Message{Type: MessageRefusal, Refusal: RefusalLostLog}
+	p.says(7, refusal)
+	require.False(t, p.h.node.hard.Lost, "a stranger")
+	p.says(7, Message{Type: MessageHeartbeatRequest, Term: 2, Round: 1})
+	p.says(7, refusal)
+	p.runFor(2 * time.Millisecond)
+	require.True(t, p.h.node.hard.Lost)
+}
+
 // The refusal is for the store that it was said of, in case the disk is exchanged on its way.
 func TestLostLogIsSaidToTheStoreThatLostIt(t *testing.T) {
 	p := playAlone(t, 3, nil, nil)

@@ -15,7 +15,6 @@ type leadState struct {
 	authority   Round // rounds below it were sent before a pause and prove nothing about now
 	rounds      []sentRound
 	electedAt   time.Duration
-	resumedAt   time.Duration // when it went on after a pause; zero: it had none
 	quorumAt    time.Duration // when the newest confirmed round was sent
 	confirmedAt time.Duration // when the newest round became confirmed; zero: before a pause, or never
 	leaseEnd    time.Duration

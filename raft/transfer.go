@@ -3,7 +3,6 @@ package raft
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -46,9 +45,9 @@ type transfer struct {
 
 // TransferLeadership hands leadership to a voter, or, with to zero, to the best there is: the one with the highest priority
 // among those that have answered lately and whose logs are level with this one. Until it has ended (Actions.TransferEnded)
-// nothing is appended, so that the successor can catch up. With to zero it ends as soon as nobody is reached who could take over,
-// except that after a pause of this server the others have time to be heard; to the end of its time it goes on with a successor that
-// was chosen. With an error nothing was begun: ErrNotLeader, ErrTransferOpen, ErrTransferTarget, ErrFault.
+// nothing is appended, so that the successor can catch up. With to zero it ends as soon as nobody is reached who could take over; to
+// the end of its time it goes on with a successor that was chosen. With an error nothing was begun: ErrNotLeader, ErrTransferOpen,
+// ErrTransferTarget, ErrFault.
 func (n *Node) TransferLeadership(now time.Duration, to ServerID) error {
 	switch {
 	case !n.input(now):
@@ -66,11 +65,11 @@ func (n *Node) TransferLeadership(now time.Duration, to ServerID) error {
 			return fmt.Errorf("%w: server %d leads already", ErrTransferTarget, to)
 		case p == nil:
 			return fmt.Errorf("%w: server %d is no voter", ErrTransferTarget, to)
-		case !n.hears(p.member) && !n.awaits(p):
+		case !n.hears(p.member):
 			return fmt.Errorf("%w: server %d is not heard of", ErrTransferTarget, to)
 		}
 		t.to, t.chosen = peer{p.member.ID, p.member.Store}, true
-	} else if n.best(nil) == nil && !n.awaitsSuccessor() {
+	} else if n.best(nil) == nil {
 		return fmt.Errorf("%w: no other voter is heard of", ErrTransferTarget)
 	}
 	if n.lead.transfer != nil { // one that this server began by itself gives way
@@ -139,16 +138,6 @@ func (n *Node) best(tried []peer) *progress {
 // ended is no successor.
 func (n *Node) reaches(p *progress) bool { return n.hears(p.member) && !p.gone }
 
-// awaits reports whether a member may be well although it has not answered yet what was sent since this leader was paused.
-func (n *Node) awaits(p *progress) bool {
-	return n.hasResumed() && p.heard && !p.lost && p.round < n.lead.authority
-}
-
-// awaitsSuccessor reports whether somebody may be well who could take over.
-func (n *Node) awaitsSuccessor() bool {
-	return slices.ContainsFunc(n.lead.progress, func(p *progress) bool { return n.maySucceed(p) && n.awaits(p) })
-}
-
 func (n *Node) better(a, b *progress) bool {
 	level := func(p *progress) bool { return p.match >= n.commit }
 	switch {
@@ -197,7 +186,7 @@ func (n *Node) transferTurn() {
 		if p = n.best(t.tried); p == nil {
 			t.tried = t.tried[:0]
 			if p = n.best(nil); p == nil {
-				if t.asked && !n.awaitsSuccessor() {
+				if t.asked {
 					n.endTransfer(ErrTransferTarget) // as it would not have begun
 				}
 				return // a server that is to go by itself goes when the time is over: somebody may be reached until then

@@ -41,6 +41,20 @@ func (w *world) rest(d time.Duration) {
 	}
 }
 
+// serves waits for new commands to be answered. Where somebody fetches a snapshot, or begins to, there may be no majority without it,
+// and the answer that it waits for may be lost.
+func (w *world) serves(calls []*op) {
+	missing := func() string { return unanswered(calls) }
+	began, within := w.now, w.servesWithin()
+	for w.failure == nil && w.now < began+within && !w.fetching() && missing() != "" {
+		w.run(w.now + 20*time.Millisecond)
+	}
+	if w.fetching() {
+		within += chunkTimeout
+	}
+	w.waitSince(began, within, checkServes, missing)
+}
+
 // countMessages bounds what a group's replicas send: a request and an answer for each heartbeat and peer, a few for each entry and
 // peer, and what a server that is refused, or was told that it has lost its log, goes on asking everybody.
 func (w *world) countMessages(o *groupOracle, sent, entries int, d time.Duration) {

@@ -86,20 +86,6 @@ func (w *world) servesWithin() time.Duration {
 	return servesTimeouts * w.plan.ElectionTimeoutMax
 }
 
-// serves waits for new commands to be answered. Where somebody fetches a snapshot, or begins to, there may be no majority without it,
-// and the answer that it waits for may be lost.
-func (w *world) serves(calls []*op) {
-	missing := func() string { return unanswered(calls) }
-	end := w.now + w.servesWithin()
-	for w.failure == nil && w.now < end && !w.fetching() && missing() != "" {
-		w.run(w.now + 20*time.Millisecond)
-	}
-	if w.fetching() {
-		end += chunkTimeout
-	}
-	w.wait(end-w.now, checkServes, missing)
-}
-
 // sound reports whether a server's store is the one that its group knows, and whole.
 func (h *host) sound() bool {
 	for _, o := range h.w.oracle.groups {
@@ -147,7 +133,11 @@ func (w *world) robbed() bool {
 
 // wait lets time pass until a condition holds; missing says what is missing, nothing if it holds.
 func (w *world) wait(within time.Duration, c *check, missing func() string) {
-	end := w.now + within
+	w.waitSince(w.now, within, c, missing)
+}
+
+func (w *world) waitSince(began, within time.Duration, c *check, missing func() string) {
+	end := began + within
 	for w.failure == nil {
 		what := missing()
 		if what == "" {
