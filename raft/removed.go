@@ -55,12 +55,16 @@ func (n *Node) isBack(at MembershipAt) {
 // tellRemoved tells a sender that is no member of what is committed here, nor of anything after it, and by which entry. It may know
 // better: a server that was just added knows the entry that added it, which is a later one.
 func (n *Node) tellRemoved(m *Message) {
+	certain := n.commit
+	if term, ok := n.trail.termAt(n.removal.Index); ok && term == n.removal.Term { // of several that left one may have to tell the other
+		certain = max(certain, n.removal.Index)
+	}
 	k := len(n.memberships) - 1
 	for ; k >= 0; k-- {
 		if _, is := n.memberships[k].Membership.Find(m.From, m.FromStore); is {
 			return
 		}
-		if n.memberships[k].Index <= n.commit {
+		if n.memberships[k].Index <= certain {
 			break
 		}
 	}

@@ -140,6 +140,17 @@ func TestRemovalIsToldAlthoughALaterMembershipIsNotCommitted(t *testing.T) {
 	require.Empty(t, p.asksPreVote(5, 1), "it may have been added")
 }
 
+// Two left together, and one of them is told by the only member that is left, which the other one has never heard of. It was told of an entry that
+// it has, so that it may tell the other one, although no leader has told it what is committed.
+func TestWhoWasToldOfItsRemovalTellsOthersThatLeft(t *testing.T) {
+	for told, want := range map[Mark]int{{Term: 2, Index: 2}: 1, {Term: 3, Index: 2}: 0, {Term: 3, Index: 9}: 0} {
+		p := apart(t, 2, 1, command(1, "a"), membershipEntry(2, membersOf(2)))
+		require.Empty(t, p.asksPreVote(3, 1))
+		p.saysRemoved(2, told.Term, told.Index)
+		require.Len(t, p.asksPreVote(3, 1), want, "%+v", told)
+	}
+}
+
 // The old copy of a server that was replaced comes back: its id is a member's, and it is told all the same.
 func TestOldCopyOfAReplacedServerIsTold(t *testing.T) {
 	m := membersOf(1, 2, 3)

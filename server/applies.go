@@ -186,5 +186,6 @@ func (r *Replica) dropCovered() {
 
 // alone reports whether this server is the only voter.
 func (r *Replica) alone() bool {
-	return len(r.membership.Voters) == 1 && !r.membership.Joint() && r.membership.Voters[0].ID == r.shared.identity.Server
+	only := r.membership.Voters
+	return len(only) == 1 && !r.membership.Joint() && only[0].ID == r.shared.identity.Server && only[0].Store == r.shared.identity.Store
 }

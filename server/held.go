@@ -68,12 +68,14 @@ func supersede(m, older *raft.Message) bool {
 	return true
 }
 
-// release lets go what waited for saves that are durable now. An acknowledgement of a term that is over is not sent any more: what
-// it claims may have been cut by another leader's entries in the very call that made it durable.
+// release lets go what waited for saves that are durable now. An acknowledgement of a term that is over is not sent any more, nor an answer
+// to a heartbeat, which acknowledges as well: what they claim may have been cut by another leader's entries in the very call that
+// made it durable.
 func (r *Replica) release() {
 	k := 0
 	for ; k < len(r.held) && r.held[k].Wait <= r.saves.done; k++ {
-		if m := &r.held[k].Message; m.Type != raft.MessageAppendResponse || m.Term >= r.term {
+		m := &r.held[k].Message
+		if claims := m.Type == raft.MessageAppendResponse || m.Type == raft.MessageHeartbeatResponse; !claims || m.Term >= r.term {
 			r.send(m)
 		}
 	}

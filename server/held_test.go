@@ -23,6 +23,30 @@ func (r *Replica) saved(seq raft.SaveSeq) []raft.Message {
 	return r.work.Sends
 }
 
+// What was acknowledged to one leader may have been cut by the next one's entries in the very save that lets the answer go.
+func TestNothingIsAcknowledgedToALeaderOfATermThatIsOver(t *testing.T) {
+	r := newReplica(t)
+	r.term = 9
+	r.after(1,
+		raft.Message{Type: raft.MessageAppendResponse, To: 2, Term: 8, Match: 57}, raft.Message{Type: raft.MessageHeartbeatResponse, To: 2, Term: 8, Match: 57},
+		raft.Message{Type: raft.MessageVoteResponse, To: 2, Term: 8}, raft.Message{Type: raft.MessageHeartbeatResponse, To: 3, Term: 9, Match: 54},
+	)
+	sent := r.saved(1)
+	require.Len(t, sent, 2)
+	require.Equal(t, raft.MessageVoteResponse, sent[0].Type)
+	require.EqualValues(t, 9, sent[1].Term)
+}
+
+// A server whose place another store has taken is not alone: it can have the leader's snapshot, or hears that it was replaced.
+func TestWhoWasReplacedIsNotAlone(t *testing.T) {
+	r := newReplica(t)
+	me := r.shared.identity
+	r.membership = raft.Membership{Voters: []raft.Member{{ID: me.Server, Store: me.Store}}}
+	require.True(t, r.alone())
+	r.membership.Voters[0].Store[0]++
+	require.False(t, r.alone())
+}
+
 // TestAnswerThatWaitsForASaveTakesThePlaceOfTheOneBefore, and says what that one said, if it says less.
 func TestAnswerThatWaitsForASaveTakesThePlaceOfTheOneBefore(t *testing.T) {
 	type m = raft.Message

@@ -197,6 +197,10 @@ func (w *world) told() string {
 				continue
 			}
 			st := h.replicas[g].r.Status()
+			asks := slices.Concat(st.Status.Membership.Voters, st.Status.Membership.Outgoing)
+			if !slices.ContainsFunc(asks, func(v raft.Member) bool { return w.isMember(g, w.hostOf(v)) }) {
+				continue // all whom it asks have left as well, and may know of their own leaving only
+			}
 			switch st.Refused.Reason {
 			case raft.RefusalRemoved, raft.RefusalStranger: // the latter if its id has another store now
 			default:
