@@ -56,6 +56,8 @@ func (n *Node) TransferLeadership(now time.Duration, to ServerID) error {
 		return ErrNotLeader
 	case n.lead.transfer != nil && n.lead.transfer.asked:
 		return ErrTransferOpen
+	case n.storageHung() && n.best(nil) != nil: // asked for again and again, a transfer in vain would keep a leader that can do nothing
+		return fmt.Errorf("%w: its storage hangs, and whoever can takes over", ErrTransferOpen)
 	}
 	t := transfer{asked: true, reason: "it was asked to"}
 	if to != 0 {

@@ -256,6 +256,23 @@ func TestHungStorageHandsLeadershipOver(t *testing.T) {
 	require.True(t, p.stands())
 }
 
+// A transfer in vain that is asked for again and again, by a client that repeats it, would keep such a leader for ever.
+func TestTransfersThatAreAskedForDoNotKeepALeaderWithAHungDisk(t *testing.T) {
+	p := playAlone(t, 3, nil, nil)
+	p.lead(2, 3)
+	n, most := p.h.node, p.h.node.config.ElectionTimeoutMax
+	hung(p, 0)
+	began := p.now
+	for n.role == RoleLeader {
+		if err := n.TransferLeadership(p.now, 2); err != nil {
+			require.ErrorIs(t, err, ErrTransferOpen)
+		}
+		p.h.endTurn()
+		p.hears(5*time.Millisecond, 2, 3)
+		require.Less(t, p.now-began, 3*most)
+	}
+}
+
 // A disk that is slow is no disk that hangs: each completion counts from anew. Nor is one of a server that was paused.
 func TestSlowDiskAndAPauseAreNoHungStorage(t *testing.T) {
 	p := playAlone(t, 3, nil, nil)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -145,7 +146,7 @@ func (r *Replica) finishRestore(now time.Duration, j *RestoreJob) {
 		r.fail(j.err)
 		return
 	case j.lost != nil && r.alone():
-		r.fail(fmt.Errorf("%w; this server is the group's only voter: put the snapshot's file back from a copy", j.lost))
+		r.fail(fmt.Errorf("%w: %w; this server is the group's only voter: put the snapshot's file back from a copy", persistentlog.ErrDamaged, j.lost))
 		return
 	case j.lost != nil:
 		r.lost = j.lost

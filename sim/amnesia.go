@@ -36,8 +36,8 @@ func (h *host) harmStore(f *Fault) bool {
 		}
 	case FaultTail:
 		if running = running && h.store.mem == nil; running {
-			old, since := h.store.segments().copyOf(), h.asked()
-			w.after(f.For, func() { h.cutTail(old, since) })
+			old, since, acknowledged := h.store.segments().copyOf(), h.asked(), h.acknowledged()
+			w.after(f.For, func() { h.cutTail(old, since, acknowledged) })
 		}
 	case FaultLie:
 		if running = running && h.mayFail == nil; running {
@@ -119,6 +119,15 @@ type end struct {
 func (h *host) asked() (list []end) {
 	for _, o := range h.w.oracle.groups {
 		m := &o.mirrors[h.number-1].now
+		list = append(list, end{m.next(), m.hard.Term})
+	}
+	return list
+}
+
+// acknowledged is how far each group's log has been said to go.
+func (h *host) acknowledged() (list []end) {
+	for _, o := range h.w.oracle.groups {
+		m := &o.mirrors[h.number-1].disk
 		list = append(list, end{m.next(), m.hard.Term})
 	}
 	return list
@@ -222,19 +231,21 @@ func (h *host) losePower(disk *disk) {
 }
 
 // cutTail puts an older copy of the log's segments beside the witness as it is, which knows better.
-func (h *host) cutTail(old *node, since []end) {
+func (h *host) cutTail(old *node, since, acknowledged []end) {
 	if h.w.calm || h.gone != nil || !h.up {
 		return // a power cut has come first, and may have taken the last second of the witness
 	}
 	before := h.store.disk
+	// A witness knows of saves that were acknowledged. The copy may have one more, which cuts the log, and a crash leave part of another.
+	h.shorter = false
+	for g, now := range h.acknowledged() {
+		was := since[g]
+		h.shorter = h.shorter || now != acknowledged[g] && (now.term > was.term || now.term == was.term && now.next > was.next)
+	}
 	h.crash(upTo(h.w.jobs, time.Second))
 	h.w.note("server %v gets an older copy of its segments", h)
 	h.store.disk.replace(logDir, segmentsDir, old)
 	h.store.keepWitness(before)
-	h.shorter = slices.ContainsFunc(h.w.oracle.groups, func(o *groupOracle) bool {
-		m, was := &o.mirrors[h.number-1].disk, since[o.group-1]
-		return m.next() > was.next || m.hard.Term > was.term
-	})
 	h.forget()
 }
 
