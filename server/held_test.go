@@ -78,11 +78,14 @@ func TestAnswerThatWaitsForASaveTakesThePlaceOfTheOneBefore(t *testing.T) {
 		},
 		"rejections": {
 			in: []m{
-				{Type: appended, Term: 5, Reject: true, PrevIndex: 9, HintIndex: 2}, {Type: appended, Term: 5, Match: 3, LastIndex: 3},
-				{Type: appended, Term: 5, Reject: true, PrevIndex: 6, WantSnapshot: true}, {Type: appended, Term: 5, Reject: true, PrevIndex: 8, HintIndex: 3},
+				{Type: appended, Term: 5, Reject: true, PrevIndex: 9, HintIndex: 2},
+				{Type: appended, Term: 5, Match: 3, LastIndex: 3},
+				{Type: appended, Term: 5, Reject: true, PrevIndex: 6, WantSnapshot: true},
+				{Type: appended, Term: 5, Reject: true, PrevIndex: 8, HintIndex: 3},
 			},
 			out: []m{
-				{Type: appended, Term: 5, Match: 3, LastIndex: 3}, {Type: appended, Term: 5, Reject: true, PrevIndex: 6, WantSnapshot: true},
+				{Type: appended, Term: 5, Match: 3, LastIndex: 3},
+				{Type: appended, Term: 5, Reject: true, PrevIndex: 6, WantSnapshot: true},
 				{Type: appended, Term: 5, Reject: true, PrevIndex: 8, HintIndex: 3},
 			},
 		},

@@ -272,11 +272,18 @@ func TestWhatWasCarriedOutIsNotAnsweredAsRefused(t *testing.T) {
 			result []byte
 			err    error
 		}{
-			{wire.MethodStepDown, nil, nil}, {wire.MethodTransferLeadership, nil, nil}, {wire.MethodBarrier, nil, nil},
-			{wire.MethodSessionOpen, wire.AppendSessionID(nil, 77), nil}, {wire.MethodSessionKeep, nil, nil}, {wire.MethodSessionClose, nil, nil},
-			{wire.MethodPropose, []byte("short"), nil}, {wire.MethodPropose, make([]byte, 200), ErrUnknown},
-			{wire.MethodChangeMembership, make([]byte, 200), ErrUnknown}, {wire.MethodQuery, make([]byte, 200), ErrBusy},
-			{wire.MethodPlanMembership, make([]byte, 200), ErrBusy}, {wire.MethodMembers, make([]byte, 200), ErrBusy},
+			{wire.MethodStepDown, nil, nil},
+			{wire.MethodTransferLeadership, nil, nil},
+			{wire.MethodBarrier, nil, nil},
+			{wire.MethodSessionOpen, wire.AppendSessionID(nil, 77), nil},
+			{wire.MethodSessionKeep, nil, nil},
+			{wire.MethodSessionClose, nil, nil},
+			{wire.MethodPropose, []byte("short"), nil},
+			{wire.MethodPropose, make([]byte, 200), ErrUnknown},
+			{wire.MethodChangeMembership, make([]byte, 200), ErrUnknown},
+			{wire.MethodQuery, make([]byte, 200), ErrBusy},
+			{wire.MethodPlanMembership, make([]byte, 200), ErrBusy},
+			{wire.MethodMembers, make([]byte, 200), ErrBusy},
 		}
 		for id, a := range answers { // each was asked for before so much was unread
 			only(c).newCall(&wire.ClientRequest{ID: uint32(id), Method: a.method}).Complete(a.result, nil)

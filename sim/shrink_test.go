@@ -48,8 +48,10 @@ func TestTheCheckerOfHistoriesFindsAStaleRead(t *testing.T) {
 		returned, executedAt time.Duration // executedAt 0: nobody saw when
 		broken               bool
 	}{
-		{"a read after the write", 20, 0, true}, {"a read after the write, with its moment", 20, 15, true},
-		{"a read beside the write", 50, 0, false}, {"a read beside the write, and before its moment", 50, 35, false},
+		{"a read after the write", 20, 0, true},
+		{"a read after the write, with its moment", 20, 15, true},
+		{"a read beside the write", 50, 0, false},
+		{"a read beside the write, and before its moment", 50, 35, false},
 		{"a read beside the write, which was executed before", 50, 20, false}, // no client could know
 	} {
 		t.Run(c.name, func(t *testing.T) {

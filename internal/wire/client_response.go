@@ -106,14 +106,14 @@ func ParseClientResponse(raw []byte) (r ClientResponse, err error) {
 	case !c.bad && n == 4 && kind == 1:
 		r.ID = c.uint32()
 		if !c.null() {
-			r.Err, r.Index = c.error()
+			r.Index, r.Err = c.error()
 		}
 		r.Result = c.skip()
 	case !c.bad && n == 3 && kind == 2:
 		r.Notification = true
 		c.bytes()
 		if c.array() == 1 {
-			r.Err, _ = c.error()
+			_, r.Err = c.error()
 		}
 	default:
 		c.bad = true
@@ -125,17 +125,17 @@ func ParseClientResponse(raw []byte) (r ClientResponse, err error) {
 }
 
 // error takes an error value and the index in its detail. Elements and details that this version does not know are skipped.
-func (c *rpcCursor) error() (err error, index raft.Index) { //nolint:revive // not an error of the function
+func (c *rpcCursor) error() (index raft.Index, err error) {
 	n := c.array()
 	if n < 2 {
 		c.bad = true
-		return nil, 0
+		return 0, nil
 	}
 	code := c.uint()
 	text := string(c.bytes())
 	if c.bad || code == 0 || code > 999 {
 		c.bad = true
-		return nil, 0
+		return 0, nil
 	}
 	var hint NotLeaderError
 	for i := 2; i < n && !c.bad; i++ {
@@ -155,17 +155,17 @@ func (c *rpcCursor) error() (err error, index raft.Index) { //nolint:revive // n
 				c.skip()
 			}
 			if c.bad {
-				return nil, 0
+				return 0, nil
 			}
 		}
 	}
 	if Code(code) == CodeNotLeader {
-		return &hint, 0
+		return 0, &hint
 	}
 	if Code(code).Class() != ClassResult {
 		index = 0
 	}
-	return &RemoteError{Code: Code(code), Text: text}, index
+	return index, &RemoteError{Code: Code(code), Text: text}
 }
 
 // ClientBytes reads the result of propose and query. The bytes refer to the message.
