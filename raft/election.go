@@ -218,6 +218,9 @@ func (n *Node) handleVoteRequest(now time.Duration, m *Message) {
 
 func (n *Node) rejectVote(m *Message, t MessageType, reason string) {
 	n.trace(Trace{Kind: TraceVoteRejected, Server: m.From, Reason: reason})
+	if n.hard.Term == 0 {
+		return // a log that was lost back to its birth has no term to tell
+	}
 	n.send(Message{Type: t, To: m.From, ToStore: m.FromStore, Term: n.hard.Term, Reject: true}, 0)
 }
 

@@ -142,3 +142,16 @@ func TestServerWithALostLogAndNoBirthIsNotBornAgain(t *testing.T) {
 	require.True(t, p.h.node.birth.value.IsZero())
 	require.Equal(t, Refused{By: 1, Reason: RefusalLostLog}, p.h.node.Status().Refused)
 }
+
+// One that has lost everything but its birth has not even a term to tell, and an answer without one no peer takes.
+func TestServerWithALostLogAndNoTermKeepsStillInsteadOfRejecting(t *testing.T) {
+	p := playAlone(t, 3, nil, func(d *disk) { d.hard = HardState{Lost: true} })
+	p.runFor(time.Millisecond)
+	p.sentTo(3)
+	p.says(3, Message{Type: MessagePreVoteRequest, Term: 2, LastIndex: 1, LastTerm: 1})
+	p.runFor(2 * time.Millisecond)
+	require.Empty(t, p.sentTo(3, MessagePreVoteResponse))
+	p.says(3, Message{Type: MessageVoteRequest, Term: 2, LastIndex: 1, LastTerm: 1}) // this one brings a term
+	p.runFor(2 * time.Millisecond)
+	require.True(t, p.sentTo(3, MessageVoteResponse)[0].Reject)
+}

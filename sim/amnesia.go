@@ -187,6 +187,10 @@ func (o *groupOracle) mayForgetIn(voters []raft.Member, h *host, since *image) b
 			continue
 		}
 		other := o.mirrors[voter.number-1]
+		if other.relearn { // what it has forgotten is not known before it starts
+			open++
+			continue
+		}
 		if voter.sound() && !voter.decayed && other.disk.holds(last, chain) {
 			holders++
 		}
