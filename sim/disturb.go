@@ -64,5 +64,5 @@ func (w *world) deafLeader() {
 		return ""
 	})
 	end()
-	w.wait(convergesWithin, checkConverges, w.together)
+	w.wait(convergesWithin, checkConverges, w.together())
 }

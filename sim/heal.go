@@ -55,12 +55,12 @@ func (w *world) heal() {
 	probes := w.probe()
 	w.serves(probes)
 	w.wait(w.answersWithin(), checkAnswered, func() string { return unanswered(w.oracle.ops) })
-	w.wait(within, checkConverges, w.together)
+	w.wait(within, checkConverges, w.together())
 	w.wait(within, checkTold, w.told)
 	w.rest(6 * timeout)
 	w.spared()
 	w.disturb()
-	w.wait(within, checkConverges, w.together) // what overtook another message on its way is sent again after some heartbeats
+	w.wait(within, checkConverges, w.together()) // what overtook another message on its way is sent again after some heartbeats
 	w.verify()
 }
 
@@ -311,46 +311,6 @@ func unanswered(ops []*op) string {
 		return ""
 	}
 	return sprintf("%d calls are not answered, the first is %s %d of group %d", n, first.kind, first.number, first.group.group)
-}
-
-// together says in what the members of a group differ still.
-func (w *world) together() string {
-	for g, o := range w.oracle.groups {
-		leader := w.leaderOf(g)
-		if leader == nil {
-			return sprintf("group %d has no leader", o.group)
-		}
-		want := leader.look()
-		if want.membership.Changing() {
-			return sprintf("group %d has an open change, %s", o.group, describeMembership(want.membership))
-		}
-		for _, m := range want.membership.Members() {
-			h := w.hostOf(m)
-			if !h.sound() {
-				continue
-			}
-			if !h.up {
-				return sprintf("server %v is down", h)
-			}
-			r := h.replicas[g]
-			got := r.look()
-			switch {
-			case !got.membership.Equal(want.membership):
-				return sprintf("group %d: server %v goes by %s, and the leader by %s", o.group, h, describeMembership(got.membership), describeMembership(want.membership))
-			case got.next != want.next || got.commit != want.commit || got.commit+1 != got.next:
-				return sprintf("group %d: server %v has its log to %d, committed %d, and the leader to %d, committed %d", o.group, h, got.next, got.commit, want.next, want.commit)
-			case got.applied != want.commit:
-				return sprintf("group %d: server %v has applied %d of %d", o.group, h, got.applied, want.commit)
-			case r.machine.hash() != leader.machine.hash():
-				return sprintf("group %d: server %v is in state %016x, and the leader in %016x", o.group, h, r.machine.hash(), leader.machine.hash())
-			case leader.machine.due != 0 && want.time > leader.machine.due+dueLate:
-				return sprintf("group %d: something was due at %d, cluster time is %d, and it was not executed", o.group, leader.machine.due, want.time)
-			case got.needsBackup:
-				return sprintf("group %d: server %v still needs the leader's snapshot", o.group, h)
-			}
-		}
-	}
-	return ""
 }
 
 // verify holds what clients know against what every member has, in the end.

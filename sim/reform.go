@@ -96,7 +96,7 @@ func (o *groupOracle) leasesOf(elected *replica, term raft.Term) {
 			continue
 		}
 		switch s := &h.replicas[o.group-1].seen; {
-		case !s.lease || s.ended || h.local() >= s.leaseEnd:
+		case !s.lease || s.ended || s.term > term || h.local() >= s.leaseEnd: // who was paused may be elected late, in a term that is over
 		case w.plan.Drifts:
 			w.saw(sawLeaseOvertaken)
 		default:
