@@ -82,10 +82,17 @@ func (t *Totals) Report(w io.Writer) {
 	fmt.Fprintln(w, "situations:")
 	t.Coverage.Each(func(name string, count int) { fmt.Fprintf(w, "  %9d  %s\n", count, name) })
 	if t.Runs < AimsFrom {
-		fmt.Fprintf(w, "aims of %d runs and more:\n", AimsFrom)
-	} else {
-		fmt.Fprintln(w, "aims:")
+		missed := 0
+		t.Aims(func(reached bool, _ string) {
+			if !reached {
+				missed++
+			}
+		})
+		fmt.Fprintf(w, "%d aims are not reached yet; they are for %d runs and more\n", missed, AimsFrom)
+		fmt.Fprintln(w, t.Line())
+		return
 	}
+	fmt.Fprintln(w, "aims:")
 	t.Aims(func(reached bool, aim string) {
 		mark := "reached"
 		if !reached {
