@@ -346,7 +346,7 @@ func (h *host) fenced(r *replica, why error, store bool) {
 	switch {
 	case damaged && h.mayBreak:
 		h.damaged(why)
-	case w.plan.Durable && h.forgets && strings.Contains(firstLine(why), "the log was put back to an older copy"):
+	case w.plan.Durable && (h.forgets || h.decayed) && strings.Contains(firstLine(why), "the log was put back to an older copy"):
 		w.saw(sawMachineAhead)
 		h.gone = fmt.Errorf("%w: %w", persistentlog.ErrDamaged, why)
 	case errors.Is(why, errDisk) && h.mayFail != nil, errors.Is(why, errPower):
