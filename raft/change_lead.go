@@ -252,7 +252,7 @@ func (n *Node) catchUp(m Membership) {
 		if p == nil {
 			continue // this server itself, which leads as a voter of the old half with another role to come
 		}
-		p.catchUp(n.trail.last(), now, n.config.ElectionTimeoutMin)
+		p.catchUp(n.commit, now, n.config.ElectionTimeoutMin)
 		switch {
 		case now-max(p.heardAt, p.addedAt) > n.config.JoinTimeout:
 			n.giveUp(m, v, p.unheard())

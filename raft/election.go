@@ -7,7 +7,8 @@ type electionState struct {
 	random       uint64
 	at           time.Duration // when the election timeout ends
 	excused      bool          // the timeout began again after a pause, and nothing was heard since
-	needSnapshot bool          // the state machine cannot be restored from what is here;
+	restoring    bool          // the state machine is on its way to a snapshot, and nobody can be answered
+	needSnapshot bool          // it cannot be restored from what is here;
 	fetched      Index         // perhaps from the snapshot that was installed since, with this index; zero: none was
 
 	// stickyAt is when a leader last proved, by a newly confirmed round, that a quorum follows it. Until
@@ -57,9 +58,9 @@ func (n *Node) restartElectionTimer(now time.Duration) {
 }
 
 // electable reports whether the server may stand for election: a voter in its own view, of a group that was born, with a
-// log that it can answer for.
+// log that it can answer for, and with a state machine that answers.
 func (n *Node) electable() bool {
-	return n.born && !n.hard.Lost && !n.toldRemoved() && !n.election.needSnapshot && !n.storageHung() && n.mayLead()
+	return n.born && !n.hard.Lost && !n.toldRemoved() && !n.election.restoring && !n.election.needSnapshot && !n.storageHung() && n.mayLead()
 }
 
 // mayLead reports whether this server is a voter, or was one until a membership that is not known to be committed. Who has the

@@ -211,6 +211,7 @@ func (n *Node) Applied(now time.Duration, index Index, due int64, hasDue bool) {
 	if !n.input(now) {
 		return
 	}
+	n.restoredTo(index)
 	n.applied = max(n.applied, index)
 	n.commit = max(n.commit, min(n.applied, n.trail.last()))
 	n.clock.due, n.clock.hasDue = due, hasDue
@@ -247,8 +248,24 @@ func (n *Node) Propose(now time.Duration, kind Kind, count uint32, bytes int) (I
 // begins below comes out as a Fill.
 func (n *Node) CacheFrom(first Index) { n.cacheFirst = first }
 
+// Restoring says that the state machine is being restored from the snapshot that the Node began with, or will be, which may take long. A
+// leader could answer nobody meanwhile, so that the server votes and acknowledges and does not stand for election, until Applied says
+// that the machine has come to that snapshot. From Actions.Restore on that is so without a word.
+func (n *Node) Restoring() { n.election.restoring = true }
+
+// restoredTo takes how far the state machine has come.
+func (n *Node) restoredTo(index Index) {
+	if !n.election.restoring || index < n.snapshot.Index {
+		return
+	}
+	n.election.restoring = false
+	if n.election.at <= n.clock.now && len(n.membership().Voters) > 1 {
+		n.restartElectionTimer(n.clock.now) // others may have come to theirs in this moment, too
+	}
+}
+
 // NeedSnapshot says whether the state machine cannot be restored from what this server has (need true), or can again. In
-// need it votes and acknowledges and does not stand for election, and asks the leader for its snapshot. It is told again when a
+// need it votes and acknowledges, gives leadership up, does not stand for election, and asks the leader for its snapshot. It is told again when a
 // snapshot that was installed cannot be restored either.
 func (n *Node) NeedSnapshot(now time.Duration, need bool) {
 	if !n.input(now) {
@@ -258,6 +275,9 @@ func (n *Node) NeedSnapshot(now time.Duration, need bool) {
 	if need != n.election.needSnapshot {
 		n.election.needSnapshot = need
 		n.restartElectionTimer(now)
+		if need && n.role != RoleFollower {
+			n.stepDown(now, "its state machine cannot be restored")
+		}
 	}
 }
 
@@ -309,6 +329,10 @@ func (n *Node) truncate(from Index) {
 		n.membershipChanged()
 	}
 }
+
+// Memberships returns the memberships in the log, oldest first, behind the one that the log began with: the last one is in force, and of
+// those below the commit index the newest is committed. The list is the caller's; what it refers to must stay as it is.
+func (n *Node) Memberships() []MembershipAt { return slices.Clone(n.memberships) }
 
 // membership is the one in force: the latest in the log, committed or not.
 func (n *Node) membership() Membership { return n.memberships[len(n.memberships)-1].Membership }

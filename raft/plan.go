@@ -111,7 +111,7 @@ func (n *Node) planMembers(plan *MembershipPlan, end Membership) {
 			if q.heard {
 				p.Silent = n.clock.now - q.heardAt
 			}
-			p.Behind = n.trail.last() - q.match
+			p.Behind = max(n.sendable(q)-1, q.match) - q.match
 		}
 		plan.Members = append(plan.Members, p)
 	}

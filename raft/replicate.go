@@ -144,7 +144,8 @@ func (n *Node) replicate(p *progress) {
 	if p.lost || p.state == ProgressSnapshot {
 		return
 	}
-	for n.trail.next > p.next || !p.probed && p.state == ProgressProbe {
+	limit := max(n.sendable(p), p.next)
+	for limit > p.next || !p.probed && p.state == ProgressProbe {
 		if p.fill != 0 || p.probed || p.full(&n.config) {
 			return
 		}
@@ -153,14 +154,24 @@ func (n *Node) replicate(p *progress) {
 			n.needsSnapshot(p)
 			return
 		}
-		if p.next < n.cacheFirst && p.next < n.trail.next {
-			n.requestFill(p)
+		if p.next < n.cacheFirst && p.next < limit {
+			n.requestFill(p, limit)
 			return
 		}
-		next := n.weights.cut(p.next, n.trail.next, n.config.MessageBytesMax)
+		next := n.weights.cut(p.next, limit, n.config.MessageBytesMax)
 		bytes := n.weights.size(p.next, next)
 		n.sendAppend(p, n.appendMessage(p, p.next, next, prevTerm), bytes)
 	}
+}
+
+// sendable returns where ends what a member may be sent: the log for who votes, and what is committed of it for who does not. A
+// server without a vote of its own stands for no election. If it had more in its log than others have, it would refuse its vote to those
+// who count it as a voter already, by a membership that is not committed, and nobody could ever lead them.
+func (n *Node) sendable(p *progress) Index {
+	if n.membership().IsVoter(p.member.ID, p.member.Store) {
+		return n.trail.next
+	}
+	return n.commit + 1
 }
 
 func (n *Node) appendMessage(p *progress, first, next Index, prevTerm Term) Message {
@@ -185,12 +196,12 @@ func (n *Node) noteAppend(p *progress, next Index, bytes int) {
 	p.sent(n.clock.now, next, bytes)
 }
 
-func (n *Node) requestFill(p *progress) {
+func (n *Node) requestFill(p *progress, limit Index) {
 	n.lead.fillSeq++
 	p.fill, p.fillFirst = n.lead.fillSeq, p.next
 	a := n.actions()
 	a.Fills = append(a.Fills, Fill{
-		To: p.member.ID, ToStore: p.member.Store, Seq: p.fill, First: p.next, Next: n.trail.next, MaxBytes: n.config.MessageBytesMax,
+		To: p.member.ID, ToStore: p.member.Store, Seq: p.fill, First: p.next, Next: limit, MaxBytes: n.config.MessageBytesMax,
 	})
 }
 
@@ -358,22 +369,4 @@ func (n *Node) Unreachable(now time.Duration, peer ServerID, store StoreID) {
 			p.probed, p.movedAt = true, now
 		}
 	}
-}
-
-// KeepFrom returns the first index that a member which was heard within the last alive still needs from this leader's
-// log; the end of the log where there is none, or where this server does not lead. A member that receives a snapshot
-// needs what follows that snapshot.
-func (n *Node) KeepFrom(now, alive time.Duration) Index {
-	keep := n.trail.next
-	for _, p := range n.lead.progress {
-		if !p.heard || now-p.heardAt > alive || p.lost {
-			continue
-		}
-		if p.state == ProgressSnapshot {
-			keep = min(keep, p.offered.Index+1)
-			continue
-		}
-		keep = min(keep, p.match+1)
-	}
-	return keep
 }

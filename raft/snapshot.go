@@ -143,7 +143,7 @@ func (n *Node) Installed(now time.Duration, meta SnapshotMeta) bool {
 	}
 	n.clock.heard(meta.Time)
 	n.commit, n.applied = max(n.commit, meta.Index), max(n.applied, meta.Index)
-	n.actions().Restore = meta
+	n.actions().Restore, n.election.restoring = meta, true
 	n.trace(Trace{Kind: TraceInstalled, Index: meta.Index})
 	if n.role == RoleFollower && n.leader != (peer{}) {
 		n.acknowledge(&Message{From: n.leader.id, FromStore: n.leader.store}, meta.Index)
@@ -165,4 +165,33 @@ func (n *Node) InstallFailed(now time.Duration, meta SnapshotMeta, spoilt bool) 
 			LastIndex: n.trail.last(), WantSnapshot: spoilt,
 		}, 0)
 	}
+}
+
+// Offered returns the indexes of the snapshots that were offered to members which were heard within the last alive and have not got
+// them yet: their files are wanted, however old they are. There is one for a member at most.
+func (n *Node) Offered(now, alive time.Duration) (indexes []Index) {
+	for _, p := range n.lead.progress {
+		if p.state == ProgressSnapshot && p.heard && now-p.heardAt <= alive && !p.lost {
+			indexes = append(indexes, p.offered.Index)
+		}
+	}
+	return indexes
+}
+
+// KeepFrom returns the first index that a member which was heard within the last alive still needs from this leader's
+// log; the end of the log where there is none, or where this server does not lead. A member that receives a snapshot
+// needs what follows that snapshot.
+func (n *Node) KeepFrom(now, alive time.Duration) Index {
+	keep := n.trail.next
+	for _, p := range n.lead.progress {
+		if !p.heard || now-p.heardAt > alive || p.lost {
+			continue
+		}
+		if p.state == ProgressSnapshot {
+			keep = min(keep, p.offered.Index+1)
+			continue
+		}
+		keep = min(keep, p.match+1)
+	}
+	return keep
 }

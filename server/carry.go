@@ -57,7 +57,7 @@ func (r *Replica) carry(a *raft.Actions) {
 	}
 	news := a.Membership != nil || moved && len(r.orders.memberships) > 1
 	if news {
-		r.followMembership(a.Membership, a.Save.Blocks)
+		r.followMembership(a.Membership != nil)
 		r.work.Members = r.members()
 	}
 	if news || left {

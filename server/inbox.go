@@ -165,7 +165,7 @@ func (b *inbox) door(bytes int64, proposal bool) error {
 		return b.closed
 	}
 	for _, s := range [...]*bounds{b.own, b.all} {
-		if s.inbox.full(bytes) {
+		if b.waiting > 0 || s.inbox.full(bytes) {
 			s.inbox.refused.Add(1)
 			return ErrBusy
 		}
@@ -266,7 +266,9 @@ func (b *inbox) snapshot(done Completion) error {
 }
 
 // message takes a message of a peer. One that carries blocks waits until there is room, which holds up its lane alone;
-// the others have room of their own. It returns false, with the message not taken, where it would have to wait and may not.
+// the others have room of their own. It finds room where nothing else waits for the next turn, and nothing is let in before it: reads
+// that count until they are answered must not keep a follower's log from growing. It returns false, with the message not taken, where
+// it would have to wait and may not.
 func (b *inbox) message(m raft.Message, mayWait bool) bool {
 	var bytes int64
 	for i := range m.Blocks {
@@ -283,7 +285,7 @@ func (b *inbox) message(m raft.Message, mayWait bool) bool {
 		b.in.Messages = append(b.in.Messages, m)
 		return true
 	}
-	for b.closed == nil && (b.own.inbox.full(bytes) || b.in.bytes > 0 && b.all.inbox.full(bytes)) {
+	for b.closed == nil && b.in.bytes > 0 && (b.own.inbox.full(bytes) || b.all.inbox.full(bytes)) {
 		if !mayWait {
 			return false
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/persistentlog"
@@ -137,10 +138,11 @@ type CompactJob struct {
 	log       persistentlog.PersistentLog
 	snapshots persistentlog.Snapshots
 	group     raft.GroupID
-	newest    raft.Index // the pointer's
-	keepFrom  raft.Index // a live follower still needs entries from here on
-	overflow  raft.Index // but no more is kept for it than what lies above this
-	through   raft.Index // what was dropped
+	newest    raft.Index   // the pointer's
+	keepFrom  raft.Index   // a live follower still needs entries from here on
+	overflow  raft.Index   // but no more is kept for it than what lies above this
+	offered   []raft.Index // snapshots that live followers fetch, or are about to
+	through   raft.Index   // what was dropped
 	soft      error
 }
 
@@ -189,6 +191,8 @@ func (j *CompactJob) choose(list []raft.SnapshotMeta) (kept, drop []raft.Snapsho
 		case meta.Index == kept[0].Index:
 			// A machine may write one state in more ways than one, and the leader's file came beside our own. Whichever of them
 			// the pointer names, the other is not older, and goes when it is.
+		case len(kept) == snapshotsKept && slices.Contains(j.offered, meta.Index):
+			// Begun anew with a newer one, a transfer that outlives two of them would never come to its end. It goes with the next one.
 		case len(kept) == snapshotsKept:
 			drop = append(drop, meta)
 		default:

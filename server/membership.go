@@ -202,21 +202,19 @@ func (r *Replica) stopOrders(why error) {
 	r.orders.changes, r.orders.transfers, r.orders.retiring, r.orders.leaving = nil, nil, nil, nil
 }
 
-// followMembership keeps the newest membership that is committed, and those behind it. What the turn's blocks replace goes: one turn may
-// cut a membership off and bring the next, behind the place where it stood.
-func (r *Replica) followMembership(at *raft.MembershipAt, blocks []raft.Block) {
+// followMembership keeps the newest membership that is committed, and those behind it. In a turn in which they have changed they are all
+// taken anew: one turn may cut some off and bring others.
+func (r *Replica) followMembership(changed bool) {
 	list := r.orders.memberships
-	if at != nil {
-		list = slices.DeleteFunc(list, func(o raft.MembershipAt) bool { return len(blocks) > 0 && o.Index >= blocks[0].First() })
-		list = slices.DeleteFunc(list, func(o raft.MembershipAt) bool { return o.Index >= at.Index })
-		list = append(list, *at)
+	if changed {
+		list = r.node.Memberships()
 	}
 	for len(list) > 1 && list[1].Index <= r.commit {
 		list = slices.Delete(list, 0, 1)
 	}
 	r.orders.memberships = list
 	if len(list) > 0 && list[0].Index <= r.commit {
-		if c := r.committed.Load(); c == nil || c.Index != list[0].Index || at != nil {
+		if c := r.committed.Load(); c == nil || c.Index != list[0].Index || changed {
 			first := list[0]
 			r.committed.Store(&first)
 		}

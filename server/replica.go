@@ -175,9 +175,9 @@ func NewReplica(s *Shared, g GroupOptions, now time.Duration) (*Replica, error) 
 	}
 	r.term, r.commit = state.Hard.Term, max(state.Commit, state.Snapshot.Index)
 	r.membership = node.Status().Membership
-	r.orders.memberships = knownMemberships(state)
-	r.followMembership(nil, nil)
+	r.followMembership(true)
 	r.snapshot.pointer = state.Snapshot.Index
+	node.Restoring()
 	r.add(&RestoreJob{
 		a: r.apply, log: o.Log, snapshots: o.Snapshots, birth: r.birth, pointer: state.Snapshot, first: state.First,
 		next: state.Next, start: true,
@@ -202,21 +202,6 @@ func nodeState(l persistentlog.State) (raft.State, error) {
 		}
 	}
 	return s, nil
-}
-
-// knownMemberships are those that a log was loaded with: the one that it begins with, and those of its entries behind that.
-func knownMemberships(s raft.State) []raft.MembershipAt {
-	first := raft.MembershipAt{Membership: s.Birth.Membership}
-	if !s.Snapshot.IsZero() {
-		first = raft.MembershipAt{Index: s.Snapshot.MembershipIndex, Membership: s.Snapshot.Membership}
-	}
-	list := []raft.MembershipAt{first}
-	for _, at := range s.Memberships {
-		if at.Index > first.Index {
-			list = append(list, at)
-		}
-	}
-	return list
 }
 
 // members are those to be connected with: the membership in force or, before the birth, the founders.

@@ -155,26 +155,27 @@ func TestLogIsCutBehindTheOlderOfTwoSnapshotsThatAPointerNamed(t *testing.T) {
 		damaged            []raft.Index
 		keepFrom, overflow raft.Index
 		through            raft.Index
-		removed            []raft.Index
+		removed, offered   []raft.Index
 	}{
-		{"two", []raft.Index{60, 40}, nil, 1000, 0, 40, nil},
-		{"one", []raft.Index{60}, nil, 1000, 0, 0, nil},
-		{"more", []raft.Index{60, 40, 20, 10}, nil, 1000, 0, 40, []raft.Index{20, 10}},
-		{"a file that no pointer names is none of the two, and stays", []raft.Index{90, 60, 40, 20}, nil, 1000, 0, 40, []raft.Index{20}},
-		{"a follower still needs 30", []raft.Index{60, 40, 20}, nil, 30, 0, 29, []raft.Index{20}},
-		{"a follower needs 10, which is too far back", []raft.Index{60, 40}, nil, 10, 35, 35, nil},
-		{"a damaged one is none of the two", []raft.Index{60, 50, 40, 20}, []raft.Index{50}, 1000, 0, 40, []raft.Index{50, 20}},
-		{"all older ones are damaged: nothing goes", []raft.Index{60, 50, 40}, []raft.Index{50, 40}, 1000, 0, 0, nil},
-		{"another one of the same entry is none of the two, and stays", []raft.Index{60, 60, 40, 20}, nil, 1000, 0, 40, []raft.Index{20}},
-		{"two of the same entry are one", []raft.Index{60, 60}, nil, 1000, 0, 0, nil},
-		{"nothing is left to be cut", []raft.Index{60, 40}, nil, 1, 0, 0, nil},
+		{"two", []raft.Index{60, 40}, nil, 1000, 0, 40, nil, nil},
+		{"one", []raft.Index{60}, nil, 1000, 0, 0, nil, nil},
+		{"more", []raft.Index{60, 40, 20, 10}, nil, 1000, 0, 40, []raft.Index{20, 10}, nil},
+		{"a file that no pointer names is none of the two, and stays", []raft.Index{90, 60, 40, 20}, nil, 1000, 0, 40, []raft.Index{20}, nil},
+		{"a follower still needs 30", []raft.Index{60, 40, 20}, nil, 30, 0, 29, []raft.Index{20}, nil},
+		{"a follower needs 10, which is too far back", []raft.Index{60, 40}, nil, 10, 35, 35, nil, nil},
+		{"a damaged one is none of the two", []raft.Index{60, 50, 40, 20}, []raft.Index{50}, 1000, 0, 40, []raft.Index{50, 20}, nil},
+		{"all older ones are damaged: nothing goes", []raft.Index{60, 50, 40}, []raft.Index{50, 40}, 1000, 0, 0, nil, nil},
+		{"another one of the same entry is none of the two, and stays", []raft.Index{60, 60, 40, 20}, nil, 1000, 0, 40, []raft.Index{20}, nil},
+		{"two of the same entry are one", []raft.Index{60, 60}, nil, 1000, 0, 0, nil, nil},
+		{"nothing is left to be cut", []raft.Index{60, 40}, nil, 1, 0, 0, nil, nil},
+		{"a follower fetches 20", []raft.Index{60, 40, 20, 10}, nil, 21, 0, 20, []raft.Index{10}, []raft.Index{20, 60}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, l := &shelf{damaged: c.damaged}, new(cutter)
 			for _, index := range c.list {
 				s.list = append(s.list, raft.SnapshotMeta{Group: 1, Index: index})
 			}
-			j := &CompactJob{log: l, snapshots: s, group: 1, newest: 60, keepFrom: c.keepFrom, overflow: c.overflow}
+			j := &CompactJob{log: l, snapshots: s, group: 1, newest: 60, keepFrom: c.keepFrom, overflow: c.overflow, offered: c.offered}
 			require.True(t, j.Step())
 			require.NoError(t, j.Err())
 			require.Equal(t, c.through, l.through)
@@ -183,25 +184,4 @@ func TestLogIsCutBehindTheOlderOfTwoSnapshotsThatAPointerNamed(t *testing.T) {
 			require.Equal(t, len(c.damaged) > 0, errors.Is(j.soft, persistentlog.ErrDamaged), "and the damage is told")
 		})
 	}
-}
-
-func TestAServerThatMovesIsReachedAtBothAddressesUntilThatIsCommitted(t *testing.T) {
-	r := newReplica(t)
-	at := func(index raft.Index, address string) *raft.MembershipAt {
-		return &raft.MembershipAt{Index: index, Membership: raft.Membership{Voters: []raft.Member{
-			{ID: 1, Store: raft.StoreID{1}, Address: "one"}, {ID: 2, Store: raft.StoreID{2}, Address: address},
-		}}}
-	}
-	addresses := func(commit raft.Index, m *raft.MembershipAt) (all []string) {
-		r.carry(&raft.Actions{Membership: m, Commit: commit})
-		for _, m := range r.members() {
-			all = append(all, m.Address)
-		}
-		return all
-	}
-	require.Equal(t, []string{"one", "old"}, addresses(3, at(3, "old")))
-	require.Equal(t, []string{"one", "new", "old"}, addresses(3, at(5, "new")))
-	require.Equal(t, []string{"one", "old"}, addresses(3, at(3, "old")), "a truncation gives it back")
-	addresses(3, at(5, "new"))
-	require.Equal(t, []string{"one", "new"}, addresses(5, nil))
 }
