@@ -229,7 +229,7 @@ func (n *Node) Filled(
 	case result == FillCompacted || !ok:
 		n.needsSnapshot(p)
 		return m, false
-	case result != FillRead || next <= first || next > n.trail.next:
+	case result != FillRead || next <= first || next > n.sendable(p):
 		p.enter(ProgressProbe, p.retryFrom())
 		p.probed, p.movedAt = true, now // paced by the next heartbeats, not at once again
 		return m, false

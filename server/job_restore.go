@@ -192,6 +192,9 @@ func (j *RestoreJob) follows(index raft.Index, at wire.Applied) error {
 	switch {
 	case index >= j.first && index < j.next:
 		blocks, err := j.log.Blocks(j.a.group, index, index+1, 1)
+		if errors.Is(err, persistentlog.ErrCompacted) {
+			return nil // so long did this take that a snapshot was installed, from which the machine is restored next
+		}
 		if err != nil {
 			return fmt.Errorf("compare the state machine with the log: %w", err)
 		}

@@ -74,6 +74,8 @@ var (
 	checkMute         = &check{50, "a store that has lost its log neither votes nor acknowledges", nil}
 	checkWitness      = &check{60, "a log that has lost acknowledged saves is found to have lost its end", nil}
 	checkLostLog      = &check{59, "a log is believed to be lost only if a fault has taken something from it", nil}
+	checkLearners     = &check{61, "who has no vote is sent what is committed, and no more", nil}
+	checkReady        = &check{62, "who is elected has restored its state machine", nil}
 	checkStops        = &check{49, "what has lost more than it can do without stands still, and says why", nil}
 )
 
@@ -85,7 +87,7 @@ var checks = []*check{
 	checkCaughtUp, checkHung, checkPreferred, checkTold, checkBack, checkLinear,
 	checkRead, checkOnce, checkPhantom, checkRefused, checkKept, checkLeader, checkServes, checkConverges, checkJoint,
 	checkOffers, checkStable, checkStays, checkReplaced, checkMessages, checkAnswered, checkQueues, checkFormed, checkStart, checkFence, checkDurable, checkSilent, checkCompact,
-	checkStops, checkMute, checkLostLog, checkWitness,
+	checkStops, checkMute, checkLostLog, checkWitness, checkLearners, checkReady,
 }
 
 // turnChecks are those that look at a replica after a turn.

@@ -100,6 +100,7 @@ const (
 	sawLateAnswer
 	sawPromiseTested
 	sawTwins
+	sawSlowRestore
 	sawRunChecked
 	sawCheckUnfinished
 	situations
@@ -153,6 +154,7 @@ var situationNames = [situations]string{
 	sawLateAnswer:    "a server that asked for an index got an answer late",
 	sawTwins:         "two servers of one id stood for election in one term",
 	sawPromiseTested: "a server forgot in a crash what it had promised a leader with a lease",
+	sawSlowRestore:   "a leader was elected while another server's state machine was being restored",
 	sawNoMajority:    "a group had no majority for a while", sawRunChecked: "a history was checked", sawCheckUnfinished: "a history was too long to be checked",
 }
 

@@ -247,6 +247,7 @@ func (o *groupOracle) turned(r *replica, work *server.Work) {
 	o.witness(r, &st, work)
 	o.reformed(r, &st, work)
 	cut, asked := r.seen.cut, r.seen.asked
+	r.voters = r.seen.membership
 	r.seen = seen{look: st, cut: cut, asked: asked}
 }
 

@@ -53,6 +53,8 @@ type Plan struct {
 	// DelayMax bounds how long a message usually takes; StepMax a step of a job.
 	DelayMax time.Duration
 	StepMax  time.Duration
+	// RestoreMax bounds how much longer than a step it takes to restore the application, until nothing fails any more.
+	RestoreMax time.Duration
 	// Trouble is how long the first phase takes.
 	Trouble time.Duration
 
@@ -143,6 +145,9 @@ func NewPlan(seed uint64) *Plan {
 	p.plantOrders(orders)
 	p.drift(rand.New(rand.NewPCG(seed, 5)))
 	p.plantReads(rand.New(rand.NewPCG(seed, 6)))
+	if rand.New(rand.NewPCG(seed, 7)).IntN(5) == 0 {
+		p.RestoreMax = 3 * p.ElectionTimeoutMax
+	}
 	sortBy(p.Faults, func(f *Fault) time.Duration { return f.At })
 	sortBy(p.Calls, func(c *Call) time.Duration { return c.At })
 	return p
@@ -303,8 +308,8 @@ func (p *Plan) String() string {
 	if p.Shape != ShapeNone {
 		fmt.Fprintf(&b, ", leans to %s", p.Shape)
 	}
-	fmt.Fprintf(&b, "\n  election %v to %v, heartbeat %v, delay up to %v, step up to %v, batches %t, durable %t, segments %t\n",
-		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.Batches, p.Durable, p.Segments)
+	fmt.Fprintf(&b, "\n  election %v to %v, heartbeat %v, delay up to %v, step up to %v, restore up to %v, batches %t, durable %t, segments %t\n",
+		p.ElectionTimeoutMin, p.ElectionTimeoutMax, p.HeartbeatInterval, p.DelayMax, p.StepMax, p.RestoreMax, p.Batches, p.Durable, p.Segments)
 	fmt.Fprintf(&b, "  bytes: command %d, block %d, in flight %d (%d messages), uncommitted %d, unapplied %d (a server %d times), tail %d, snapshot after %d, kept %d, state %d\n",
 		p.CommandBytesMax, p.BlockBytesMax, p.InflightBytesMax, p.InflightMessagesMax, p.UncommittedBytesMax, p.UnappliedBytesMax, p.ServerBytesFactor, p.TailBytesMax, p.SnapshotLogBytes, p.SnapshotKeepBytes, p.StateBytes)
 	fmt.Fprintf(&b, "  limits %+v, clocks differ by %d ppm, more %t\n", p.Limits, p.ClockDriftPPM, p.Drifts)

@@ -24,6 +24,14 @@ func (o *groupOracle) reformed(r *replica, st *look, work *server.Work) {
 	if st.role == raft.RoleLeader && r.seen.role != raft.RoleLeader {
 		o.elected()
 		o.leasesOf(r, st.term)
+		for _, h := range o.w.hosts {
+			if h.up && h != r.h && h.replicas[o.group-1].restores > 0 {
+				o.w.saw(sawSlowRestore)
+			}
+		}
+		if r.restores > 0 {
+			o.w.fail(checkReady, "server %v group %d is elected in term %d while its machine is being restored", r.h, o.group, st.term)
+		}
 	}
 	o.lieInWait(r, st)
 	o.meetTwins(r, st)

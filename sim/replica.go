@@ -16,26 +16,28 @@ type replica struct {
 	oracle  *groupOracle
 	mirror  *mirror
 	seen    seen
+	voters  raft.Membership // before its last turn
 
 	owed       map[*doorCall]bool // requests that it has not answered
 	owedWrites int                // how many of them wait for an entry of the log
 
-	in      server.Inputs
-	kept    raft.Index // its machine's own storage came so far
-	waiting int64      // bytes of requests that have arrived since the last turn
-	poked   bool
-	alarmAt time.Duration // true time of the earliest alarm that is set; 0: none
-	lanes   [5][]server.Job
-	fetch   *server.FetchJob
-	next    *server.FetchJob  // waits until the one before has let go of its file
-	read    uint64            // changes that a read here has seen, the most
-	fetches int               // transfers that were begun since the last fault
-	taken   int               // snapshots, since the last fault
-	asking  int               // requests of fetch that are under way
-	outside time.Duration     // since when, by its own clock, it leads without being a voter; 0: it does not
-	saves   int               // that are under way
-	savedAt time.Duration     // since when, by its own clock, it waits for the first of them
-	wants   []raft.Membership // that were asked for since its last turn
+	in       server.Inputs
+	kept     raft.Index // its machine's own storage came so far
+	waiting  int64      // bytes of requests that have arrived since the last turn
+	poked    bool
+	alarmAt  time.Duration // true time of the earliest alarm that is set; 0: none
+	lanes    [5][]server.Job
+	fetch    *server.FetchJob
+	next     *server.FetchJob  // waits until the one before has let go of its file
+	read     uint64            // changes that a read here has seen, the most
+	fetches  int               // transfers that were begun since the last fault
+	taken    int               // snapshots, since the last fault
+	asking   int               // requests of fetch that are under way
+	outside  time.Duration     // since when, by its own clock, it leads without being a voter; 0: it does not
+	saves    int               // that are under way
+	restores int               // that are to be done
+	savedAt  time.Duration     // since when, by its own clock, it waits for the first of them
+	wants    []raft.Membership // that were asked for since its last turn
 }
 
 func (r *replica) begin() {
@@ -116,6 +118,9 @@ func (r *replica) start(j server.Job) {
 	case server.LaneFetch:
 		r.startFetch(j.(*server.FetchJob))
 	default:
+		if _, ok := j.(*server.RestoreJob); ok {
+			r.restores++
+		}
 		r.lanes[lane] = append(r.lanes[lane], j)
 		if len(r.lanes[lane]) == 1 {
 			r.runLane(lane)
@@ -149,6 +154,10 @@ func (r *replica) stepDelay(j server.Job) time.Duration {
 		return d
 	case *server.WriteJob, *server.CompactJob:
 		d *= 5
+	case *server.RestoreJob:
+		if slow := h.w.plan.RestoreMax; slow > 0 && !h.w.calm {
+			return h.diskDelay(d) + upTo(h.w.jobs, slow)
+		}
 	}
 	return h.diskDelay(d)
 }
@@ -211,6 +220,9 @@ func (r *replica) done(j server.Job, next func()) {
 
 // finished gives a job back.
 func (r *replica) finished(j server.Job) {
+	if _, ok := j.(*server.RestoreJob); ok {
+		r.restores--
+	}
 	r.oracle.finished(r, j)
 	r.in.Finished = append(r.in.Finished, j)
 	r.poke()

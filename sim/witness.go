@@ -32,6 +32,11 @@ func (o *groupOracle) sent(r *replica, m *raft.Message) {
 	if claims > hard.Term {
 		w.fail(checkVoteDurable, "server %v group %d sends %s of term %d with term %d on disk", r.h, o.group, m.Type, m.Term, hard.Term)
 	}
+	// An answer that a turn makes before it takes the vote from a server is for one that has it.
+	if votes := r.seen.membership.IsVoter(m.To, m.ToStore) || r.voters.IsVoter(m.To, m.ToStore); !votes &&
+		m.Type == raft.MessageAppendRequest && m.Next > max(m.First, m.Commit+1) {
+		w.fail(checkLearners, "server %v group %d sends entries up to %d to server %d, which has no vote, and has committed %d", r.h, o.group, m.Next-1, m.To, m.Commit)
+	}
 	me := candidate{r.h.id, r.h.identity.Store}
 	switch {
 	case m.Type == raft.MessageTransferRequest:
