@@ -89,7 +89,11 @@ func (r *Replica) order(now time.Duration, in *Inputs) {
 			r.orderChange(now, o)
 		case orderPlan:
 			plan, err := r.node.PlanMembership(now, o.change)
-			r.answerOrder(o, wire.ClientPlanOf(plan, r.changeRefusal(plan.Refused)), r.changeRefusal(err))
+			refused := r.refuseAddresses(o.change)
+			if refused == nil {
+				refused = r.changeRefusal(plan.Refused)
+			}
+			r.answerOrder(o, wire.ClientPlanOf(plan, refused), r.changeRefusal(err))
 		case orderTransfer, orderStepDown:
 			r.orderTransfer(now, o)
 		case orderLeave:
@@ -101,6 +105,10 @@ func (r *Replica) order(now time.Duration, in *Inputs) {
 func (r *Replica) orderChange(now time.Duration, o order) {
 	if len(r.orders.changes) >= ordersMax {
 		r.answer(o.done, nil, fmt.Errorf("%w: %d callers wait for this group's membership already", ErrBusy, ordersMax))
+		return
+	}
+	if err := r.refuseAddresses(o.change); err != nil {
+		r.answer(o.done, nil, err)
 		return
 	}
 	if err := r.node.ChangeMembership(now, o.change); err != nil {
