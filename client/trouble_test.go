@@ -1,0 +1,76 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oarlock/oarlock/internal/wire"
+)
+
+// cancel ends a call as its deadline does, and returns its error.
+func (s *story) cancel(h Handle, name string) error {
+	s.core.Cancel(s.now, h, context.DeadlineExceeded)
+	s.act()
+	require.ErrorIs(s.t, s.ended[name].Err, context.DeadlineExceeded)
+	return s.ended[name].Err
+}
+
+// A caller whose time is over hears what a server has said meanwhile, though the outcome is unknown all the same.
+func TestUnknownOutcomeSaysWhatWasInTheWay(t *testing.T) {
+	stopped := fmt.Errorf("%w: apply entries 7 to 7: it cannot", wire.ErrFenced)
+	for _, op := range []Op{OpPropose, OpChangeMembership} {
+		t.Run(fmt.Sprint("said by a server ", op), func(t *testing.T) {
+			s := newStory(t, CoreOptions{})
+			body := []byte("a")
+			if op == OpChangeMembership {
+				body = AppendChange(nil, addTwo)
+			}
+			h := s.core.Start(s.now, op, body, "a")
+			s.act()
+			open := s.open
+			if op == OpChangeMembership {
+				open = s.connect
+			}
+			id := open("one")
+			s.fail(id, s.next(id, opMethods[op]), unknown(stopped))
+			err := s.cancel(h, "a")
+			require.ErrorIs(t, err, ErrUnknown)
+			require.Equal(t, wire.CodeUnknown, wire.CodeOf(err))
+			require.ErrorContains(t, err, "replica stopped: apply entries 7 to 7: it cannot")
+			require.ErrorAs(t, err, new(*wire.RemoteError), "what the server has said")
+		})
+	}
+	t.Run("a refusal after it", func(t *testing.T) {
+		s := newStory(t, CoreOptions{Addresses: []string{"one", "two"}})
+		h := s.core.Start(s.now, OpChangeMembership, AppendChange(nil, addTwo), "a")
+		s.act()
+		id := s.connect(s.dials[0].Address)
+		s.fail(id, s.next(id, wire.MethodChangeMembership), wire.ErrUnknown)
+		s.wake()
+		s.fail(id, s.next(id, wire.MethodChangeMembership), stopped)
+		err := s.cancel(h, "a")
+		require.ErrorIs(t, err, ErrUnknown, "the first attempt may have done it")
+		require.ErrorIs(t, err, wire.ErrFenced)
+		require.Equal(t, wire.ClassUnknown, wire.ClassOf(err))
+	})
+	t.Run("a connection that was lost", func(t *testing.T) {
+		s := newStory(t, CoreOptions{})
+		h := s.start(OpPropose, "a")
+		id := s.open("one")
+		s.next(id, wire.MethodPropose)
+		s.core.Disconnected(s.now, id, net.ErrClosed)
+		s.act()
+		require.EqualError(t, s.cancel(h, "a"), "oarlock: outcome unknown: context deadline exceeded (connection to one: use of closed network connection)")
+	})
+	t.Run("nothing", func(t *testing.T) {
+		s := newStory(t, CoreOptions{})
+		h := s.start(OpPropose, "a")
+		id := s.open("one")
+		s.next(id, wire.MethodPropose)
+		require.EqualError(t, s.cancel(h, "a"), "oarlock: outcome unknown: context deadline exceeded")
+	})
+}
