@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oarlock/oarlock/internal/wire"
+	"github.com/oarlock/oarlock/raft"
 )
 
 // cancel ends a call as its deadline does, and returns its error.
@@ -73,4 +74,33 @@ func TestUnknownOutcomeSaysWhatWasInTheWay(t *testing.T) {
 		s.next(id, wire.MethodPropose)
 		require.EqualError(t, s.cancel(h, "a"), "oarlock: outcome unknown: context deadline exceeded")
 	})
+}
+
+// Servers may know who leads and not where: that is said, and not that no server has answered.
+func TestLeaderWithoutAnAddressIsNamed(t *testing.T) {
+	says := "server 4 leads, and no address is known for it: change its address in the group's membership, or name it to the client"
+	for _, sessionless := range []bool{false, true} {
+		s := newStory(t, CoreOptions{Sessionless: sessionless})
+		h := s.start(OpPropose, "a")
+		id := s.connect("one")
+		method := wire.MethodSessionOpen
+		if sessionless {
+			method = wire.MethodPropose
+		}
+		s.fail(id, s.next(id, method), &wire.NotLeaderError{Leader: 4})
+		err := s.cancel(h, "a")
+		require.ErrorIs(t, err, ErrNotSent)
+		require.ErrorContains(t, err, says)
+	}
+	require.ErrorContains(t, &wire.NotLeaderError{Leader: 4}, says, "whoever says it")
+
+	// A client that was told by its caller where the server is goes there.
+	s := newStory(t, CoreOptions{ByID: map[raft.ServerID]string{4: "four"}})
+	for s.core.lead.target != "one" {
+		s.core.rotate(&s.core.lead, "")
+	}
+	s.start(OpPropose, "a")
+	id := s.connect("one")
+	s.fail(id, s.next(id, wire.MethodSessionOpen), &wire.NotLeaderError{Leader: 4})
+	s.connect("four")
 }
