@@ -104,3 +104,22 @@ func TestLeaderWithoutAnAddressIsNamed(t *testing.T) {
 	s.fail(id, s.next(id, wire.MethodSessionOpen), &wire.NotLeaderError{Leader: 4})
 	s.connect("four")
 }
+
+func TestAddressesThatTCPCannotDialAreRefusedAtOnce(t *testing.T) {
+	for address, says := range map[string]string{
+		"nonsense":        `client: Servers: "nonsense" is no address: missing port in address; write host:port`,
+		"127.0.0.1:99999": `port "99999" is not a number from 1 to 65535`,
+		"":                `"" is no address`,
+	} {
+		_, err := New(Options{Servers: []string{"127.0.0.1:7101", address}})
+		require.ErrorContains(t, err, says)
+		_, err = New(Options{Addresses: map[raft.ServerID]string{7: address}})
+		require.ErrorContains(t, err, "client: Addresses: server 7: ")
+	}
+	c, err := New(Options{Servers: []string{"127.0.0.1:7101", ":7102"}})
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	c, err = New(Options{Servers: []string{"nonsense"}, Dial: func(context.Context, string) (net.Conn, error) { return nil, net.ErrClosed }})
+	require.NoError(t, err, "who dials by itself knows what it dials")
+	require.NoError(t, c.Close())
+}
