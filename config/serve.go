@@ -110,6 +110,12 @@ func (a *addressBook) ClientAddress(server raft.ServerID) string {
 	return ""
 }
 
+// VisitedBy implements transport.VisitTeller.
+func (a *addressBook) VisitedBy(server raft.ServerID, store raft.StoreID) bool {
+	t, ok := a.Transport.(transport.VisitTeller)
+	return ok && t.VisitedBy(server, store)
+}
+
 // CheckAddress implements transport.AddressChecker: with TLS, too, addresses are what the file takes.
 func (*addressBook) CheckAddress(address string) error { return CheckAddress(address) }
 

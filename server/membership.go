@@ -76,6 +76,8 @@ type orderState struct {
 	to        raft.ServerID
 	leaving   []order // leadership is gone; answered when the next leader is known
 
+	inTheWay string // of the newcomer that a change was given up for
+
 	memberships []raft.MembershipAt // the newest that is committed, and those behind it in the log
 	removed     bool                // told as an event already
 }
@@ -89,6 +91,7 @@ func (r *Replica) order(now time.Duration, in *Inputs) {
 			r.orderChange(now, o)
 		case orderPlan:
 			plan, err := r.node.PlanMembership(now, o.change)
+			r.hearNewcomers(&plan)
 			refused := r.refuseAddresses(o.change)
 			if refused == nil {
 				refused = r.changeRefusal(plan.Refused)
@@ -132,7 +135,7 @@ func (r *Replica) answerOrder(o order, value any, err error) {
 func (r *Replica) changeEnded(e *raft.ChangeEnded) {
 	var why error
 	if e.GaveUp != nil {
-		why = givenUp(e.GaveUp)
+		why = givenUp(e.GaveUp, r.orders.inTheWay)
 		r.event(Event{Kind: EventChangeGivenUp, Index: e.At.Index, Server: e.GaveUp.Member.ID, Err: why})
 	} else {
 		r.event(Event{Kind: EventChangeEnded, Index: e.At.Index})
@@ -151,13 +154,17 @@ func (r *Replica) changeEnded(e *raft.ChangeEnded) {
 	}
 }
 
-// givenUp is why a change was given up, in words.
-func givenUp(g *raft.GaveUp) error {
+// givenUp is why a change was given up, in words; inTheWay says more about it, if that is known.
+func givenUp(g *raft.GaveUp, inTheWay string) error {
 	if g.Member.ID == 0 {
 		return fmt.Errorf("%w: %s; the membership is what it was before", ErrChangeGivenUp, g.Reason)
 	}
+	reason := g.Reason
+	if inTheWay != "" {
+		reason += " (" + inTheWay + ")"
+	}
 	return fmt.Errorf("%w because of server %d at %q (store %s): %s; the membership is what it was before. See that the server runs, "+
-		"that servers reach each other and that its store has not lost data (its status says so), and ask again", ErrChangeGivenUp, g.Member.ID, g.Member.Address, g.Member.Store, g.Reason)
+		"that servers reach each other and that its store has not lost data (its status says so), and ask again", ErrChangeGivenUp, g.Member.ID, g.Member.Address, g.Member.Store, reason)
 }
 
 // changeRefusal is what a caller is told of an error of the Node about a change: nothing was begun.

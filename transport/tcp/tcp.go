@@ -68,6 +68,7 @@ type Transport struct {
 var (
 	_ transport.Transport      = (*Transport)(nil)
 	_ transport.AddressChecker = (*Transport)(nil)
+	_ transport.VisitTeller    = (*Transport)(nil)
 )
 
 // New makes a transport that does nothing before Start. It owns options.Listener from here on, unless it returns an
