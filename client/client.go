@@ -22,17 +22,20 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/transport"
 )
 
 // Options are a Client's settings. Zero values take the defaults that stand beside them.
 type Options struct {
 	// Servers are addresses of servers of the cluster; the others are learned from those that answer. One at least is needed, here
-	// or in Addresses.
+	// or in Addresses. Without a Dial, both are host:port.
 	Servers []string
 	// Addresses says where clients reach a server, where that is not the address in the group's membership, by which
 	// servers reach each other and which redirects name.
@@ -83,7 +86,27 @@ func (o Options) Validate() error {
 	if o.ResponseBytesMax < 0 || o.CloseTimeout < 0 {
 		return fmt.Errorf("client: ResponseBytesMax (%d) and CloseTimeout (%v) must not be negative", o.ResponseBytesMax, o.CloseTimeout)
 	}
+	if o.Dial == nil {
+		if err := o.checkAddresses(); err != nil {
+			return err
+		}
+	}
 	return o.core().Validate()
+}
+
+// checkAddresses finds what TCP cannot dial. What a Dial of the caller's takes is for that to say.
+func (o Options) checkAddresses() error {
+	for _, address := range o.Servers {
+		if _, err := transport.HostOf(address); err != nil {
+			return fmt.Errorf("client: Servers: %w", err)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(o.Addresses)) {
+		if _, err := transport.HostOf(o.Addresses[id]); err != nil {
+			return fmt.Errorf("client: Addresses: server %d: %w", id, err)
+		}
+	}
+	return nil
 }
 
 // Client is a client of one group. All methods may be called from any goroutine, at any time. Proposals that overlap in

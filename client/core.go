@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -218,26 +217,15 @@ func (c *Core) Start(now time.Duration, op Op, body []byte, tag any, consistency
 }
 
 // Cancel ends a call because its caller waits no longer; cause says why, a context's error. A call that has ended stays
-// as it was. Of a proposal that may have been sent the outcome is unknown.
+// as it was. Of a proposal that may have been sent the outcome is unknown. The error
+// says what was in the way, as far as anybody has said it.
 func (c *Core) Cancel(now time.Duration, h Handle, cause error) {
 	c.turn(now)
 	k := h.call
 	if k == nil || k.life != h.life || k.state == callFree {
 		return
 	}
-	r := c.routeOf(k)
-	switch {
-	case k.op.acts() && (k.maybe || k.state == callFlying):
-		c.finish(k, nil, unknown(cause))
-	case k.last != nil && wire.ClassOf(k.last) == wire.ClassRefused:
-		c.finish(k, nil, fmt.Errorf("%w: %w (%w)", ErrNotSent, cause, k.last))
-	case r.trouble != nil:
-		c.finish(k, nil, fmt.Errorf("%w: %w (%s)", ErrNotSent, cause, r.trouble.Error()))
-	case r.active == nil || !r.active.up:
-		c.finish(k, nil, fmt.Errorf("%w: %w (no server has answered)", ErrNotSent, cause))
-	default:
-		c.finish(k, nil, fmt.Errorf("%w: %w", ErrNotSent, cause))
-	}
+	c.finish(k, nil, c.cancelled(k, cause))
 	c.pump()
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/oarlock/oarlock/internal/wire"
@@ -149,6 +150,23 @@ func (c *Core) proposalFailed(l *link, k *call, err error) {
 	if code != wire.CodeSessionExpired {
 		c.react(l, err)
 	}
+}
+
+// cancelled is how a call ends whose caller waits no longer.
+func (c *Core) cancelled(k *call, cause error) error {
+	outcome, r := ErrNotSent, c.routeOf(k)
+	if k.op.acts() && (k.maybe || k.state == callFlying) {
+		outcome = ErrUnknown
+	}
+	switch {
+	case k.last != nil && (outcome == ErrUnknown || wire.ClassOf(k.last) == wire.ClassRefused):
+		return fmt.Errorf("%w: %w (%w)", outcome, cause, k.last)
+	case r.trouble != nil:
+		return fmt.Errorf("%w: %w (%s)", outcome, cause, r.trouble.Error())
+	case outcome == ErrNotSent && (r.active == nil || !r.active.up):
+		return fmt.Errorf("%w: %w (no server has answered)", ErrNotSent, cause)
+	}
+	return fmt.Errorf("%w: %w", outcome, cause)
 }
 
 // sequenceRefused deals with a number that was refused though it is in the window: the session's kept results fill their

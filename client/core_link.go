@@ -264,6 +264,9 @@ func (c *Core) redirect(l *link, hint *wire.NotLeaderError) {
 		c.learn(address)
 	}
 	r := l.route
+	if address == "" && hint.Leader != 0 {
+		r.trouble = hint // whoever is asked next may know no more
+	}
 	if r.any || address == "" || address == l.address {
 		c.leave(l)
 		return

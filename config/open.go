@@ -27,6 +27,9 @@ import (
 
 // Format makes a member's store in its data directory: the explicit act by which a server comes to be, once. The error
 // matches persistentlog.ErrFormatted if there is a store already. A log in memory needs no Format.
+//
+// A founder that has lost its disk cannot take its old place with a store of Format: the group was born with another store, and a founder's
+// store takes part in no birth but its own. FormatJoining is for that.
 func (c *Config) Format(id raft.ServerID) error {
 	m, err := c.Member(id)
 	if err != nil || c.Log.Kind == LogMemory {

@@ -270,6 +270,21 @@ func numberAt(at any) int64 {
 	panic("a setting of another type")
 }
 
+// TestServerMadeOfTheFileTakesNoAddressThatTheFileWouldNotTake, by whatever way a change comes in.
+func TestServerMadeOfTheFileTakesNoAddressThatTheFileWouldNotTake(t *testing.T) {
+	c := clusterOf(t, 1)
+	require.NoError(t, c.Format(1))
+	_, leader := start(t, c)
+	for _, address := range []string{"", "127.0.0.2", "127.0.0.1:99999", ":7101", c.Members[0].Address} {
+		_, err := leader.ChangeMembership(t.Context(), raft.DefaultGroup, raft.MembershipChange{Forced: true, Changes: []raft.Change{
+			{Kind: raft.ChangeAddLearner, Member: raft.Member{ID: 2, Store: raft.StoreID{2}, Address: address}},
+		}})
+		require.ErrorIs(t, err, server.ErrChangeImpossible, address)
+		require.ErrorContains(t, err, "server 2 at "+strconv.Quote(address))
+	}
+	require.Equal(t, map[raft.ServerID]string{1: c.Members[0].Address}, c.ServerOptions(c.Members[0], kv.New()).Addresses)
+}
+
 // Parts that are there and are never called.
 type (
 	anyLog       struct{ persistentlog.PersistentLog }

@@ -19,7 +19,12 @@ import (
 // that put other parts in their place.
 func (c *Config) ServerOptions(m Member, machine statemachine.StateMachine) server.Options {
 	z := c.Sizes
+	addresses := make(map[raft.ServerID]string, len(c.Members))
+	for _, other := range c.Members {
+		addresses[other.ID] = other.Address
+	}
 	return server.Options{
+		Addresses: addresses,
 		Group: server.GroupOptions{
 			ID: raft.DefaultGroup, StateMachine: machine, Founders: c.Founders(m), Limits: c.Limits,
 			ElectionTimeoutMin: c.Timing.ElectionTimeoutMin, ElectionTimeoutMax: c.Timing.ElectionTimeoutMax,
@@ -105,10 +110,18 @@ func (a *addressBook) ClientAddress(server raft.ServerID) string {
 	return ""
 }
 
+// VisitedBy implements transport.VisitTeller.
+func (a *addressBook) VisitedBy(server raft.ServerID, store raft.StoreID) bool {
+	t, ok := a.Transport.(transport.VisitTeller)
+	return ok && t.VisitedBy(server, store)
+}
+
+// CheckAddress implements transport.AddressChecker: with TLS, too, addresses are what the file takes.
+func (*addressBook) CheckAddress(address string) error { return CheckAddress(address) }
+
 // dialable returns an address if others can dial it, and nothing for a listener on every interface.
 func dialable(address string) string {
-	host, err := splitAddress(address)
-	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+	if CheckAddress(address) != nil {
 		return ""
 	}
 	return address

@@ -6,10 +6,10 @@ import (
 	"math"
 	"net"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/oarlock/oarlock/raft"
+	"github.com/oarlock/oarlock/transport"
+	"github.com/oarlock/oarlock/transport/tcp"
 )
 
 const (
@@ -160,11 +160,11 @@ func (c *Config) addresses(m Member, owners map[string]string) []error {
 			}
 			continue
 		}
-		host, err := addressHost(a.value)
+		host, err := transport.HostOf(a.value)
 		switch ip := net.ParseIP(host); {
 		case err != nil:
 			found = append(found, c.wrong(key, "%v", err))
-		case !a.wildcard && nowhere(host):
+		case !a.wildcard && CheckAddress(a.value) != nil:
 			found = append(found, c.wrong(key, "%q is not where other servers can reach it; put it under listen, and what they dial here", a.value))
 		case a.mine && owners[a.value] != "" && host != "" && (ip == nil || !ip.IsUnspecified()):
 			found = append(found, c.wrong(key, "%q is %s already", a.value, owners[a.value]))
@@ -177,52 +177,11 @@ func (c *Config) addresses(m Member, owners map[string]string) []error {
 }
 
 // CheckAddress says why an address cannot be where other servers reach a member; nil: it can.
-func CheckAddress(address string) error {
-	host, err := addressHost(address)
-	switch {
-	case err != nil:
-		return err
-	case nowhere(host):
-		return fmt.Errorf("%q is not where other servers can reach it; write the host that they dial, like \"10.0.0.7:7101\"", address)
-	}
-	return nil
-}
-
-func addressHost(address string) (host string, err error) {
-	if host, err = splitAddress(address); err != nil {
-		return "", fmt.Errorf("%q is no address: %w; write host:port, like \"10.0.0.7:7101\"", address, err)
-	}
-	return host, nil
-}
-
-// nowhere reports whether a host can be listened on, and not dialled from elsewhere.
-func nowhere(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "" || ip != nil && ip.IsUnspecified()
-}
-
-func splitAddress(address string) (host string, err error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		var text *net.AddrError
-		if errors.As(err, &text) {
-			return "", errors.New(text.Err)
-		}
-		return "", err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 {
-		return "", fmt.Errorf("port %q is not a number from 1 to 65535", port)
-	}
-	if strings.ContainsAny(host, " \t/") {
-		return "", fmt.Errorf("%q is not a host", host)
-	}
-	return host, nil
-}
+func CheckAddress(address string) error { return tcp.CheckAddress(address) }
 
 // loopback reports whether only this machine can reach a listener.
 func loopback(address string) bool {
-	host, err := splitAddress(address)
+	host, err := transport.HostOf(address)
 	if err != nil {
 		return true // named by addresses already
 	}

@@ -30,7 +30,9 @@ func (s *Server) ChangeMembership(ctx context.Context, group raft.GroupID, chang
 }
 
 // PlanMembership says what ChangeMembership would do now, and does nothing. Only the leader knows. An error leaves nothing
-// behind; why the change would be refused stands in the plan (ErrBusy: the leader cannot begin yet, which passes by itself).
+// behind; why the change would be refused stands in the plan (ErrBusy: the leader cannot begin yet, which passes by itself). A
+// newcomer counts as heard of (raft.PlanMember.Heard) where the transport can tell (transport.VisitTeller) that one with that id and that
+// store is connected with this server. It need not be: the change looks for it at its address.
 func (s *Server) PlanMembership(ctx context.Context, group raft.GroupID, change raft.MembershipChange) (raft.MembershipPlan, error) {
 	if ctx.Err() != nil {
 		return raft.MembershipPlan{}, notSent(ctx)

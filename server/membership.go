@@ -76,6 +76,8 @@ type orderState struct {
 	to        raft.ServerID
 	leaving   []order // leadership is gone; answered when the next leader is known
 
+	inTheWay string // of the newcomer that a change was given up for
+
 	memberships []raft.MembershipAt // the newest that is committed, and those behind it in the log
 	removed     bool                // told as an event already
 }
@@ -89,7 +91,12 @@ func (r *Replica) order(now time.Duration, in *Inputs) {
 			r.orderChange(now, o)
 		case orderPlan:
 			plan, err := r.node.PlanMembership(now, o.change)
-			r.answerOrder(o, wire.ClientPlanOf(plan, r.changeRefusal(plan.Refused)), r.changeRefusal(err))
+			r.hearNewcomers(&plan)
+			refused := r.refuseAddresses(o.change)
+			if refused == nil {
+				refused = r.changeRefusal(plan.Refused)
+			}
+			r.answerOrder(o, wire.ClientPlanOf(plan, refused), r.changeRefusal(err))
 		case orderTransfer, orderStepDown:
 			r.orderTransfer(now, o)
 		case orderLeave:
@@ -101,6 +108,10 @@ func (r *Replica) order(now time.Duration, in *Inputs) {
 func (r *Replica) orderChange(now time.Duration, o order) {
 	if len(r.orders.changes) >= ordersMax {
 		r.answer(o.done, nil, fmt.Errorf("%w: %d callers wait for this group's membership already", ErrBusy, ordersMax))
+		return
+	}
+	if err := r.refuseAddresses(o.change); err != nil {
+		r.answer(o.done, nil, err)
 		return
 	}
 	if err := r.node.ChangeMembership(now, o.change); err != nil {
@@ -124,7 +135,7 @@ func (r *Replica) answerOrder(o order, value any, err error) {
 func (r *Replica) changeEnded(e *raft.ChangeEnded) {
 	var why error
 	if e.GaveUp != nil {
-		why = givenUp(e.GaveUp)
+		why = givenUp(e.GaveUp, r.orders.inTheWay)
 		r.event(Event{Kind: EventChangeGivenUp, Index: e.At.Index, Server: e.GaveUp.Member.ID, Err: why})
 	} else {
 		r.event(Event{Kind: EventChangeEnded, Index: e.At.Index})
@@ -143,13 +154,17 @@ func (r *Replica) changeEnded(e *raft.ChangeEnded) {
 	}
 }
 
-// givenUp is why a change was given up, in words.
-func givenUp(g *raft.GaveUp) error {
+// givenUp is why a change was given up, in words; inTheWay says more about it, if that is known.
+func givenUp(g *raft.GaveUp, inTheWay string) error {
 	if g.Member.ID == 0 {
 		return fmt.Errorf("%w: %s; the membership is what it was before", ErrChangeGivenUp, g.Reason)
 	}
+	reason := g.Reason
+	if inTheWay != "" {
+		reason += " (" + inTheWay + ")"
+	}
 	return fmt.Errorf("%w because of server %d at %q (store %s): %s; the membership is what it was before. See that the server runs, "+
-		"that servers reach each other and that its store has not lost data (its status says so), and ask again", ErrChangeGivenUp, g.Member.ID, g.Member.Address, g.Member.Store, g.Reason)
+		"that servers reach each other and that its store has not lost data (its status says so), and ask again", ErrChangeGivenUp, g.Member.ID, g.Member.Address, g.Member.Store, reason)
 }
 
 // changeRefusal is what a caller is told of an error of the Node about a change: nothing was begun.

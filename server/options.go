@@ -22,6 +22,10 @@ type Options struct {
 	Snapshots persistentlog.Snapshots
 	Transport transport.Transport
 
+	// Addresses says where this server's own configuration has servers. A member whose address in the group's membership the transport
+	// cannot use (transport.AddressChecker) is reached at the one here, or at that of GroupOptions.Founders. It may be nil.
+	Addresses map[raft.ServerID]string
+
 	// Group, if its ID is not zero, is opened by Open: the easy case of a server with one group.
 	Group GroupOptions
 
@@ -78,7 +82,7 @@ type GroupOptions struct {
 	// StateMachine is the application. It belongs to the server from then on.
 	StateMachine statemachine.StateMachine
 	// Founders are the voters of the group's first membership, with addresses and without stores. They are looked at
-	// only until the group is born. Empty for a server that joins a group that exists.
+	// only until the group is born, but for an address that the membership lacks (Options.Addresses). Empty for a server that joins a group that exists.
 	Founders []raft.Member
 	// Limits become the group's at its birth, if this is the founder with the lowest id. Zero fields take defaults:
 	// 10,000 sessions, 256 results and 1 MiB of results for each, 1 h of cluster time, results of 2 MiB.

@@ -183,13 +183,14 @@ func (r *Replica) notLeader() error {
 		}
 	}
 	if m, ok := r.elsewhere(); ok {
-		return &NotLeaderError{Leader: m.ID, Address: m.Address}
+		return r.leaderAt(m)
 	}
 	if r.leader == 0 || r.leader == r.shared.identity.Server {
 		return ErrNoLeader
 	}
 	m, _ := r.membership.Member(r.leader)
-	return &NotLeaderError{Leader: r.leader, Address: m.Address}
+	m.ID = r.leader // it may be no member of what is known here
+	return r.leaderAt(m)
 }
 
 // elsewhere is where a server that is no member any more sends clients: to the voters that it knows of, one after the other. It

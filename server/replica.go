@@ -204,7 +204,8 @@ func nodeState(l persistentlog.State) (raft.State, error) {
 	return s, nil
 }
 
-// members are those to be connected with: the membership in force or, before the birth, the founders.
+// members are those to be connected with: the membership in force or, before the birth, the founders. Each is looked for where the
+// transport can look (reached).
 func (r *Replica) members() []raft.Member {
 	members := r.membership.Members()
 	for _, at := range r.orders.memberships { // a server that moves is reached at both addresses until that is committed
@@ -214,10 +215,16 @@ func (r *Replica) members() []raft.Member {
 			}
 		}
 	}
-	if len(members) > 0 {
-		return members
+	if len(members) == 0 {
+		return r.group.Founders
 	}
-	return r.group.Founders
+	usable := members[:0]
+	for _, m := range members {
+		if m = r.reached(m); !slices.Contains(usable, m) {
+			usable = append(usable, m)
+		}
+	}
+	return usable
 }
 
 func (r *Replica) add(j Job) { r.work.Jobs = append(r.work.Jobs, j) }

@@ -127,6 +127,9 @@ func (d clientDoor) status(id raft.GroupID) (wire.ClientStatus, error) {
 
 func (d clientDoor) clientGroup(id raft.GroupID, st GroupStatus) wire.ClientGroup {
 	leader, _ := st.Membership.Member(st.Leader)
+	if leader.ID = st.Leader; leader.ID != 0 {
+		leader = d.group(id).replica.reached(leader)
+	}
 	g := wire.ClientGroup{
 		Group: uint64(id), Role: st.Role.String(), Term: uint64(st.Term), Leader: uint64(st.Leader), LeaderAddress: cmp.Or(d.clientAddress(st.Leader), leader.Address),
 		First: uint64(st.First), Next: uint64(st.Next), Commit: uint64(st.Commit), Applied: uint64(st.Applied), Born: st.Born,

@@ -51,7 +51,9 @@ func (r *Replica) Turn(now time.Duration, in *Inputs) *Work {
 	r.order(now, in)
 	r.wantSnapshots(in)
 	r.node.CacheFrom(r.tail.first())
-	r.carry(r.node.Actions())
+	actions := r.node.Actions()
+	r.noteGivenUp(actions.GaveUp)
+	r.carry(actions)
 	if r.fence != nil {
 		return r.stopped()
 	}

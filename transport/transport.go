@@ -89,6 +89,13 @@ type ClientAddresser interface {
 	ClientAddress(server raft.ServerID) string
 }
 
+// VisitTeller is a Transport that tells who has connected to it.
+type VisitTeller interface {
+	// VisitedBy reports whether a connection from the server with that id and that store is open, be it a peer or not. It may be called
+	// from any goroutine and does not wait.
+	VisitedBy(server raft.ServerID, store raft.StoreID) bool
+}
+
 // ChunkRequest asks for bytes of a snapshot.
 type ChunkRequest struct {
 	Snapshot raft.SnapshotMeta // which one; the peer must have exactly these bytes (SnapshotMeta.Same)

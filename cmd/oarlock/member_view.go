@@ -239,9 +239,9 @@ func viewOf(p raft.MembershipPlan) planView {
 		}
 		heard := "yes"
 		switch {
-		case m.Heard:
-		case !m.Votes && !m.Learns && m.Silent == raft.Never:
+		case !m.Votes && !m.Learns && m.Silent == raft.Never: // `plan` has asked it itself
 			heard = "new"
+		case m.Heard:
 		case m.Silent == raft.Never:
 			heard = "never"
 		default:

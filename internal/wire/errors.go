@@ -222,7 +222,7 @@ func (e *NotLeaderError) Error() string {
 	case e.Leader == 0:
 		return ErrNotLeader.Error() + "; no other is known"
 	case e.Address == "":
-		return fmt.Sprintf("%s; server %d leads", ErrNotLeader, e.Leader)
+		return fmt.Sprintf("%s; server %d leads, and no address is known for it: change its address in the group's membership, or name it to the client", ErrNotLeader, e.Leader)
 	}
 	return fmt.Sprintf("%s; server %d at %s leads", ErrNotLeader, e.Leader, e.Address)
 }

@@ -73,12 +73,27 @@ func (n *Network) Dial(ctx context.Context, id raft.ServerID) (net.Conn, error) 
 
 // DialAddress is Dial for what Address made of an id.
 func (n *Network) DialAddress(ctx context.Context, text string) (net.Conn, error) {
-	number, ok := strings.CutPrefix(text, "memnet:")
-	id, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil {
-		return nil, fmt.Errorf("memnet: %q is no address of this network, which look like %q", text, Address(1))
+	id, err := serverAt(text)
+	if err != nil {
+		return nil, err
 	}
-	return n.Dial(ctx, raft.ServerID(id))
+	return n.Dial(ctx, id)
+}
+
+// serverAt reads what Address wrote.
+func serverAt(address string) (raft.ServerID, error) {
+	number, ok := strings.CutPrefix(address, "memnet:")
+	id, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || id == 0 {
+		return 0, fmt.Errorf("memnet: %q is no address of this network, which look like %q", address, Address(1))
+	}
+	return raft.ServerID(id), nil
+}
+
+// CheckAddress implements transport.AddressChecker: clients dial what Address makes, though servers find each other without it.
+func (*Endpoint) CheckAddress(address string) error {
+	_, err := serverAt(address)
+	return err
 }
 
 // Accept implements net.Listener.

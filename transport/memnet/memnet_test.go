@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/oarlock/oarlock/transport"
@@ -35,5 +36,13 @@ func TestMemnetKeepsThePromisesOfATransport(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { story.Check(t, factory) })
 			})
 		}
+	}
+}
+
+func TestAddressIsWhatClientsCanDial(t *testing.T) {
+	e := memnet.New(1).Transport(transport.Local{Server: 1})
+	require.NoError(t, e.CheckAddress(memnet.Address(7)))
+	for _, address := range []string{"", "7", "memnet:", "memnet:0", "memnet:seven", "127.0.0.1:7101"} {
+		require.ErrorContains(t, e.CheckAddress(address), "is no address of this network", address)
 	}
 }

@@ -103,6 +103,15 @@ func (n *Network) visits(from, e *Endpoint) bool {
 	return false
 }
 
+// VisitedBy implements transport.VisitTeller.
+func (e *Endpoint) VisitedBy(server raft.ServerID, store raft.StoreID) bool {
+	n := e.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	from := n.endpoints[who{server, store}]
+	return from != nil && from != e && n.visits(from, e)
+}
+
 // running returns the transports with the id and, where that is not zero, the store of w that are started and not closed, by
 // store. It is called with mu held.
 func (n *Network) running(w who) (list []*Endpoint) {

@@ -34,6 +34,7 @@ import (
 // Transport implements transport.Transport. Make one with New.
 type Transport struct {
 	options Options
+	foreign bool // Options.Dial was set
 	log     *slog.Logger
 	handler transport.Handler // set by Start, before any goroutine
 
@@ -64,7 +65,11 @@ type Transport struct {
 	queued                                                     atomic.Int64
 }
 
-var _ transport.Transport = (*Transport)(nil)
+var (
+	_ transport.Transport      = (*Transport)(nil)
+	_ transport.AddressChecker = (*Transport)(nil)
+	_ transport.VisitTeller    = (*Transport)(nil)
+)
 
 // New makes a transport that does nothing before Start. It owns options.Listener from here on, unless it returns an
 // error.
@@ -74,6 +79,7 @@ func New(options Options) (*Transport, error) {
 	}
 	t := &Transport{
 		options:  options.withDefaults(),
+		foreign:  options.Dial != nil,
 		accepted: make(map[net.Conn]struct{}),
 		pending:  make(map[string]int),
 		lost:     make(map[who]struct{}),

@@ -54,6 +54,13 @@ func (t *Transport) ClientAddress(server raft.ServerID) (address string) {
 	return address
 }
 
+// VisitedBy implements transport.VisitTeller.
+func (t *Transport) VisitedBy(server raft.ServerID, store raft.StoreID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.visitors[who{server, store}] != nil
+}
+
 // left notes that such a connection has ended, and makes room for another.
 func (t *Transport) left(from wire.PeerIdentity) {
 	t.mu.Lock()

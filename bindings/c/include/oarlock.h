@@ -409,7 +409,8 @@ typedef struct oar_server_options {
 #define OAR_SERVER_PULL 1u /* the host's threads fetch the state machine's work: oar_work_next */
 
 /* Makes the store of a member in its data directory: the explicit act by which a server comes to be, once.
- * OAR_ERR_FORMATTED if there is a store already. */
+ * OAR_ERR_FORMATTED if there is a store already. A founder that has lost its disk cannot take its old place with such a store, and its
+ * replacement is given up: oar_server_format_joining is for that. */
 OAR_API oar_status oar_server_format(oar_config *config, uint64_t server_id);
 
 /* The same for a server that is to join a group that exists: as a new member, or in the place of one whose disk was lost, also

@@ -123,6 +123,7 @@ def format_joining(config: Union[Config, Path], server_id: int) -> None:
 
 
 def format(config: Union[Config, Path], server_id: int) -> None:  # as the library calls it
-    """Makes the store of a member in its data directory: the explicit act by which a server comes to be, once."""
+    """Makes the store of a member in its data directory: the explicit act by which a server comes to be, once. A founder that has lost its
+    disk cannot take its old place with such a store, and its replacement is given up: ``format_joining`` is for that."""
     loaded = as_config(config)  # a name keeps it: its handle goes with it
     _abi.check(_abi.library().server_format(loaded.handle, server_id))
