@@ -147,14 +147,16 @@ func (r *Replica) pointerSaved(now time.Duration, meta raft.SnapshotMeta) {
 	s := &r.snapshot
 	s.pointer = max(s.pointer, meta.Index)
 	r.event(Event{Kind: EventSnapshot, Index: meta.Index})
-	alive := 10 * r.group.ElectionTimeoutMax
-	j := &CompactJob{
-		log: r.shared.options.Log, snapshots: r.shared.options.Snapshots, group: r.group.ID, newest: meta.Index,
-		keepFrom: r.node.KeepFrom(now, alive), offered: r.node.Offered(now, alive), overflow: s.overflow(meta.Index, r.group.SnapshotKeepBytes),
-	}
-	r.add(j)
 	s.running = false
 	r.answerSnapshots(nil)
+	if !r.restored {
+		return // it was installed, and the machine may still be on its way to the one before: what is older goes with the next one
+	}
+	alive := 10 * r.group.ElectionTimeoutMax
+	r.add(&CompactJob{
+		log: r.shared.options.Log, snapshots: r.shared.options.Snapshots, group: r.group.ID, newest: meta.Index,
+		keepFrom: r.node.KeepFrom(now, alive), offered: r.node.Offered(now, alive), overflow: s.overflow(meta.Index, r.group.SnapshotKeepBytes),
+	})
 }
 
 func (r *Replica) finishCompact(now time.Duration, j *CompactJob) {
