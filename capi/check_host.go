@@ -110,7 +110,12 @@ func (h *checkHost) prepare() (statemachine.Snapshot, error) {
 }
 
 func (h *checkHost) restore(r io.Reader) error {
-	return h.on(func() error { return h.push.restore(r) })
+	return h.on(func() error {
+		if err := h.push.restore(r); !errors.Is(err, errBehind) {
+			return err
+		}
+		return nil
+	})
 }
 
 func (h *checkHost) nextDue() (nanos int64, due bool, err error) {

@@ -188,18 +188,55 @@ func oargo_writer_write(h C.uintptr_t, bytes unsafe.Pointer, n C.size_t) (status
 	return fail(err, C.OAR_ERR_IO)
 }
 
+// snapshotReader is what a host reads a snapshot from. It notes a failure: a host need not look.
+type snapshotReader struct {
+	r      io.Reader
+	failed error
+}
+
+// fill reads until b is full, or the snapshot ends, or it cannot be read on.
+func (s *snapshotReader) fill(b []byte) (n int, err error) {
+	for n < len(b) && s.failed == nil {
+		var read int
+		read, err = s.r.Read(b[n:])
+		n += read
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			s.failed = fmt.Errorf("reading the snapshot: %w", err)
+		}
+	}
+	if s.failed != nil {
+		return 0, s.failed
+	}
+	return n, nil
+}
+
+// left tells what is wrong after a host has said that it restored a snapshot: that it did not come to the end, where half a state is
+// what nobody would complain of. Of a machine in Go this is not asked: the contract of statemachine.StateMachine lets it leave what
+// it does not need; oarlock.h and the Python package say that it is an error.
+func (s *snapshotReader) left() error {
+	if s.failed != nil {
+		return s.failed
+	}
+	if n, err := io.Copy(io.Discard, s.r); n > 0 {
+		return fmt.Errorf("restore has left %d bytes of the snapshot unread: it has to read to the end, or to fail", n)
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", errBehind, err)
+	}
+	return nil
+}
+
+// errBehind is a snapshot that cannot be read on behind all that the host wanted of it: a server's snapshot is damaged then. In a check it is
+// none of the machine's business.
+var errBehind = errors.New("reading the snapshot to its end")
+
 //export oargo_reader_read
 func oargo_reader_read(h C.uintptr_t, buffer unsafe.Pointer, n C.size_t, got *C.size_t) (status C.oar_status) {
 	defer caught(&status)
 	*got = 0
-	r := cgo.Handle(h).Value().(io.Reader)
-	read, err := io.ReadAtLeast(r, unsafe.Slice((*byte)(buffer), int(n)), 1)
+	read, err := cgo.Handle(h).Value().(*snapshotReader).fill(unsafe.Slice((*byte)(buffer), int(n)))
 	*got = C.size_t(read)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	if err != nil {
-		err = fmt.Errorf("reading the snapshot: %w", err)
-	}
 	return fail(err, C.OAR_ERR_IO)
 }

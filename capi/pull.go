@@ -126,12 +126,15 @@ func (s *pullSnapshot) Close() error {
 }
 
 func (p *pullHost) restore(r io.Reader) error {
-	h := cgo.NewHandle(r)
+	from := &snapshotReader{r: r}
+	h := cgo.NewHandle(from)
 	defer h.Delete()
 	item := p.work(C.OAR_WORK_RESTORE)
 	item.reader._go = C.uintptr_t(h)
-	_, err := p.do(item, nil)
-	return err
+	if _, err := p.do(item, nil); err != nil {
+		return err
+	}
+	return from.left()
 }
 
 func (p *pullHost) nextDue() (nanos int64, due bool, err error) {

@@ -105,10 +105,14 @@ func (p *pushHost) restore(r io.Reader) error {
 	if p.m.vtable.restore == nil {
 		return errNoSnapshots
 	}
-	h := cgo.NewHandle(r)
+	from := &snapshotReader{r: r}
+	h := cgo.NewHandle(from)
 	defer h.Delete()
 	var text *C.char
-	return saidIn(C.oar_machine_restore(p.m, C.uintptr_t(h), &text), text)
+	if err := saidIn(C.oar_machine_restore(p.m, C.uintptr_t(h), &text), text); err != nil {
+		return err
+	}
+	return from.left()
 }
 
 func (p *pushHost) nextDue() (int64, bool, error) {

@@ -98,14 +98,11 @@ static oar_status snapshot_write(void *machine, void *snapshot, oar_writer *writ
     return status == OAR_OK ? oar_writer_write(writer, &kept, 1) : status;
 }
 
-/* Reads exactly so many bytes: pieces come as they come. */
+/* Reads exactly so many bytes. */
 static oar_status read_all(oar_reader *reader, void *to, size_t len) {
-    for (size_t got, at = 0; at < len; at += got) {
-        oar_status status = oar_reader_read(reader, (char *)to + at, len - at, &got);
-        if (status != OAR_OK) return status;
-        if (got == 0) return oar_fail("the snapshot ends too early");
-    }
-    return OAR_OK;
+    size_t got;
+    oar_status status = oar_reader_read(reader, to, len, &got);
+    return status == OAR_OK && got < len ? oar_fail("the snapshot ends too early") : status;
 }
 
 static oar_status restore(void *machine, oar_reader *reader) {

@@ -124,19 +124,16 @@ static void snapshot_release(void *user_data, void *snapshot) {
 static oar_status restore(void *user_data, oar_reader *reader) {
     struct counters *c = user_data;
     struct counter one;
-    size_t have = 0;
     c->count = 0;
     for (;;) {
         size_t got;
-        oar_status status = oar_reader_read(reader, (char *)&one + have, sizeof one - have, &got);
+        oar_status status = oar_reader_read(reader, &one, sizeof one, &got);
         if (status != OAR_OK) return status;
-        if (got == 0) return have == 0 ? OAR_OK : oar_fail("the snapshot ends within a counter");
-        have += got;
-        if (have < sizeof one) continue;
+        if (got == 0) return OAR_OK;
+        if (got < sizeof one) return oar_fail("the snapshot ends within a counter");
         struct counter *there = take(c, one.name);
         if (there == NULL) return oar_fail("no memory for another counter");
         *there = one;
-        have = 0;
     }
 }
 

@@ -343,8 +343,8 @@ typedef struct oar_state_machine {
     /* Releases a capture: exactly once for each, after snapshot_write or instead of it. NULL: nothing to release. */
     void (*snapshot_release)(void *user_data, void *snapshot);
 
-    /* Replaces the whole state by a snapshot's, read with oar_reader_read until it
-     * gives 0 bytes. After a failure the replica stops for good. */
+    /* Replaces the whole state by a snapshot's, read with oar_reader_read to its end. After a failure the replica stops for
+     * good. OAR_OK with bytes of the snapshot left unread is one. */
     oar_status (*restore)(void *user_data, oar_reader *reader);
 
     /* Optional, both or none: for what falls due by cluster time alone. next_due returns non-zero and sets *time if
@@ -378,7 +378,8 @@ OAR_API oar_status oar_buf_append(oar_buf *buf, const void *bytes, size_t bytes_
 /* Writes a piece of a snapshot. After a failure all further writes fail too; return it from snapshot_write. */
 OAR_API oar_status oar_writer_write(oar_writer *writer, const void *bytes, size_t bytes_len);
 
-/* Reads the next piece of a snapshot into a buffer of the caller: *got bytes, 0 at the end and nowhere else. */
+/* Reads the next bytes of a snapshot into a buffer of the caller, as many as it has room for: *got is less at the end of the
+ * snapshot and nowhere else, so whoever asks for what must be there has to look at it. 0 means that nothing is left. */
 OAR_API oar_status oar_reader_read(oar_reader *reader, void *buffer, size_t buffer_len, size_t *got);
 
 /* ---- Server ------------------------------------------------------------------------------------------------------ */

@@ -3,7 +3,7 @@
 #include "harness.h"
 
 /* A sum with one mistake, or none. */
-enum mistake { NONE, RANDOM, FAILING, CANCELLING, STUCK_CLOCK, FORGETS };
+enum mistake { NONE, RANDOM, FAILING, CANCELLING, STUCK_CLOCK, FORGETS, STOPS };
 
 static struct state {
     pthread_t caller;
@@ -95,17 +95,14 @@ static void tally_release(void *machine, void *snapshot) {
 
 static oar_status tally_restore(void *machine, oar_reader *reader) {
     struct tally t;
-    char *to = (char *)&t, more;
-    enter();
-    for (size_t at = 0, got; at < sizeof t; at += got) {
-        oar_status status = oar_reader_read(reader, to + at, sizeof t - at, &got);
-        if (status != OAR_OK) return leave(status);
-        if (got == 0) return leave(oar_fail("too short"));
-    }
     size_t got;
-    oar_status status = oar_reader_read(reader, &more, 1, &got);
+    enter();
+    /* Checks give a few bytes at a time: one call is enough all the same. */
+    size_t want = the.mistake == STOPS ? sizeof t - 1 : sizeof t; /* the last byte of the time is nearly always 0 */
+    memset(&t, 0, sizeof t);
+    oar_status status = oar_reader_read(reader, &t, want, &got);
     if (status != OAR_OK) return leave(status);
-    if (got > 0) return leave(oar_fail("too long"));
+    if (got < want) return leave(oar_fail("too short"));
     if (the.mistake == FORGETS) t.count = 0;
     memcpy(machine, &t, sizeof t);
     return leave(OAR_OK);
@@ -253,6 +250,7 @@ static void finds(void) {
     CHECK(strcmp(first, report) == 0);
     oar_free(report);
     SAYS(run(oar_state_machine_check, &o, RANDOM, NULL), OAR_ERR_CHECK_FAILED, "at command");
+    SAYS(run(oar_state_machine_check, &o, STOPS, NULL), OAR_ERR_CHECK_FAILED, "left 1 bytes of the snapshot unread");
     SAYS(run(oar_state_machine_check, &o, STUCK_CLOCK, NULL), OAR_ERR_CHECK_FAILED, "still due after");
     /* A machine that fails is a finding, with its own words. */
     SAYS(run(oar_state_machine_check, &o, FAILING, NULL), OAR_ERR_CHECK_FAILED, "the ink is dry");

@@ -176,7 +176,8 @@ static void no_snapshots(void) {
     end();
 }
 
-static void restore_fails(void) {
+/* A server whose machine has a snapshot to restore when it is started again. */
+static oar_config *has_snapshot(void) {
     machine_init(&machine);
     oar_config *config = cluster(1, false);
     server = started(config, 1, &machine_full, &machine);
@@ -184,6 +185,11 @@ static void restore_fails(void) {
     add(server, 1, 1);
     OK(oar_server_snapshot(server, 0, OAR_FOREVER));
     OK(oar_server_free(server));
+    return config;
+}
+
+static void restore_fails(void) {
+    oar_config *config = has_snapshot();
     machine.restore_fails = "cannot read my own hand";
     server = opened(config, 1, &machine_full, &machine);
     oar_status status = oar_server_start(server);
@@ -194,6 +200,16 @@ static void restore_fails(void) {
     server = started(config, 1, &machine_full, &machine);
     OK(oar_server_wait_ready(server, PATIENCE));
     CHECK(sum_of(server) == 1);
+    end();
+    OK(oar_config_free(config));
+}
+
+/* Whoever does not come to the end of a snapshot has not restored it, whatever it says. */
+static void restore_stops(void) {
+    oar_config *config = has_snapshot();
+    machine.restore_stops = true;
+    server = started(config, 1, &machine_full, &machine);
+    is_broken(server, "left 5 bytes of the snapshot unread");
     end();
     OK(oar_config_free(config));
 }
@@ -246,5 +262,6 @@ const struct phase machine_phases[] = {
     {"machine.results", results},         {"machine.too-large", too_large},
     {"machine.query-fails", query_fails}, {"machine.snapshot-fails", snapshot_fails},
     {"machine.no-snapshots", no_snapshots}, {"machine.restore-fails", restore_fails},
-    {"machine.due", due},                 {NULL, NULL},
+    {"machine.restore-stops", restore_stops}, {"machine.due", due},
+    {NULL, NULL},
 };

@@ -114,6 +114,7 @@ struct machine {
     long sum;
     int applied, queried, prepared, written, released, restored, destroyed;
     const char *prepare_fails, *write_fails, *restore_fails; /* with this text */
+    bool restore_stops;                                      /* before the end */
     int64_t due;                                             /* 0: nothing */
     int expired;
     bool expire_fails;

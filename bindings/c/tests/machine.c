@@ -124,6 +124,7 @@ static oar_status restore(void *user_data, oar_reader *reader) {
         if (status != OAR_OK) return status;
         len += got;
         CHECK(len + 3 <= sizeof bytes);
+        if (m->restore_stops) return OAR_OK;
     } while (got > 0);
     CHECK(len == sizeof m->sum);
     memcpy(&m->sum, bytes, sizeof m->sum);

@@ -182,6 +182,31 @@ static void fails(void) {
     OK(oar_server_free(server));
 }
 
+/* Restored is what was read to its end. */
+static void restore_stops(void) {
+    oar_config *config = cluster(1, false);
+    char some[3];
+    size_t got;
+    open_pull(config, 0);
+    pthread_t t = spawn(worker, (void *)(uintptr_t)OAR_WORK_ALL);
+    OK(oar_server_start(server));
+    OK(oar_server_wait_ready(server, PATIENCE));
+    add(server, 1, 1);
+    OK(oar_server_snapshot(server, 0, PATIENCE));
+    OK(oar_server_close(server));
+    join(t);
+    OK(oar_server_free(server));
+    open_pull(config, 0);
+    OK(oar_config_free(config));
+    OK(oar_server_start(server));
+    oar_work w = fetched(OAR_WORK_RESTORE);
+    OK(oar_reader_read(w.reader, some, sizeof some, &got));
+    CHECK(got == sizeof some);
+    OK(oar_work_done(server, w.id, OAR_OK, NULL, 0));
+    SAYS(oar_server_wait_stopped(server, PATIENCE), OAR_ERR_FENCED, "left 5 bytes of the snapshot unread");
+    OK(oar_server_free(server));
+}
+
 /* Closing drops what nobody has fetched, and waits for what somebody has. */
 static void close_unfetched(void) {
     begin(0);
@@ -269,5 +294,6 @@ static void release_and_free(void) {
 const struct phase pull_phases[] = {
     {"pull.one-thread", one_thread}, {"pull.two-threads", two_threads}, {"pull.concurrent", concurrent},
     {"pull.frames", frames},         {"pull.fails", fails},             {"pull.close-unfetched", close_unfetched},
-    {"pull.close-fetched", close_fetched}, {"pull.abandon", abandon},   {"pull.release-and-free", release_and_free}, {NULL, NULL},
+    {"pull.close-fetched", close_fetched}, {"pull.abandon", abandon},   {"pull.release-and-free", release_and_free},
+    {"pull.restore-stops", restore_stops}, {NULL, NULL},
 };

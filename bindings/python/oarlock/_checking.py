@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import json
 import random
@@ -19,7 +18,7 @@ from ._machine import Entry, StateMachine, pull_flags
 from ._report import CheckFailed, Report, report_of
 from ._status import Status
 from ._waiting import as_bytes, machine_threads, refuse_in_machine
-from ._work import PIECE_BYTES, SnapshotReader, SnapshotWriter, as_result, last_line, whole_traceback
+from ._work import SnapshotWriter, as_result, last_line, restore_from, whole_traceback
 
 Generator = Union[Callable[[random.Random], bytes], Sequence[bytes]]
 
@@ -164,17 +163,7 @@ class _Check:
         self._captures.pop(snapshot, None)
 
     def _restore(self, machine: int, reader: int) -> int:
-        def run() -> None:
-            raw = SnapshotReader(reader)
-            stream = io.BufferedReader(raw, PIECE_BYTES)
-            try:
-                self._machines[machine].restore(stream)
-                while not stream.closed and stream.read(PIECE_BYTES):
-                    pass  # as a server does, which checks the snapshot's sum at its end
-            finally:
-                raw.end()
-
-        return self._do(run)
+        return self._do(lambda: restore_from(self._machines[machine], reader))
 
     def _expire(self, machine: int, index: int, time: int) -> int:
         return self._do(lambda: self._machines[machine].expire(index, time))

@@ -71,7 +71,7 @@ class StateMachine:
         raise NotImplementedError
 
     def restore(self, reader: BinaryIO) -> None:
-        """Replaces the whole state by a snapshot's."""
+        """Replaces the whole state by a snapshot's, and reads it to its end: to return and leave a part unread is a failure."""
         raise NotImplementedError(f"{type(self).__name__} has no restore")
 
     def prepare_snapshot(self) -> Any:

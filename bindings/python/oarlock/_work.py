@@ -66,6 +66,7 @@ class SnapshotReader(io.RawIOBase):
 
     def __init__(self, reader: int) -> None:
         self._reader: Optional[int] = reader
+        self._stopped = False
 
     def readable(self) -> bool:
         return True
@@ -73,6 +74,8 @@ class SnapshotReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self._reader is None:
             raise ValueError("this snapshot was ended: a reader may be used in restore only")
+        if self._stopped:
+            return 0
         with memoryview(buffer) as view, view.cast("B") as room:
             return _abi.read_into(self._reader, room) if len(room) else 0
 
@@ -82,9 +85,33 @@ class SnapshotReader(io.RawIOBase):
             whole += memoryview(piece)[:got]
         return bytes(whole)
 
+    def stop(self) -> None:
+        """Gives no more from now on."""
+        self._stopped = True
+
     def end(self) -> None:
         """The library's reader is gone from now on."""
         self._reader = None
+
+
+class _Stream(io.BufferedReader):
+    """What a machine restores from. Closing it, as whatever wraps it does when it is collected, does not hide what is left."""
+
+    def close(self) -> None:
+        pass
+
+
+def restore_from(machine: StateMachine, reader: int) -> None:
+    """Has a machine restore the library's snapshot, to its end. What the library has not given yet it finds itself."""
+    raw = SnapshotReader(reader)
+    stream = _Stream(raw, PIECE_BYTES)
+    try:
+        machine.restore(cast(BinaryIO, stream))
+        raw.stop()
+        if stream.read():
+            raise ValueError("restore has left a part of the snapshot unread: it has to read to the end, or to raise")
+    finally:
+        raw.end()
 
 
 def as_result(result: object, whose: str) -> bytes:
@@ -197,14 +224,7 @@ class Worker(threading.Thread):
         return b""
 
     def _restore(self, work: _abi.Work) -> bytes:
-        raw = SnapshotReader(work.reader)
-        reader = io.BufferedReader(raw, PIECE_BYTES)
-        try:
-            self._machine.restore(reader)
-            while not reader.closed and reader.read(PIECE_BYTES):
-                pass  # the library checks the snapshot's sum at its end
-        finally:
-            raw.end()
+        restore_from(self._machine, work.reader)
         return b""
 
     def _state_hash(self, work: _abi.Work) -> bytes:
