@@ -32,6 +32,18 @@ class CommandError(Exception):
         self.payload = payload.encode() if isinstance(payload, str) else bytes(payload)
 
 
+class _Written(io.BytesIO):
+    """Takes a snapshot in memory. Closing it, as whatever wraps it does when it is collected, ends the writing and keeps what was
+    written."""
+
+    def close(self) -> None:
+        self.write = _refuse  # type: ignore[method-assign]
+
+
+def _refuse(_: Any) -> int:
+    raise ValueError("write to a snapshot that was closed")
+
+
 class StateMachine:
     """The application: a subclass has ``apply`` (or ``apply_batch``) and ``query``, and what else it wants of these.
 
@@ -76,9 +88,9 @@ class StateMachine:
 
     def prepare_snapshot(self) -> Any:
         """Captures the state as it is now, quickly, because commands wait: a copy, or what later commands leave alone."""
-        buffer = io.BytesIO()
-        self.snapshot(buffer)
-        return buffer.getbuffer()
+        written = _Written()
+        self.snapshot(written)
+        return written.getbuffer()
 
     def write_snapshot(self, prepared: Any, writer: BinaryIO) -> None:
         """Writes what ``prepare_snapshot`` returned, on another thread, beside later commands. A failure of a snapshot is

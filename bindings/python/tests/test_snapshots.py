@@ -82,3 +82,47 @@ def test_a_reader_may_be_wrapped(make_config):
     with restarted(make_config, Text) as server:
         server.wait_ready(PATIENCE)
         assert server.query(b"", PATIENCE) == b"41"
+
+
+class Texts(Counter):
+    """Writes and reads through what wraps a stream, and closes it when it is collected."""
+
+    def apply(self, entry):
+        self.value += len(entry.command)
+        return b"%d" % self.value
+
+    def snapshot(self, writer):
+        io.TextIOWrapper(writer).write(f"{self.value}.")
+
+    def restore(self, reader):
+        digits, _ = io.TextIOWrapper(reader, errors="replace").read().split(".")
+        self.value = int(digits)
+
+
+class BesideTexts(Texts):
+    """The same on another thread."""
+
+    def prepare_snapshot(self):
+        return self.value
+
+    def write_snapshot(self, prepared, writer):
+        io.TextIOWrapper(writer).write(f"{prepared}.")
+
+
+@pytest.mark.parametrize("machine", [Texts, BesideTexts])
+def test_a_writer_may_be_wrapped(make_config, machine):
+    with restarted(make_config, machine) as server:
+        server.wait_ready(PATIENCE)
+        assert server.query(b"", PATIENCE) == b"2"
+    oarlock.testing.check_state_machine(machine, [b"1", b"22"], snapshots_unchecked=True, commands=20)
+
+
+def test_a_writer_that_was_closed_takes_no_more():
+    class Closing(Texts):
+        def snapshot(self, writer):
+            with writer:
+                writer.write(b"1")
+            writer.write(b"2")
+
+    with pytest.raises(ValueError, match="write to a snapshot that was closed"):
+        Closing().prepare_snapshot()
