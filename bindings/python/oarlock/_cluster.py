@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Callable
@@ -17,9 +18,10 @@ from ._machine import StateMachine, pull_flags
 from ._members import Member
 from ._server import Server
 from ._status import ReadFrom, Status
-from ._waiting import BytesLike, in_slices, refuse_in_machine
+from ._waiting import BytesLike, beside, in_slices, refuse_in_machine
 from ._work import SNAPSHOTS, THE_REST, Worker
 
+log = logging.getLogger("oarlock")
 ServerOrId = Union[Server, int]
 
 PATIENCE = 10.0  # seconds that a test waits for what takes a few milliseconds
@@ -80,12 +82,12 @@ class _Run:
         if status not in (Status.OK, Status.ERR_TIMEOUT, Status.ERR_CLOSED, Status.ERR_ORDER):
             self.stopped = _abi.last_failure(status, _abi.library())
 
-    def end(self) -> None:
-        """The server has been closed: its threads end."""
+    def end(self, patience: Optional[float]) -> None:
+        """The server has been closed: its threads end. Patience is for those whose work was abandoned."""
         self.handle.closed = True
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join()
+                thread.join(patience)
 
 
 class _Core:
@@ -136,7 +138,7 @@ class _Core:
                 self.stop(server_id)
                 raise
 
-    def stop(self, server_id: int, only: Optional[_Run] = None, crash: bool = False) -> None:
+    def stop(self, server_id: int, only: Optional[_Run] = None, crash: bool = False, patience: Optional[float] = None) -> None:
         """Stops a server, or only one run of it."""
         refuse_in_machine("stopping a server")
         _lifecycle.refuse_forked()
@@ -149,9 +151,9 @@ class _Core:
                 run.note_why_it_stopped()
             _abi.check((lib.cluster_crash if crash else lib.cluster_stop)(self.handle.number, server_id))
             if run is not None:
-                run.end()
+                run.end(patience)
 
-    def close(self) -> None:
+    def close(self, patience: Optional[float] = None) -> None:
         _lifecycle.refuse_forked()
         refuse_in_machine("closing a cluster")
         with self._lock:
@@ -161,19 +163,21 @@ class _Core:
                 self.clients[-1].close()
                 self.clients.pop()
             for server_id in list(self.runs):
-                self.stop(server_id)
-            _abi.check(_abi.library().cluster_free(self.handle.number))
+                self.stop(server_id, patience=patience)
+            number = self.handle.number
+            beside(lambda: _abi.check(_abi.library().cluster_free(number)))
             self.handle.closed = True
             _lifecycle.closed(self)
 
     def close_at_exit(self) -> None:
         try:
             self.close()
-        except Error:
+        except Error as error:
+            log.error("a cluster for tests does not close, its work is given up: %s", error)
             for run in self.runs.values():
                 if not run.handle.closed:
                     _abi.library().work_abandon(run.handle.number)
-            self.close()
+            self.close(patience=0.1)
 
     def close_unreferenced(self) -> None:
         try:

@@ -259,3 +259,83 @@ def test_ctrl_c_ends_waiting_for_a_leader(script):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGINT and "KeyboardInterrupt" in err
+
+
+STUCK = """
+import sys, threading, time
+import oarlock, oarlock.testing
+from conftest import PATIENCE, Counter
+entered, may = threading.Event(), threading.Event()
+class Stuck(Counter):
+    def apply(self, entry):
+        entered.set()
+        may.wait()
+        return super().apply(entry)
+config = oarlock.Config()
+for key, value in {"election_timeout_min": "50ms", "election_timeout_max": "100ms", "heartbeat_interval": "10ms"}.items():
+    config["timing." + key] = value
+def stuck(close_timeout):
+    config["timing.close_timeout"] = close_timeout
+    cluster = oarlock.testing.Cluster(Stuck, 1, config=config)
+    cluster.start()
+    cluster.leader(PATIENCE)
+    cluster.propose_future(b"1", None)
+    assert entered.wait(PATIENCE)
+    return cluster
+"""
+
+
+def test_a_machine_that_is_stuck_delays_the_exit_of_an_open_cluster_by_the_close_timeout_only(script):
+    process = script(STUCK + "cluster = stuck('300ms')\nsys.exit(4)\n")
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 4
+
+
+def test_ctrl_c_ends_the_closing_of_what_is_stuck_and_closing_may_be_tried_again(script):
+    process = script(
+        STUCK
+        + """
+cluster = stuck("1h")
+for close in (cluster.close, cluster.stop):
+    try:
+        print("closing", flush=True)
+        close()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+may.set()
+cluster.close()
+print("closed")
+"""
+    )
+    for _ in range(2):
+        assert process.stdout.readline() == "closing\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and out == "closed\n", (out, err)
+
+
+def test_stopping_what_was_closed_is_fine():
+    cluster = oarlock.testing.Cluster(Counter)
+    cluster.start()
+    servers = [cluster.server(server) for server in cluster.servers]
+    ends = [cluster.stop, cluster.close, *(server.close for server in servers)] * 3
+    failures = []
+
+    def run(end):
+        try:
+            end()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(end,)) for end in ends]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not failures
+    for end in [*ends, cluster.crash, lambda: cluster.stop(1)]:
+        end()
+    with pytest.raises(oarlock.Closed):
+        cluster.start()
