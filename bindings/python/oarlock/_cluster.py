@@ -144,12 +144,12 @@ class _Core:
         _lifecycle.refuse_forked()
         with self._lock:
             run = self.runs.get(server_id)
-            if only is not None and run is not only:
+            if self.handle.closed or (only is not None and run is not only):
                 return
-            lib = _abi.library()
+            lib, number = _abi.library(), self.handle.number
             if run is not None and not run.handle.closed:
                 run.note_why_it_stopped()
-            _abi.check((lib.cluster_crash if crash else lib.cluster_stop)(self.handle.number, server_id))
+            beside(lambda: _abi.check((lib.cluster_crash if crash else lib.cluster_stop)(number, server_id)))
             if run is not None:
                 run.end(patience)
 

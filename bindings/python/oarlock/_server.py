@@ -124,7 +124,7 @@ class _Core:
     def _close(self, patience: Optional[float]) -> None:
         lib, number = _abi.library(), self.handle.number
         self._note_why_it_stopped(number)
-        _abi.check(lib.server_close(number))
+        beside(lambda: _abi.check(lib.server_close(number)))
         if self._started:
             for thread in self._threads:
                 if thread is not threading.current_thread():

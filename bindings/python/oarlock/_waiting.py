@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ SLICE = int(SLICE_SECONDS * 1e9)
 
 # The threads that state machines run on. They are not to wait for what only they can bring about.
 machine_threads: set[int] = set()
+os.register_at_fork(after_in_child=machine_threads.clear)  # there nothing may be called at all, which is what is to be said
 
 
 def in_machine() -> bool:
@@ -77,7 +79,10 @@ def beside(function: Callable[[], T]) -> T:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, name="oarlock wait", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="oarlock wait", daemon=True).start()
+    except RuntimeError:  # no more threads, or the interpreter ends
+        return function()
     try:
         return future.result()
     finally:

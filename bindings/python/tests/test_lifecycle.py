@@ -192,6 +192,35 @@ print("parent goes on")
     assert out == "parent goes on\n" and not err
 
 
+def test_a_child_that_was_forked_in_a_state_machine_is_told_that_it_was_forked(script):
+    process = script(
+        SETUP
+        + """
+class Forks(Counter):
+    def apply(self, entry):
+        child = os.fork()
+        if child == 0:
+            for call in (lambda: server.propose(b"1"), server.barrier, server.close, lambda: server.query(b""), future.result):
+                try:
+                    call()
+                    os._exit(1)
+                except oarlock.ForkedError:
+                    pass
+                except BaseException as error:
+                    print(type(error), error, flush=True)
+                    os._exit(2)
+            os._exit(7)
+        return b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+server = oarlock.Server(config, 1, Forks()).start()
+server.wait_ready(PATIENCE)
+from oarlock._calls import CallFuture
+future = CallFuture()
+print(server.propose(b"1", PATIENCE).decode())
+"""
+    )
+    assert ended(process, 0)[0] == "7\n"
+
+
 def test_multiprocessing_works_with_spawn_and_says_so_with_fork(script):
     process = script(
         "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"
@@ -315,6 +344,34 @@ def test_what_is_stuck_is_named_and_closing_may_be_tried_again(make_config):
     Stuck.may.set()
     server.close()
     assert isinstance(future.exception(PATIENCE), (oarlock.UnknownOutcome, type(None)))
+
+
+def test_ctrl_c_ends_the_closing_of_what_is_stuck(script):
+    process = script(
+        SETUP.replace('"1s"', '"1h"')
+        + """
+class Stuck(Counter):
+    entered, may = threading.Event(), threading.Event()
+    def apply(self, entry):
+        self.entered.set()
+        self.may.wait()
+server = oarlock.Server(config, 1, Stuck()).start()
+server.wait_ready(PATIENCE)
+server.propose_future(b"1")
+assert Stuck.entered.wait(PATIENCE)
+try:
+    print("closing", flush=True)
+    server.close()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+Stuck.may.set()
+server.close()
+"""
+    )
+    assert process.stdout.readline() == "closing\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert ended(process, 0)[0] == "interrupted\n"
 
 
 def test_a_log_handler_may_close_its_server(make_config):
