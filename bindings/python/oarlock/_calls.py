@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 
 from . import _abi, _lifecycle
 from ._consistency import Consistency
-from ._errors import Closed, Error, Failure, error_of
+from ._errors import Closed, Error, Failure, WouldDeadlock, error_of
 from ._status import Level, Status
 from ._waiting import SLICE, BytesLike, as_bytes, nanoseconds, refuse_in_machine
 
@@ -21,7 +21,8 @@ log = logging.getLogger("oarlock")
 class CallFuture(Future):  # type: ignore[type-arg]  # Future[bytes] costs a base class in Python 3.9
     """The result of a proposal, or the answer of a query, that is under way.
 
-    Its callbacks run on the one thread that completes all futures, so they must be quick and must not wait.
+    Its callbacks run on the one thread that completes all futures, so they must be quick and must not wait: waiting for another future there raises
+    WouldDeadlock.
     """
 
     index: int = 0
@@ -48,6 +49,8 @@ class CallFuture(Future):  # type: ignore[type-arg]  # Future[bytes] costs a bas
         _lifecycle.refuse_forked()
         if not self.done():
             refuse_in_machine("waiting for a future")
+            if _completer is not None and _completer.here():
+                raise WouldDeadlock("waiting for a future inside of a future's callback would wait for the thread that completes it")
 
 
 class OrderFuture(CallFuture):
@@ -84,6 +87,10 @@ class Completer:
             del self._futures[tag]
             raise
         return future
+
+    def here(self) -> bool:
+        """Whether this thread is the one that completes futures."""
+        return threading.current_thread() is self._thread
 
     def _run(self) -> None:
         completions, take = _abi.Completions(self._queue), self._futures.pop

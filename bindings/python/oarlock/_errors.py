@@ -113,7 +113,7 @@ class UsageError(Error, ValueError):
 
 
 class WouldDeadlock(UsageError):
-    """A state machine called something that would wait for the state machine."""
+    """A state machine called something that would wait for the state machine, or a future's callback waited for a future."""
 
     status = Status.ERR_WOULD_DEADLOCK
 

@@ -105,6 +105,28 @@ def test_a_callback_that_fails_does_not_end_the_futures_of_others(serve, caplog)
         server.barrier(PATIENCE)
 
 
+def test_waiting_for_a_future_in_a_futures_callback_is_refused(gated):
+    server, machine = gated
+    first, heard, done = server.propose_future(b"1"), [], threading.Event()
+
+    def called(future):
+        second = server.propose_future(b"1")
+        for wait in (second.result, lambda: second.exception(PATIENCE)):
+            try:
+                heard.append(wait())
+            except oarlock.Error as error:
+                heard.append(error)
+        heard.append(future.result())  # it is done
+        done.set()
+
+    first.add_done_callback(called)
+    machine.open.set()
+    assert done.wait(PATIENCE)
+    assert [type(error) for error in heard[:2]] == [oarlock.WouldDeadlock] * 2 and heard[2] == b"1"
+    assert "future's callback" in str(heard[0])
+    assert server.propose_future(b"1").result(PATIENCE) == b"3"
+
+
 def test_futures_serve_asyncio(serve):
     server = serve(Counter())
 
