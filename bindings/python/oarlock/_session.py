@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ._errors import Error, ResultTooLarge, TimeoutError, UnknownOutcome
 from ._lifecycle import not_to_be_pickled
-from ._waiting import BytesLike
+from ._waiting import BytesLike, nanoseconds
 
 if TYPE_CHECKING:
     from ._server import Server
@@ -28,6 +28,7 @@ class Session:
 
     def propose(self, command: BytesLike, timeout: Optional[float] = None) -> bytes:
         """Has a command executed exactly once, and returns its result."""
+        nanoseconds(timeout)  # UsageError for what is no time
         with self._turn:
             self._sequence += 1
             end = None if timeout is None else time.monotonic() + timeout

@@ -156,6 +156,14 @@ def test_in_a_session_a_retry_is_executed_once(serve):
         server.propose(b"1", PATIENCE, session=session, sequence=3, floor=3)
 
 
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_session_refuses_what_is_no_time(serve, timeout):
+    with serve(Counter()).session(PATIENCE) as session:
+        with pytest.raises(oarlock.UsageError, match="it must be 0 or more"):
+            session.propose(b"1", timeout)
+        assert session.propose(b"1", PATIENCE) == b"1"
+
+
 def test_a_session_that_timed_out_goes_on(gated):
     server, machine = gated
     machine.open.set()
