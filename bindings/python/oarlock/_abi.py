@@ -15,6 +15,8 @@ from typing import Any, Optional
 from . import _abi_orders, _abi_testing
 from ._abi_types import BYTES_OUT, HANDLE_OUT, LENGTH_OUT, TEXT_OUT, H, Sized, members
 from ._abi_types import ClientOptions as ClientOptions
+from ._abi_types import text as text
+from ._abi_types import whole as whole
 from ._errors import AbiError, Error, Failure, error_of
 from ._status import Status
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 
 from . import _abi, _lifecycle
 from ._consistency import Consistency
-from ._errors import Closed, Error, Failure, WouldDeadlock, error_of
+from ._errors import Closed, Error, Failure, UsageError, WouldDeadlock, error_of
 from ._status import Level, Status
 from ._waiting import SLICE, BytesLike, as_bytes, nanoseconds, refuse_in_machine
 
@@ -155,6 +155,8 @@ def functions(prefix: str) -> Functions:
 
 def query_options(consistency: Consistency, timeout: int) -> Optional[_abi.QueryOptions]:
     """As the library takes them."""
+    if not isinstance(consistency, Consistency):
+        raise UsageError(f"consistency is {consistency!r}: it must be a Consistency, such as Consistency.STALE or Consistency.bounded(...)")
     if timeout == 0 and consistency.level == Level.LINEARIZABLE:
         return None  # the same, and the usual case
     age = 0 if consistency.max_age is None else nanoseconds(consistency.max_age)

@@ -11,7 +11,7 @@ from typing import Any, Optional, TypeVar, Union
 from . import _abi, _lifecycle
 from ._calls import CallFuture, functions
 from ._config import Config, Path, as_config
-from ._errors import Error
+from ._errors import Error, UsageError
 from ._governing import Governor
 from ._status import ReadFrom
 from ._waiting import BytesLike, beside, nanoseconds, refuse_in_machine
@@ -52,7 +52,11 @@ class _Core:
 
 def flags(sessionless: bool, read_from: ReadFrom) -> int:
     """Of a client's options."""
-    return sessionless * _abi.CLIENT_SESSIONLESS | (read_from is ReadFrom.ANY) * _abi.CLIENT_READ_ANY
+    try:
+        chosen = ReadFrom(read_from)
+    except ValueError:
+        raise UsageError(f"read_from is {read_from!r}: it must be ReadFrom.LEADER or ReadFrom.ANY") from None
+    return bool(sessionless) * _abi.CLIENT_SESSIONLESS | (chosen is ReadFrom.ANY) * _abi.CLIENT_READ_ANY
 
 
 class Client(Governor):
@@ -90,7 +94,7 @@ class Client(Governor):
             servers = ",".join(servers)
         options = _abi.ClientOptions(
             flags=flags(sessionless, read_from),
-            servers=None if servers is None else servers.encode(),
+            servers=None if servers is None else _abi.text(servers, "servers"),
             outstanding_max=outstanding_max,
             outstanding_bytes_max=outstanding_bytes_max,
             response_bytes_max=response_bytes_max,

@@ -388,4 +388,4 @@ class Cluster:
 
 
 def _id(server: ServerOrId) -> int:
-    return server.server_id if isinstance(server, Server) else server
+    return server.server_id if isinstance(server, Server) else _abi.whole(server, "a server's id")

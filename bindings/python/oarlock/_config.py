@@ -6,7 +6,7 @@ import os
 from typing import Any, Optional, Union
 
 from . import _abi
-from ._errors import Error
+from ._errors import Error, UsageError
 from ._lifecycle import Handle, not_to_be_pickled
 
 Path = Union[str, "os.PathLike[str]"]
@@ -16,7 +16,7 @@ def path_bytes(path: Path) -> bytes:
     """A path as the operating system has it."""
     raw = os.fsencode(path)
     if b"\0" in raw:
-        raise ValueError("a path with a zero byte")
+        raise UsageError(f"a path with a zero byte: {raw!r}")
     return raw
 
 
@@ -55,15 +55,16 @@ class Config:
         """Makes the configuration of a new cluster on this machine: a new cluster id, members 1 to `members` on 127.0.0.1 from
         port_first. It has to be kept, with ``write``, and loaded from then on; every member is formatted once."""
         if not 0 < port_first < 2**16 or not 0 < members < 2**16:
-            raise ValueError(f"{members} members from port {port_first}")
+            raise UsageError(f"{members} members from port {port_first}: both must be from 1 to {2**16 - 1}")
         return cls._of(_abi.handle_from(_abi.library().config_generate, members, path_bytes(data_dir), port_first))
 
     def __getitem__(self, key: str) -> str:
-        return _abi.text_from(_abi.library().config_value, self._handle.number, key.encode())
+        return _abi.text_from(_abi.library().config_value, self._handle.number, _abi.text(key, "a key"))
 
     def __setitem__(self, key: str, value: Union[str, int, bool]) -> None:
         text = str(value).lower() if isinstance(value, bool) else str(value)
-        _abi.check(_abi.library().config_set(self._handle.number, key.encode(), text.encode()))
+        raw = _abi.text(key, "a key"), _abi.text(text, f"the value of {key}")
+        _abi.check(_abi.library().config_set(self._handle.number, *raw))
 
     @property
     def members(self) -> list[int]:
@@ -119,11 +120,11 @@ def format_joining(config: Union[Config, Path], server_id: int) -> None:
     """The same for a server that is to join a group that exists: as a new member, or in the place of one whose disk was lost. It
     founds nothing, whatever the configuration says, and waits until a change of the membership names it (``Client.add_voter``)."""
     loaded = as_config(config)
-    _abi.check(_abi.library().server_format_joining(loaded.handle, server_id))
+    _abi.check(_abi.library().server_format_joining(loaded.handle, _abi.whole(server_id, "server_id")))
 
 
 def format(config: Union[Config, Path], server_id: int) -> None:  # as the library calls it
     """Makes the store of a member in its data directory: the explicit act by which a server comes to be, once. A founder that has lost its
     disk cannot take its old place with such a store, and its replacement is given up: ``format_joining`` is for that."""
     loaded = as_config(config)  # a name keeps it: its handle goes with it
-    _abi.check(_abi.library().server_format(loaded.handle, server_id))
+    _abi.check(_abi.library().server_format(loaded.handle, _abi.whole(server_id, "server_id")))

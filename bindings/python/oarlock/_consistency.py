@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Optional
 
+from ._abi_types import whole
 from ._errors import UsageError
 from ._status import Level
 
@@ -32,6 +33,8 @@ class Consistency:
     """BOUNDED: an entry's index, ``Client.seen`` of another client for instance."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.level, Level):
+            raise UsageError(f"the level is {self.level!r}: it must be a Level, such as Level.STALE")
         bounds = self.max_age is not None or self.min_index != 0
         if self.level != Level.BOUNDED and bounds:
             raise UsageError(f"max_age and min_index belong to BOUNDED, not to {self.level.name}")
@@ -39,8 +42,7 @@ class Consistency:
             raise UsageError("bounded by neither max_age nor min_index; STALE is without a bound")
         if self.max_age is not None and not self.max_age > 0:
             raise UsageError(f"a max_age of {self.max_age} seconds: it must be above 0")
-        if not 0 <= self.min_index < 2**64:
-            raise UsageError(f"a min_index of {self.min_index}")
+        whole(self.min_index, "min_index")
 
     @classmethod
     def bounded(cls, max_age: Optional[float] = None, min_index: int = 0) -> Consistency:

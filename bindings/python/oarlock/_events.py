@@ -56,7 +56,7 @@ def event_of(e: Any) -> Event:
 
 def subscribe(server: int, log_levels: Optional[str], room: int = 0) -> int:
     """Opens a subscription."""
-    levels = None if log_levels is None else log_levels.encode()
+    levels = None if log_levels is None else _abi.text(log_levels, "log_levels")
     options = _abi.EventsOptions(room=room, log_levels=levels)
     return _abi.handle_from(_abi.library().events_open, server, _abi.byref(options))
 

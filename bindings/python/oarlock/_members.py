@@ -134,9 +134,7 @@ def _change(change: Change) -> tuple[int, int, bytes, Optional[bytes]]:
     member = change.member
     if len(member.store) not in ((16,) if change.kind in NEEDS_STORE else (0, 16)):
         raise UsageError(f"the store of server {member.id} has {len(member.store)} bytes: a store's id has 16")
-    if not 0 <= member.id < 2**64:
-        raise UsageError(f"{member.id} is no server's id")
-    return int(change.kind), member.id, member.store or bytes(16), member.address.encode() if member.address else None
+    return int(change.kind), _abi.whole(member.id, "a server's id"), member.store or bytes(16), member.address.encode() if member.address else None
 
 
 class Ordered(NamedTuple):
@@ -153,7 +151,7 @@ def ordered(
     listed = [_change(change) for change in changes]
     array = _abi_orders.changes(listed)
     flags = forced * _abi_orders.ORDER_FORCED | cancel * _abi_orders.ORDER_CANCEL
-    start = 0 if expected is None else expected or _abi_orders.FROM_BIRTH  # in C 0 is whichever is there
+    start = 0 if expected is None else _abi.whole(expected, "expected") or _abi_orders.FROM_BIRTH  # in C 0 is whichever is there
     order = _abi_orders.Order(kind=kind, change_count=len(listed), flags=flags, to=to, **{"from": start})
     if listed:
         order.changes = array

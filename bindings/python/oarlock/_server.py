@@ -190,7 +190,7 @@ class Server(Governor):
     def __init__(
         self, config: Union[Config, Path], server_id: int, machine: StateMachine, *, log: Optional[str] = "info"
     ) -> None:
-        self._adopt(_Core(as_config(config), server_id, machine, log), server_id)
+        self._adopt(_Core(as_config(config), _abi.whole(server_id, "server_id"), machine, log), server_id)
 
     def _adopt(self, core: Core, server_id: int) -> None:
         self._functions = functions("")
@@ -275,11 +275,11 @@ class Server(Governor):
 
     def keep_session(self, session: int, timeout: Optional[float] = None) -> None:
         """Keeps a session from expiring."""
-        self._beside(_abi.library().session_keep, 0, session, nanoseconds(timeout))
+        self._beside(_abi.library().session_keep, 0, _abi.whole(session, "session"), nanoseconds(timeout))
 
     def close_session(self, session: int, timeout: Optional[float] = None) -> None:
         """Ends a session. Ending one that has ended is no error."""
-        self._beside(_abi.library().session_close, 0, session, nanoseconds(timeout))
+        self._beside(_abi.library().session_close, 0, _abi.whole(session, "session"), nanoseconds(timeout))
 
     def snapshot(self, timeout: Optional[float] = None) -> None:
         """Takes a snapshot of this server's replica and returns when it is durable. Pending, a TimeoutError, when the time is
