@@ -18,7 +18,7 @@ from ._machine import Entry, StateMachine, pull_flags
 from ._report import CheckFailed, Report, report_of
 from ._status import Status
 from ._waiting import as_bytes, machine_threads, refuse_in_machine
-from ._work import SnapshotWriter, as_result, last_line, restore_from, whole_traceback
+from ._work import SnapshotWriter, as_result, due_of, hash_of, last_line, restore_from, whole_traceback
 
 Generator = Union[Callable[[random.Random], bytes], Sequence[bytes]]
 
@@ -174,7 +174,7 @@ class _Check:
         due: list[Optional[int]] = [None]
 
         def run() -> None:
-            due[0] = self._machines[machine].next_due()
+            due[0] = due_of(self._machines[machine])
             time[0] = due[0] or 0
 
         return int(self._do(run, ours=True) == Status.OK and due[0] is not None)
@@ -183,7 +183,7 @@ class _Check:
         found = [0]
 
         def run() -> None:
-            found[0] = self._machines[machine].state_hash() & (2**64 - 1)
+            found[0] = hash_of(self._machines[machine])
 
         self._do(run, ours=True)
         return found[0]

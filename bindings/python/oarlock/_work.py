@@ -123,6 +123,24 @@ def as_result(result: object, whose: str) -> bytes:
     raise TypeError(f"{whose} returned {type(result).__name__}, it must return bytes or None")
 
 
+def due_of(machine: StateMachine) -> Optional[int]:
+    """When something falls due in a machine."""
+    due = machine.next_due()
+    if due is None:
+        return None
+    if isinstance(due, int):
+        return _abi.whole(due, "what next_due returned", -(2**63), 2**63 - 1)
+    raise TypeError(f"next_due returned {type(due).__name__}, it must return an int, nanoseconds of cluster time, or None")
+
+
+def hash_of(machine: StateMachine) -> int:
+    """The hash of a machine's state, of 64 bits."""
+    found = machine.state_hash()
+    if not isinstance(found, int):
+        raise TypeError(f"state_hash returned {type(found).__name__}, it must return an int")
+    return found & (2**64 - 1)
+
+
 def entries_of(work: _abi.Work) -> list[Entry]:
     """The entries of a batch. The memory that holds them and their commands is copied once."""
     frame = _abi.string_at(work.data, work.data_len)
@@ -228,10 +246,10 @@ class Worker(threading.Thread):
         return b""
 
     def _state_hash(self, work: _abi.Work) -> bytes:
-        return (self._machine.state_hash() & (2**64 - 1)).to_bytes(8, sys.byteorder)
+        return hash_of(self._machine).to_bytes(8, sys.byteorder)
 
     def _next_due(self, work: _abi.Work) -> bytes:
-        due = self._machine.next_due()
+        due = due_of(self._machine)
         return b"" if due is None else due.to_bytes(8, sys.byteorder, signed=True)
 
     def _expire(self, work: _abi.Work) -> bytes:

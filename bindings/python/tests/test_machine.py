@@ -9,6 +9,7 @@ import pytest
 from conftest import PATIENCE, Counter
 
 import oarlock
+import oarlock.testing
 
 EXCEPTIONS = [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, StopIteration, oarlock.QueryError, oarlock.Closed]
 
@@ -254,6 +255,20 @@ def test_any_exception_in_expire_stops_the_replica(serve, exception):
         pass  # it broke before the answer was out
     with pytest.raises(oarlock.StateMachineError, match="it broke here"):
         server.wait_stopped(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("due", "text"), [(1.5, "next_due returned float, it must return an int"), (2**63, "what next_due returned is 9223372036854775808: it must be")]
+)
+def test_a_time_that_is_none_is_named(make_config, due, text):
+    class Broken(Alarm):
+        def next_due(self):
+            return due
+
+    with oarlock.Server(make_config(), 1, Broken()) as server, pytest.raises(oarlock.StateMachineError, match=text):
+        server.wait_stopped(PATIENCE)
+    with pytest.raises(Exception, match=text):
+        oarlock.testing.check_state_machine(Broken, [b"1"])
 
 
 def test_machines_that_cannot_work_are_refused(make_config):
