@@ -348,7 +348,10 @@ func (a *applier) query(q []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrQuery, err)
 	}
-	return a.limited(result)
+	if most := a.sessions.limits.ResultBytesMax; len(result) > int(most) {
+		return nil, fmt.Errorf("%w: %d bytes, and the group gives %d", wire.ErrAnswerTooLarge, len(result), most)
+	}
+	return result, nil
 }
 
 // unusable returns why the machine must not be touched any more, nil while it may.

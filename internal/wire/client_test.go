@@ -207,6 +207,11 @@ func TestErrorThatIsAnAnswerHasItsIndex(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, r.Err, ErrResultTooLarge)
 	require.EqualValues(t, 1<<40, r.Index)
+	r, err = ParseClientResponse(AppendClientErrorAt(nil, 1, 9, fmt.Errorf("%w: 5 bytes", ErrAnswerTooLarge)))
+	require.NoError(t, err)
+	require.ErrorIs(t, r.Err, ErrResultTooLarge)
+	require.EqualError(t, r.Err, "oarlock: the query's answer is too large: 5 bytes", "a query applies nothing")
+	require.EqualValues(t, 9, r.Index)
 	r, err = ParseClientResponse(AppendClientErrorAt(nil, 1, 7, ErrBusy)) // which answers nothing
 	require.NoError(t, err)
 	require.ErrorIs(t, r.Err, ErrBusy)

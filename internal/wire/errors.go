@@ -80,6 +80,8 @@ var (
 	// ErrResultTooLarge: the command was applied, and its result is longer than the group keeps; every replica gives
 	// this same answer.
 	ErrResultTooLarge = errors.New("oarlock: applied, but the result is too large")
+	// ErrAnswerTooLarge is the ErrResultTooLarge, with its code, of a query, which applied nothing.
+	ErrAnswerTooLarge error = answerTooLarge{}
 	// ErrQuery: the state machine answered the query with an error; its text follows.
 	ErrQuery = errors.New("oarlock: query failed")
 )
@@ -210,6 +212,14 @@ func CodeOf(err error) Code {
 // for all that match ErrUnknown, whatever else they match. err must not be nil.
 func ClassOf(err error) Class { return CodeOf(err).Class() }
 
+type answerTooLarge struct{}
+
+// Error returns the text.
+func (answerTooLarge) Error() string { return "oarlock: the query's answer is too large" }
+
+// Is reports whether target is ErrResultTooLarge.
+func (answerTooLarge) Is(target error) bool { return target == ErrResultTooLarge }
+
 // NotLeaderError is the ErrNotLeader of a server that may know who leads.
 type NotLeaderError struct {
 	Leader  raft.ServerID // zero: unknown
@@ -246,7 +256,7 @@ func (e *RemoteError) Error() string {
 		return fmt.Sprintf("oarlock: error %d: %s", e.Code, e.Text)
 	case e.Text == "":
 		return s.Error()
-	case strings.Contains(e.Text, s.Error()):
+	case strings.Contains(e.Text, s.Error()), e.Code == CodeResultTooLarge && strings.Contains(e.Text, ErrAnswerTooLarge.Error()):
 		return e.Text
 	}
 	return s.Error() + ": " + e.Text

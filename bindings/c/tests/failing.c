@@ -101,7 +101,8 @@ static void too_large(void) {
     OK(oar_propose(server, NULL, "big 2097152", 11, PATIENCE, &bytes, &len));
     CHECK(len == 2097152);
     oar_free(bytes);
-    SAYS(oar_query(server, NULL, "big 67108865", 12, PATIENCE, &bytes, &len), OAR_ERR_ANSWER_TOO_LARGE, "");
+    SAYS(oar_query(server, NULL, "big 67108865", 12, PATIENCE, &bytes, &len), OAR_ERR_ANSWER_TOO_LARGE, "the query's answer is too large: 67108865 bytes");
+    CHECK(strstr(oar_last_error(), "applied") == NULL);
     CHECK(class_bits() == 0 && bytes == NULL && len == 0);
     IS(oar_query(server, NULL, "big 2097153", 11, PATIENCE, &bytes, &len), OAR_ERR_ANSWER_TOO_LARGE);
     OK(oar_query(server, NULL, "big 2097152", 11, PATIENCE, &bytes, &len));
