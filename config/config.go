@@ -32,7 +32,7 @@ type Config struct {
 	TLS       TLS
 
 	path  string         // the file that this came from, or empty
-	lines map[string]int // where each key was set in it
+	lines map[string]int // where each key was set in it; 0: by Set
 }
 
 // Member is one server of the cluster.

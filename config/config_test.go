@@ -265,3 +265,16 @@ func FuzzParseNeverPanicsAndNamesTheFile(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatWasSetIsNotCalledTheDefaultOrTheFiles(t *testing.T) {
+	c, err := Generate(1, "data", 7101)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "c.toml")
+	require.NoError(t, c.Write(path))
+	c, err = Load(path)
+	require.NoError(t, err)
+	require.NoError(t, c.Set("timing.election_timeout_min", "3s"))
+	require.ErrorContains(t, c.Validate(), "must be longer than timing.election_timeout_min (3s)")
+	require.NoError(t, c.Set("member.1.address", "127.0.0.1:1"))
+	require.NoError(t, new(Config).Set("timing.close_timeout", "1s"), "also without a file")
+}

@@ -133,7 +133,10 @@ func (c *Config) Set(key, value string) error {
 	if text := c.set(key, value); text != "" {
 		return &Error{Key: key, Text: text}
 	}
-	delete(c.lines, key)
+	if c.lines == nil {
+		c.lines = make(map[string]int)
+	}
+	c.lines[key] = 0 // not in the file, or not any more
 	return nil
 }
 

@@ -37,9 +37,9 @@ func (c *Config) shown(key string) string {
 		value = "?"
 	}
 	switch line, set := c.lines[key]; {
-	case set:
+	case line > 0:
 		return fmt.Sprintf("%s (%s, line %d)", key, value, line)
-	case c.path != "":
+	case c.path != "" && !set:
 		return fmt.Sprintf("%s (%s, the default)", key, value)
 	}
 	return fmt.Sprintf("%s (%s)", key, value)
