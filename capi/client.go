@@ -227,6 +227,10 @@ func configure(o *client.Options, c *config.Config) error {
 	if !c.TLS.Enabled() {
 		return nil
 	}
+	if strings.Contains(c.TLS.Certificate+c.TLS.Key, "{id}") {
+		return fmt.Errorf("tls.certificate (%q) and tls.key (%q) of the configuration are the servers': a client needs files of its own, "+
+			"which the authorities have signed for a client. Set both keys to them, or give clients a file that names them", c.TLS.Certificate, c.TLS.Key)
+	}
 	t, err := config.ClientTLS(c.TLSFor(config.Member{}))
 	if err != nil {
 		return err

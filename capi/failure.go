@@ -30,8 +30,15 @@ var (
 	errPending   = errors.New("it goes on")
 	errRefused   = errors.New("the other servers refuse this one")
 	errTimeout   = errors.New("the time is over")
+	errMissing   = errors.New("there is no such server")
 	errSnapshot  = errors.New("the state machine did not give its snapshot")
 )
+
+// missing is the error about a server that there is not: it is no file.
+type missing struct{ error }
+
+// Is reports whether target is errMissing.
+func (missing) Is(target error) bool { return target == errMissing }
 
 type known struct {
 	err    error
@@ -80,6 +87,7 @@ var statuses = []known{
 	{persistentlog.ErrFormatVersion, C.OAR_ERR_FORMAT_VERSION},
 	{persistentlog.ErrFenced, C.OAR_ERR_STORAGE},
 	{fs.ErrNotExist, C.OAR_ERR_NOT_FOUND},
+	{errMissing, C.OAR_ERR_NOT_FOUND},
 	{fs.ErrExist, C.OAR_ERR_EXISTS},
 	{syscall.EADDRINUSE, C.OAR_ERR_ADDRESS},
 	{syscall.EADDRNOTAVAIL, C.OAR_ERR_ADDRESS},

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -16,7 +14,7 @@ import (
 func formatMember(c *config.Config, id raft.ServerID, joining bool) error {
 	m, err := c.Member(id)
 	if err != nil {
-		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+		return missing{err}
 	}
 	if err := os.MkdirAll(filepath.Dir(c.DataDir(m)), 0o700); err != nil {
 		return err

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strconv"
@@ -85,7 +84,7 @@ func newMemory(c *config.Config, servers int) (*memory, error) {
 func (m *memory) at(id raft.ServerID) (*memoryMember, error) {
 	all := m.all()
 	if id < 1 || int(id) > len(all) {
-		return nil, fmt.Errorf("%w: the cluster has no server %d, its servers are 1 to %d", fs.ErrNotExist, id, len(all))
+		return nil, missing{fmt.Errorf("the cluster has no server %d, its servers are 1 to %d", id, len(all))}
 	}
 	return all[id-1], nil
 }

@@ -8,7 +8,6 @@ import "C"
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"runtime/cgo"
 	"sync"
@@ -105,7 +104,7 @@ func oargo_server_open(
 		return fail(err, C.OAR_ERR_CONFIG)
 	}
 	if _, err := c.Member(raft.ServerID(id)); err != nil {
-		return fail(fmt.Errorf("%w: %w", fs.ErrNotExist, err), C.OAR_ERR_NOT_FOUND)
+		return fail(missing{err}, C.OAR_ERR_NOT_FOUND)
 	}
 	var err error
 	s := newServerBox(object, memberOf(c, raft.ServerID(id)), c.Timing.CloseTimeout, pullFlags)

@@ -854,7 +854,9 @@ typedef struct oar_client_options {
 #define OAR_CLIENT_READ_ANY 2u    /* queries are answered by any server, one for many queries; without it the leader answers */
 
 /* Makes a client of the cluster that a configuration describes (its members' addresses, its TLS), or of the servers that
- * the options name; either may be NULL, not both. It connects when the first call needs it. */
+ * the options name; either may be NULL, not both. It connects when the first call needs it. With TLS a client has files of its
+ * own, which the servers' file does not name: set "tls.certificate" and "tls.key" with oar_config_set, or load a file that
+ * names them. */
 OAR_API oar_status oar_client_open(oar_config *config, const oar_client_options *options, oar_client **client);
 
 /* Like their namesakes of a server, for whichever server leads: they find it, follow it, and try again until the time is

@@ -122,6 +122,49 @@ static void clashes(void) {
     OK(oar_config_free(c));
 }
 
+/* What was set is not called the default, also of a file in which nothing stands about it. */
+static void clash_of_what_was_set(void) {
+    oar_config *c;
+    const char *text = "[timing]\nelection_timeout_max = \"2s\"\n[cluster]\nid = \"5f2a4c5e-3f0b-4c44-9a1d-7b0c6a1e2d3f\"\n"
+                       "[[member]]\nid = 1\naddress = \"127.0.0.1:7100\"\ndata = \"data\"\n";
+    OK(oar_config_parse(text, strlen(text), "some.toml", &c));
+    set(c, "timing.election_timeout_min", "3s");
+    SAYS(oar_config_validate(c), OAR_ERR_CONFIG, "timing.election_timeout_max (2s, line 2) must be longer than timing.election_timeout_min (3s)");
+    set(c, "timing.election_timeout_max", "1s");
+    SAYS(oar_config_validate(c), OAR_ERR_CONFIG, "timing.election_timeout_max (1s) must be longer than timing.election_timeout_min (3s)");
+    OK(oar_config_free(c));
+}
+
+static void no_member(void) {
+    oar_config *c;
+    oar_server *server;
+    oar_server_options o;
+    OAR_INIT(&o);
+    o.flags = OAR_SERVER_PULL;
+    OK(oar_config_generate(1, "data", 7100, &c));
+    SAYS(oar_server_open(c, 7, &o, &server), OAR_ERR_NOT_FOUND, "there is no member 7");
+    CHECK(strstr(oar_last_error(), "file does not exist") == NULL);
+    SAYS(oar_server_format(c, 7), OAR_ERR_NOT_FOUND, "there is no member 7");
+    CHECK(strstr(oar_last_error(), "file does not exist") == NULL);
+    OK(oar_config_free(c));
+}
+
+/* A client has files of its own. */
+static void clients_files(void) {
+    oar_config *c;
+    oar_client *client;
+    OK(oar_config_generate(1, "data", 7100, &c));
+    set(c, "member.1.client_address", "127.0.0.1:7200");
+    set(c, "tls.certificate", "cert-{id}.pem");
+    set(c, "tls.key", "key-{id}.pem");
+    set(c, "tls.authorities", "ca.pem");
+    SAYS(oar_client_open(c, NULL, &client), OAR_ERR_CONFIG, "a client needs files of its own");
+    set(c, "tls.certificate", "mine.pem");
+    set(c, "tls.key", "mine.key");
+    SAYS(oar_client_open(c, NULL, &client), OAR_ERR_NOT_FOUND, "mine.pem");
+    OK(oar_config_free(c));
+}
+
 static void parsing(void) {
     oar_config *c = BOGUS(oar_config, 1);
     const char *bad = "[timing]\nheartbeat_intervall = \"60ms\"\n[log]\nkind = \"pebbel\"\n";
@@ -185,6 +228,8 @@ static void threads(void) {
 
 const struct phase config_phases[] = {
     {"config.round-trips", round_trips}, {"config.generate", generate}, {"config.keys", keys},
-    {"config.clashes", clashes},         {"config.parsing", parsing},   {"config.members", members},
+    {"config.clashes", clashes},         {"config.clash-of-what-was-set", clash_of_what_was_set},
+    {"config.no-member", no_member},     {"config.clients-files", clients_files},
+    {"config.parsing", parsing},         {"config.members", members},
     {"config.threads", threads},         {NULL, NULL},
 };

@@ -67,7 +67,8 @@ class Client(Governor):
 
     It finds the leader, follows it, and tries again until the time is over. It connects when the first call needs it. Its
     proposals are in a session of its own and are executed exactly once; without one (``sessionless``) many more can be
-    under way, but a lost connection leaves them unknown. ``read_from`` says which servers answer queries. Durations are seconds; None
+    under way, but a lost connection leaves them unknown. With TLS a client has files of its own, which the servers' file does not name: set
+    ``config["tls.certificate"]`` and ``config["tls.key"]``. ``read_from`` says which servers answer queries. Durations are seconds; None
     means the library's default.
     """
 
