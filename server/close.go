@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -28,9 +29,11 @@ func (s *Server) close(parts, handOver bool) error {
 	if s.closed {
 		return s.closeErr
 	}
-	timer, stop := s.clock.NewTimer(s.options.CloseTimeout)
+	end, stopEnd := s.clock.NewTimer(s.options.CloseTimeout)
+	defer stopEnd()
+	timer, stop := s.clock.NewTimer(s.options.CloseTimeout - min(s.options.CloseTimeout/4, closeLastMax))
 	defer stop()
-	c := &closer{c: timer}
+	c := &closer{c: timer, end: end}
 	if pending := s.stuck; pending != nil {
 		for _, p := range pending {
 			c.wait(p.done, p.why)
@@ -41,8 +44,8 @@ func (s *Server) close(parts, handOver bool) error {
 		}
 		s.closeErr = s.shutDown(c, parts)
 	}
-	if s.stuck = c.stuck; len(s.stuck) > 0 {
-		return c.error()
+	if s.stuck = c.last(); len(s.stuck) > 0 {
+		return stuckError(s.stuck)
 	}
 	if parts {
 		if err := s.options.Log.Close(); err != nil {
@@ -62,14 +65,20 @@ type ending struct {
 	why  func() []error // what is stuck in it
 }
 
-// closer counts down the time that one call of Close has.
+// closeLastMax is how much of a Close's time, at most, is kept for the parts that were told to end after one that is stuck.
+const closeLastMax = time.Second
+
+// closer counts down the time that one call of Close has. Parts are told to end, and waited for, one after the other, until c. Where one of
+// them is stuck, those behind it have the time that is left until end: which of them are stuck, too, is not to be guessed from
+// what has only just begun to end.
 type closer struct {
 	c     <-chan time.Time
+	end   <-chan time.Time
 	late  bool
-	stuck []ending
+	stuck []ending // or were begun late: last says
 }
 
-// wait waits for done, and notes what was waited for if time runs out.
+// wait waits for done, and notes what was waited for if it does not come in time.
 func (c *closer) wait(done <-chan struct{}, why func() []error) bool {
 	if !c.late {
 		select {
@@ -92,9 +101,29 @@ func (c *closer) waitFor(done <-chan struct{}, what string, args ...any) bool {
 	return c.wait(done, func() []error { return []error{fmt.Errorf(what, args...)} })
 }
 
-func (c *closer) error() error {
+// last waits for what has not ended yet, and returns what does not.
+func (c *closer) last() []ending {
+	over := false
+	return slices.DeleteFunc(c.stuck, func(e ending) bool {
+		if !over {
+			select {
+			case <-e.done:
+			case <-c.end:
+				over = true
+			}
+		}
+		select {
+		case <-e.done:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+func stuckError(stuck []ending) error {
 	all := []error{ErrStuck}
-	for _, e := range c.stuck {
+	for _, e := range stuck {
 		all = append(all, e.why()...)
 	}
 	return errors.Join(all...)
