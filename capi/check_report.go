@@ -44,6 +44,7 @@ var inGo = strings.NewReplacer(
 	"be a statemachine.Hasher", "have a state_hash",
 	"give Options.Command or Options.Examples", "give commands",
 	"set Options.SnapshotsUnchecked", "say that snapshots are unchecked",
+	"have Snapshot return an error from then on", "have the capture of a snapshot fail from then on",
 	"give Options.Command, a generator", "give a generator of commands",
 	"ApplyBatch equals Apply", "a batch equals its commands one by one",
 	" panicked, which would stop", " failed, which would stop",

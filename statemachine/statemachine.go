@@ -32,8 +32,9 @@ type StateMachine interface {
 	Snapshot() (Snapshot, error)
 
 	// Restore replaces the state by a snapshot's. All or nothing: with an error the old state must be untouched, or the
-	// machine must not be used again, which is what happens: the replica stops with that error. On a machine that has
-	// never applied anything it is the first call.
+	// machine must not be used again, which is what happens: the replica stops with that error. A machine with half of a
+	// state says so by an error of Snapshot from then on, which is what package smtest looks at. On a machine that has
+	// never applied anything Restore is the first call.
 	Restore(snapshot io.Reader) error
 }
 

@@ -293,12 +293,28 @@ func (s *suite) refuse(what string, stream io.Reader, must bool) error {
 	case failed == nil:
 		return nil
 	}
-	after, err := m.state()
-	if errors.Is(err, errRefused) {
+	disused, err := m.disused()
+	if disused {
 		return nil
 	}
-	if err != nil {
+	after, stateErr := m.state()
+	if err = errors.Join(err, stateErr); err != nil {
 		return fmt.Errorf("%s: after the error %q: %w", what, failed, err) //nolint:errorlint // a report of what came, not a cause
 	}
-	return before.apart(after, "%s: the error %q left a changed state behind", what, failed)
+	return before.apart(after, "%s: the error %q left a changed state behind (%s)", what, failed, wayOut)
+}
+
+// wayOut is what a machine may do that fails to restore.
+const wayOut = "read into a new state, and take it in the place of the old one at the end; or have Snapshot return an error from then on, " +
+	"which says that the machine is not to be used"
+
+// disused asks a machine whether it says of itself that it is not to be used any more.
+func (m *subject) disused() (bool, error) {
+	captured, err := m.capture()
+	if err != nil {
+		return errors.Is(err, errRefused), err
+	}
+	var closed error
+	err = guard("Snapshot.Close", func() { closed = captured.Close() })
+	return false, errors.Join(err, closed)
 }

@@ -344,7 +344,9 @@ typedef struct oar_state_machine {
     void (*snapshot_release)(void *user_data, void *snapshot);
 
     /* Replaces the whole state by a snapshot's, read with oar_reader_read to its end. After a failure the replica stops for
-     * good. OAR_OK with bytes of the snapshot left unread is one. */
+     * good. OAR_OK with bytes of the snapshot left unread is one. All or nothing: after a failure the old state must be
+     * untouched, or the machine must not be used again, which it says by failures of snapshot_prepare from then on;
+     * oar_state_machine_check looks at that. Reading into a new state that takes the place of the old one at the end does it. */
     oar_status (*restore)(void *user_data, oar_reader *reader);
 
     /* Optional, both or none: for what falls due by cluster time alone. next_due returns non-zero and sets *time if

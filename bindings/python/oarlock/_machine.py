@@ -83,7 +83,10 @@ class StateMachine:
         raise NotImplementedError
 
     def restore(self, reader: BinaryIO) -> None:
-        """Replaces the whole state by a snapshot's, and reads it to its end: to return and leave a part unread is a failure."""
+        """Replaces the whole state by a snapshot's, and reads it to its end: to return and leave a part unread is a failure. All or
+        nothing: when it raises, the old state must be untouched, or the machine must not be used again, which it says by raising
+        in ``snapshot``, or ``prepare_snapshot``, from then on; ``oarlock.testing.check_state_machine`` looks at that. The simple way is
+        to read into new objects, and to assign them to ``self`` at the end."""
         raise NotImplementedError(f"{type(self).__name__} has no restore")
 
     def prepare_snapshot(self) -> Any:

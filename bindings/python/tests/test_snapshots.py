@@ -126,3 +126,33 @@ def test_a_writer_that_was_closed_takes_no_more():
 
     with pytest.raises(ValueError, match="write to a snapshot that was closed"):
         Closing().prepare_snapshot()
+
+
+class Half(Counter):
+    """Is left with half of a state when it cannot restore."""
+
+    half, tells = False, False
+
+    def apply(self, entry):
+        self.value += len(entry.command)
+        return b"%d" % self.value
+
+    def state_hash(self):
+        return self.value
+
+    def snapshot(self, writer):
+        if self.half and self.tells:
+            raise RuntimeError("half a state")
+        writer.write(b"%d." % self.value)
+
+    def restore(self, reader):
+        self.half, self.value = True, 77
+        digits, _ = reader.read().split(b".")
+        self.half, self.value = False, int(digits)
+
+
+def test_a_check_says_what_a_machine_may_do_that_fails_to_restore():
+    with pytest.raises(oarlock.testing.CheckFailed, match="left a changed state behind .*have the capture of a snapshot fail from then on"):
+        oarlock.testing.check_state_machine(Half, [b"1", b"22"], snapshots_unchecked=True, commands=20)
+    told = type("Told", (Half,), {"tells": True})
+    oarlock.testing.check_state_machine(told, [b"1", b"22"], snapshots_unchecked=True, commands=20)
