@@ -159,11 +159,11 @@ func (c *Core) cancelled(k *call, cause error) error {
 		outcome = ErrUnknown
 	}
 	switch {
-	case k.last != nil && (outcome == ErrUnknown || wire.ClassOf(k.last) == wire.ClassRefused):
+	case k.last != nil && (errors.Is(outcome, ErrUnknown) || wire.ClassOf(k.last) == wire.ClassRefused):
 		return fmt.Errorf("%w: %w (%w)", outcome, cause, k.last)
 	case r.trouble != nil:
 		return fmt.Errorf("%w: %w (%s)", outcome, cause, r.trouble.Error())
-	case outcome == ErrNotSent && (r.active == nil || !r.active.up):
+	case errors.Is(outcome, ErrNotSent) && (r.active == nil || !r.active.up):
 		return fmt.Errorf("%w: %w (no server has answered)", ErrNotSent, cause)
 	}
 	return fmt.Errorf("%w: %w", outcome, cause)
