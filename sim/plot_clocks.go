@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/oarlock/oarlock/internal/wire"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -62,6 +63,10 @@ func (h *host) asks(group int, level raft.Level) {
 func (r *replica) asksWithin(c raft.Consistency) {
 	w := r.h.w
 	k := &op{kind: CallRead, group: r.oracle, invoked: w.now, floor: r.oracle.told, consistency: c}
-	r.in.Query(append([]byte{k.key}, w.plan.guest.probe(CallRead)...), c, false, probeDone{k})
+	q := append([]byte{k.key}, w.plan.guest.probe(CallRead)...)
+	if r.full(&wire.ClientRequest{Method: wire.MethodQuery, Body: q}) {
+		return // it is told that the server is busy
+	}
+	r.in.Query(q, c, false, probeDone{k})
 	r.poke()
 }
