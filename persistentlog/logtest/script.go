@@ -267,10 +267,13 @@ func (s *script) verifyGroup(id raft.GroupID, m *model) error {
 
 func (s *script) refused(id raft.GroupID, from, to raft.Index, want error) error {
 	blocks, err := s.log.Blocks(id, from, to, math.MaxInt)
-	if !errors.Is(err, want) {
-		return fmt.Errorf("blocks of group %d from %d are %d blocks and error %v, want error %q", id, from, len(blocks), err, want) //nolint:errorlint // a report of what came, not a cause
+	switch {
+	case errors.Is(err, want):
+		return nil
+	case err == nil:
+		return fmt.Errorf("blocks of group %d from %d are %d blocks, want error %q", id, from, len(blocks), want)
 	}
-	return nil
+	return fmt.Errorf("blocks of group %d from %d, want error %q: %w", id, from, want, err) //nolint:errorlint // the wanted one is no cause
 }
 
 // read calls Blocks and checks the answer in every respect.

@@ -36,6 +36,9 @@ type Victim interface {
 	Copy() (Victim, error)
 	// Files lists the files of the store, in a fixed order, by names that Edit takes.
 	Files() ([]string, error)
+	// HoldsSaves reports whether a file is one that saves are written to. After a power cut the end of such a file may be missing without
+	// a word where the witness of it is gone, too; what stands in any other file may not.
+	HoldsSaves(name string) bool
 	// Edit replaces a file's content, durably; nil removes the file.
 	Edit(name string, edit func(content []byte) []byte) error
 }

@@ -58,6 +58,9 @@ func (t *torture) decay() error {
 			return err
 		}
 	}
+	if !copied.HoldsSaves(name) {
+		back = 0
+	}
 	t.toll.Damages++
 	if err := t.examine(copied, name, back); err != nil {
 		return fmt.Errorf("%s of %s: %w", what, name, err)

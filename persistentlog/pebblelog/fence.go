@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -25,6 +26,17 @@ type fence struct {
 
 func newFence(logger *slog.Logger) *fence {
 	return &fence{Fence: storeKind.NewFence(logger), logger: logger, closing: make(chan struct{})}
+}
+
+// reason returns why a call failed: err, or the failure of the disk that put the fence up where err is only what Pebble made of it.
+// Told that all went well, Pebble misses what was never written, and calls that damage. Damage that put the fence up itself stays what
+// it is, with the place that err names.
+func (f *fence) reason(err error) error {
+	fenced := f.Check()
+	if err == nil || fenced == nil || errors.Is(fenced, persistentlog.ErrDamaged) {
+		return err
+	}
+	return fenced
 }
 
 // background is Pebble's report that a flush or a compaction failed. It would be tried again, but a disk that failed once

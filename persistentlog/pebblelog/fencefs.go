@@ -28,6 +28,7 @@ type fenceFS struct {
 	vfs.FS
 	fence *fence
 	spare *spare // prepared files for the write-ahead log; nil: none
+	used  *usedLogs
 	syncs atomic.Uint64
 }
 
@@ -98,6 +99,13 @@ func (f *fenceFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 // have to grow again, so a prepared file is taken in its place if there is one.
 func (f *fenceFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	return f.open("reuse", newname, category, func() (vfs.File, error) {
+		stays, err := f.used.stays(oldname, f.fence)
+		if err != nil || f.fence.Down() {
+			return nil, err
+		}
+		if stays {
+			return f.FS.Create(newname, category)
+		}
 		if info, err := f.FS.Stat(oldname); err == nil && f.spare.longerThan(info.Size()) {
 			if file, ok := f.spare.take(newname); ok {
 				if err := f.FS.Remove(oldname); err != nil {
@@ -127,7 +135,14 @@ func (f *fenceFS) Link(oldname, newname string) error {
 }
 
 func (f *fenceFS) Remove(name string) error {
-	return f.change(opRemove, name, func() error { return f.FS.Remove(name) })
+	return f.change(opRemove, name, func() error {
+		if strings.HasSuffix(name, walSuffix) {
+			if stays, err := f.used.stays(name, f.fence); stays || err != nil {
+				return err
+			}
+		}
+		return f.FS.Remove(name)
+	})
 }
 
 func (f *fenceFS) RemoveAll(name string) error {

@@ -2,7 +2,6 @@ package pebblelog
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -82,7 +81,7 @@ func Open(dir string, options Options) (_ *Log, err error) {
 	if err := l.open(); err != nil {
 		l.closed.Store(true)
 		close(fence.closing)
-		return nil, errors.Join(err, l.release())
+		return nil, errors.Join(fence.reason(err), l.release())
 	}
 	l.ready = true
 	return l, nil
@@ -102,6 +101,7 @@ func (l *Log) open() error {
 	if l.options.WALPrepareBytes > 0 {
 		l.fs.spare = startSpare(l.fs, path, int64(l.options.WALPrepareBytes))
 	}
+	l.fs.used = new(usedLogs)
 	pebbleOptions := l.options.pebbleOptions(l.fs, l.fence)
 	pebbleOptions.ErrorIfNotExists = true // a database whose beginning is gone is not begun anew
 	if l.db, err = openPebble(path, pebbleOptions); err != nil {
@@ -115,10 +115,12 @@ func (l *Log) open() error {
 		return err
 	}
 	if err := l.openWitness(); err != nil {
-		// A file that is opened behind a fence reads as empty: what failed before is the reason, not the file.
-		return cmp.Or(l.fence.Check(), err)
+		return err
 	}
-	return l.writeOpened()
+	if err := l.writeOpened(); err != nil {
+		return err
+	}
+	return l.letGo()
 }
 
 // checkStore compares the database with the identity file, and sees that no save is missing up to the newest.
@@ -251,9 +253,10 @@ func unmarked(err error) bool {
 	return true
 }
 
-// damaged makes an ErrDamaged that names the group and the index, where there are any, the directory, and the way out.
+// damaged makes an ErrDamaged that names the group and the index, where there are any, the directory, and the way out. Behind a fence it
+// is the fence's error.
 func (l *Log) damaged(g raft.GroupID, index raft.Index, format string, args ...any) error {
-	return storedir.Damaged(l.dir, g, index, format, args...)
+	return l.fence.reason(storedir.Damaged(l.dir, g, index, format, args...))
 }
 
 // readError is an error of Pebble met while reading.
@@ -262,5 +265,5 @@ func (l *Log) readError(g raft.GroupID, index raft.Index, err error) error {
 	if errors.Is(mapped, persistentlog.ErrDamaged) {
 		return l.damaged(g, index, "%w", err)
 	}
-	return fmt.Errorf("pebblelog: group %d index %d in %s: %w", g, index, l.dir, err)
+	return l.fence.reason(fmt.Errorf("pebblelog: group %d index %d in %s: %w", g, index, l.dir, err))
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -282,4 +283,40 @@ func TestNothingIsLoggedAboveDebugInAHealthyLife(t *testing.T) {
 	require.NoError(t, l.db.Flush())
 	require.NoError(t, l.Close())
 	require.Empty(t, out.String())
+}
+
+// TestADiskThatFailsWhileAStoreOpensIsNotCalledDamage lets each call fail that changes something while a store opens, once. Pebble is told
+// that all went well and then misses what was not written, which is no damage of the store.
+func TestADiskThatFailsWhileAStoreOpensIsNotCalledDamage(t *testing.T) {
+	mem := freshMem(t)
+	l := openMem(t, mem)
+	w := newWriter(1)
+	for range 5 {
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(2, 100)}))
+	}
+	killed := keptAll(mem)
+	require.NoError(t, l.Close())
+	failed := 0
+	for at := int64(0); ; at++ {
+		var writes atomic.Int64
+		disk := keptAll(killed)
+		l, err := Open(testDir, testOptions(errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && writes.Add(1)-1 == at {
+				return errDisk
+			}
+			return nil
+		}))))
+		if err != nil {
+			failed++
+			require.ErrorIs(t, err, errDisk, "call %d", at)
+			require.NotErrorIs(t, err, persistentlog.ErrDamaged, "call %d", at)
+		} else if err := l.Close(); err != nil { // the call was one of Pebble's own work beside, or came on closing
+			require.ErrorIs(t, err, errDisk, "call %d", at)
+		}
+		require.NoError(t, openMem(t, keptAll(disk)).Close(), "call %d: the store is sound", at)
+		if writes.Load() <= at {
+			break
+		}
+	}
+	require.Greater(t, failed, 20)
 }

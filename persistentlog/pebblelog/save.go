@@ -84,7 +84,7 @@ func (l *Log) finish(number uint64, built error) error {
 	if err := l.fence.Check(); err != nil {
 		return err
 	}
-	if err := l.witness.Note(number, 0); err != nil {
+	if err := errors.Join(l.witness.Note(number, 0), l.fs.used.noted()); err != nil {
 		l.fence.Fail("note in", l.witness.Path(), err)
 	}
 	if err := l.fence.Check(); err != nil {

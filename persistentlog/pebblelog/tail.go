@@ -72,7 +72,7 @@ func newestWAL(f vfs.FS, dir string) (name string, number uint64, err error) {
 		return "", 0, fmt.Errorf("pebblelog: %s: %w", dir, mapPebbleError(err))
 	}
 	for _, n := range names {
-		digits, ok := strings.CutSuffix(n, ".log")
+		digits, ok := strings.CutSuffix(n, walSuffix)
 		if !ok {
 			continue
 		}

@@ -32,7 +32,7 @@ const (
 // process acknowledged is missing in it. It is synced at most once a second and on Close, so a power cut may take that
 // last second from it: it is then behind the log, which says nothing.
 //
-// It belongs to whoever writes the log; one goroutine at a time.
+// It belongs to whoever writes the log; one goroutine at a time, but for Sync.
 type Witness struct {
 	file   vfs.File
 	path   string
@@ -173,6 +173,10 @@ func (w *Witness) Note(number uint64, sum uint32) error {
 	w.synced = now
 	return w.sync()
 }
+
+// Sync makes durable what was noted before the call. Any goroutine may call it until Close, also while another one notes: of a slot that
+// is being written the other one is whole.
+func (w *Witness) Sync() error { return w.file.SyncData() }
 
 func (w *Witness) sync() error {
 	if !w.dirty {

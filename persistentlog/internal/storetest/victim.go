@@ -184,6 +184,11 @@ func (v *Victim) list(dir string) (files []string, err error) {
 	return files, nil
 }
 
+// HoldsSaves reports whether a file is of a write-ahead log or a segment.
+func (v *Victim) HoldsSaves(name string) bool {
+	return strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".segment")
+}
+
 // Edit replaces a file's content; nil removes it.
 func (v *Victim) Edit(name string, edit func([]byte) []byte) error {
 	path := v.mem.PathJoin(Dir, name)
