@@ -69,7 +69,7 @@ func refuseLost(conf *config.Config, members []config.Member, force bool) error 
 		for _, g := range a.status.Groups {
 			if g.Born {
 				return fmt.Errorf("server %d answers at %s: the cluster has run%s; nothing was changed; %s",
-					a.status.Server, conf.ClientAddresses()[a.member.ID], storeOf(g.Membership.Membership, m.ID), wayOut)
+					a.status.Server, a.address, storeOf(g.Membership.Membership, m.ID), wayOut)
 			}
 		}
 	}

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -39,22 +40,14 @@ func newStatus() *cobra.Command {
 	return c
 }
 
-// memberAnswer is what a member of the file says, or why it says nothing.
-type memberAnswer struct {
-	member config.Member
-	status client.Status
-	err    error
-}
-
-// askAll asks all members at once.
-func askAll(conf *config.Config, timeout time.Duration) []memberAnswer {
-	answers := make([]memberAnswer, len(conf.Members))
-	var wg sync.WaitGroup
-	for i, m := range conf.Members {
-		answers[i].member = m
-		wg.Go(func() { answers[i].status, answers[i].err = askStatus(conf, m, timeout) })
+// askAll asks all members of the file, and returns their answers by id.
+func askAll(conf *config.Config, timeout time.Duration) []askedMember {
+	told := askMembers(conf, conf.ClientAddresses(), timeout)
+	var answers []askedMember
+	for range conf.Members {
+		answers = append(answers, <-told)
 	}
-	wg.Wait()
+	slices.SortFunc(answers, func(a, b askedMember) int { return cmp.Compare(a.id, b.id) })
 	return answers
 }
 
@@ -67,21 +60,19 @@ func printStatus(conf *config.Config, timeout time.Duration) error {
 		answers = askAll(conf, timeout)
 		disputed = disputes(answers)
 	}
-	addresses := conf.ClientAddresses()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SERVER\tADDRESS\tGROUP\tROLE\tTERM\tLEADER\tFIRST\tNEXT\tCOMMIT\tAPPLIED\tNOTE")
 	silent, led := 0, false
 	for _, a := range answers {
-		m := a.member
 		if a.err != nil {
 			silent++
-			fmt.Fprintf(w, "%d\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%v\n", m.ID, addresses[m.ID], a.err)
+			fmt.Fprintf(w, "%d\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%v\n", a.id, a.address, a.err)
 			continue
 		}
 		for _, g := range a.status.Groups {
 			led = led || g.Leader != 0
-			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m.ID, addresses[m.ID], g.Group, g.Role, g.Term,
-				g.Leader, g.First, g.Next, g.Commit, g.Applied, strings.Join(append(note(g), disputed[replicaKey{m.ID, g.Group}]...), "; "))
+			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", a.id, a.address, g.Group, g.Role, g.Term,
+				g.Leader, g.First, g.Next, g.Commit, g.Applied, strings.Join(append(note(g), disputed[replicaKey{a.id, g.Group}]...), "; "))
 		}
 	}
 	if err := w.Flush(); err != nil {

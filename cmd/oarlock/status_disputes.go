@@ -23,12 +23,12 @@ type replicaAnswer struct {
 
 // disputes are the signs of two histories under one name: the notes on the replicas that they are seen in. A server that waits for its
 // birth, or to be added, has no history, and one that was removed knows so; they contradict nobody.
-func disputes(answers []memberAnswer) map[replicaKey][]string {
+func disputes(answers []askedMember) map[replicaKey][]string {
 	groups := make(map[raft.GroupID][]replicaAnswer)
 	for _, a := range answers {
 		for _, g := range a.status.Groups {
 			if a.err == nil && g.Born && !g.Removed {
-				groups[g.Group] = append(groups[g.Group], replicaAnswer{replicaKey{a.member.ID, g.Group}, a.status.Store, g})
+				groups[g.Group] = append(groups[g.Group], replicaAnswer{replicaKey{a.id, g.Group}, a.status.Store, g})
 			}
 		}
 	}

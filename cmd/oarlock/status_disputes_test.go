@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oarlock/oarlock/client"
-	"github.com/oarlock/oarlock/config"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -54,10 +53,10 @@ func TestStatusShowsASecondHistoryUnderOneName(t *testing.T) {
 }
 
 // told is what a server on a store says, which knows the voters of an entry.
-func told(id raft.ServerID, store byte, role raft.Role, term raft.Term, at raft.Index, voters ...raft.Member) memberAnswer {
+func told(id raft.ServerID, store byte, role raft.Role, term raft.Term, at raft.Index, voters ...raft.Member) askedMember {
 	g := client.GroupStatus{Group: raft.DefaultGroup, Role: role.String(), Term: term, Born: true}
 	g.Membership = raft.MembershipAt{Index: at, Membership: raft.Membership{Voters: voters}}
-	return memberAnswer{member: config.Member{ID: id}, status: client.Status{Server: id, Store: raft.StoreID{store}, Groups: []client.GroupStatus{g}}}
+	return askedMember{id: id, status: client.Status{Server: id, Store: raft.StoreID{store}, Groups: []client.GroupStatus{g}}}
 }
 
 func TestDisputesAreSeenInTheServersThatTheyAreAbout(t *testing.T) {
@@ -68,18 +67,18 @@ func TestDisputesAreSeenInTheServersThatTheyAreAbout(t *testing.T) {
 	removed.status.Groups[0].Removed = true
 	silent.err = errors.New("silent")
 	for name, c := range map[string]struct {
-		answers []memberAnswer
+		answers []askedMember
 		notes   map[raft.ServerID]string
 	}{
-		"all is well":                {[]memberAnswer{told(1, 1, leads, 4, 0, one, two), told(2, 2, follows, 4, 0, one, two)}, nil},
-		"two lead in one term":       {[]memberAnswer{told(1, 1, leads, 4, 0, one, two), told(2, 2, leads, 4, 0, one, two)}, map[raft.ServerID]string{1: "server 1 in term 4 and server 2 in term 4 say that they lead", 2: "server 1 in term 4 and server 2 in term 4"}},
-		"two lead in two terms":      {[]memberAnswer{told(1, 1, leads, 4, 0, one, two), told(2, 2, leads, 5, 0, one, two)}, map[raft.ServerID]string{1: "server 1 in term 4 and server 2 in term 5", 2: "say that they lead"}},
-		"another store serves":       {[]memberAnswer{told(1, 1, leads, 4, 9, one, two), told(2, 3, follows, 4, 0, three)}, map[raft.ServerID]string{2: "a stranger: server 1 knows server 2 with the store 02000000-"}},
-		"the newest membership says": {[]memberAnswer{told(1, 1, leads, 4, 0, one, two), told(2, 3, follows, 4, 9, one, three)}, nil},
-		"a store is being replaced":  {[]memberAnswer{told(1, 1, leads, 4, 9, one, two, three), told(2, 3, follows, 4, 9, one, two, three)}, nil},
-		"another store waits":        {[]memberAnswer{told(1, 1, leads, 4, 9, one, two), unborn}, nil},
-		"a removed one":              {[]memberAnswer{told(1, 1, leads, 4, 9, one, two), removed}, nil},
-		"one does not answer":        {[]memberAnswer{told(1, 1, leads, 4, 9, one, two), silent}, nil},
+		"all is well":                {[]askedMember{told(1, 1, leads, 4, 0, one, two), told(2, 2, follows, 4, 0, one, two)}, nil},
+		"two lead in one term":       {[]askedMember{told(1, 1, leads, 4, 0, one, two), told(2, 2, leads, 4, 0, one, two)}, map[raft.ServerID]string{1: "server 1 in term 4 and server 2 in term 4 say that they lead", 2: "server 1 in term 4 and server 2 in term 4"}},
+		"two lead in two terms":      {[]askedMember{told(1, 1, leads, 4, 0, one, two), told(2, 2, leads, 5, 0, one, two)}, map[raft.ServerID]string{1: "server 1 in term 4 and server 2 in term 5", 2: "say that they lead"}},
+		"another store serves":       {[]askedMember{told(1, 1, leads, 4, 9, one, two), told(2, 3, follows, 4, 0, three)}, map[raft.ServerID]string{2: "a stranger: server 1 knows server 2 with the store 02000000-"}},
+		"the newest membership says": {[]askedMember{told(1, 1, leads, 4, 0, one, two), told(2, 3, follows, 4, 9, one, three)}, nil},
+		"a store is being replaced":  {[]askedMember{told(1, 1, leads, 4, 9, one, two, three), told(2, 3, follows, 4, 9, one, two, three)}, nil},
+		"another store waits":        {[]askedMember{told(1, 1, leads, 4, 9, one, two), unborn}, nil},
+		"a removed one":              {[]askedMember{told(1, 1, leads, 4, 9, one, two), removed}, nil},
+		"one does not answer":        {[]askedMember{told(1, 1, leads, 4, 9, one, two), silent}, nil},
 	} {
 		notes := disputes(c.answers)
 		require.Len(t, notes, len(c.notes), "%s: %v", name, notes)
