@@ -231,6 +231,9 @@ func configure(o *client.Options, c *config.Config) error {
 		return fmt.Errorf("tls.certificate (%q) and tls.key (%q) of the configuration are the servers': a client needs files of its own, "+
 			"which the authorities have signed for a client. Set both keys to them, or give clients a file that names them", c.TLS.Certificate, c.TLS.Key)
 	}
+	if err := o.Validate(); err != nil { // while there is no Dial, for which an address may be anything
+		return err
+	}
 	t, err := config.ClientTLS(c.TLSFor(config.Member{}))
 	if err != nil {
 		return err

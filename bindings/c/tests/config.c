@@ -162,6 +162,10 @@ static void clients_files(void) {
     set(c, "tls.certificate", "mine.pem");
     set(c, "tls.key", "mine.key");
     SAYS(oar_client_open(c, NULL, &client), OAR_ERR_NOT_FOUND, "mine.pem");
+    oar_client_options o;
+    OAR_INIT(&o);
+    o.servers = "127.0.0.1:7200,nowhere";
+    SAYS(oar_client_open(c, &o, &client), OAR_ERR_CONFIG, "nowhere");
     OK(oar_config_free(c));
 }
 
