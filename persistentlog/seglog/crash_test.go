@@ -2,9 +2,12 @@ package seglog
 
 import (
 	"flag"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/oarlock/oarlock/persistentlog"
@@ -51,5 +54,44 @@ func TestEveryFailedCallFencesAndIsNeverReportedAsSaved(t *testing.T) {
 	}
 	for at := 0; at < total; at += step {
 		life(at)
+	}
+}
+
+// TestPowerThatGoesWhileAnUncleanEndIsWrittenAgainIsNoDamage has a process that was killed with its newest save in the kernel's cache
+// alone, and takes the power at each sync of the Open that finds it: some pages of the save and of what stands behind it are kept.
+func TestPowerThatGoesWhileAnUncleanEndIsWrittenAgainIsNoDamage(t *testing.T) {
+	for seed := range uint64(40) {
+		mem := freshMem(t)
+		w := storetest.NewWriter(1)
+		fail, opening := false, false
+		var left []*vfs.MemFS
+		f := errorfs.Wrap(mem, storetest.OneAtATime(func(op errorfs.Op) error {
+			switch {
+			case op.Kind != errorfs.OpFileSyncData || !strings.HasSuffix(op.Path, segmentSuffix):
+			case fail:
+				return storetest.ErrDisk
+			case opening:
+				left = append(left, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 9))}))
+			}
+			return nil
+		}))
+		l := openMem(t, f)
+		require.NoError(t, l.Save([]persistentlog.Update{w.Update(2, 100)}))
+		acknowledged := w.Next
+		fail = true
+		require.ErrorIs(t, l.Save([]persistentlog.Update{w.Update(1, 20_000)}), persistentlog.ErrFenced)
+		require.NoError(t, l.Close())
+		fail, opening = false, true
+		require.NoError(t, openMem(t, f).Close())
+		require.NotEmpty(t, left)
+		for _, disk := range left {
+			l, err := Open(storetest.Dir, testOptions(disk))
+			require.NoError(t, err, "seed %d", seed)
+			state, err := l.Load(1)
+			require.NoError(t, err)
+			require.False(t, state.Hard.Lost)
+			require.GreaterOrEqual(t, state.Next, acknowledged)
+			require.NoError(t, l.Close())
+		}
 	}
 }

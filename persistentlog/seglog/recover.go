@@ -357,10 +357,10 @@ func (r *recovery) check() error {
 	return nil
 }
 
-// finish writes the newest batch again, and an empty one behind it, and syncs. A process that was killed, or whose sync failed,
-// may have left the newest batch in the kernel's cache alone; all earlier ones had been synced. It must be durable before
-// any vote or acknowledgement rests on it, and a sync of pages that the kernel takes for clean would prove nothing. So a store
-// that cannot be written is known now, too.
+// finish writes the newest batch again, and then an empty one behind it, and syncs each. A process that was killed, or whose sync
+// failed, may have left the newest batch in the kernel's cache alone; all earlier ones had been synced. It must be durable before
+// any vote or acknowledgement rests on it, and before anything stands behind it, which would vouch for it after a power cut that tore
+// it. A sync of pages that the kernel takes for clean would prove nothing. So a store that cannot be written is known now, too.
 func (r *recovery) finish() error {
 	l, head := r.log, r.log.head()
 	l.number.Store(r.number + numbersLeftOut)
@@ -380,11 +380,14 @@ func (r *recovery) finish() error {
 	if err := head.openWrite(l.fs); err != nil {
 		return fmt.Errorf("seglog: %s: %w", head.path, err)
 	}
-	at := len(r.last)
-	b := beginBatch(r.last)
-	number := l.number.Load() + 1
 	head.used = r.lastBegin
-	sum := sealBatch(b[at:], head.salt, r.lastBegin+int64(at), number, batchSave, 0)
+	if err := l.append(head, r.last); err != nil {
+		return err
+	}
+	head.used += int64(len(r.last))
+	b := beginBatch(nil)
+	number := l.number.Load() + 1
+	sum := sealBatch(b, head.salt, head.used, number, batchSave, 0)
 	if err := l.append(head, b); err != nil {
 		return err
 	}
