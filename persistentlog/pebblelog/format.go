@@ -36,11 +36,8 @@ func Format(dir string, identity persistentlog.Identity, options Options) (err e
 	fence := newFence(options.Logger)
 	f := newFenceFS(options.FS, fence)
 	defer close(fence.closing)
-	if err := storeKind.Claim(f, dir, pebbleName, storedir.WitnessName); err != nil {
+	if err := storeKind.Claim(options.FS, dir, pebbleName, storedir.WitnessName); err != nil {
 		return err
-	}
-	if err := fence.Check(); err != nil {
-		return fmt.Errorf("pebblelog: format %s: %w", dir, err)
 	}
 	lock, err := storeKind.Lock(options.FS, dir)
 	if err != nil {

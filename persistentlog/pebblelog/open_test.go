@@ -18,6 +18,7 @@ import (
 
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
+	"github.com/oarlock/oarlock/persistentlog/internal/storetest"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -94,6 +95,13 @@ func TestAFormatThatLostPowerIsNoStoreAndCanBeRepeated(t *testing.T) {
 		require.NoError(t, openMem(t, disk).Close())
 	}
 	require.Less(t, stores, len(disks)/2)
+}
+
+// TestAFormatThatWasKilledLosesNothingLater kills Format before each of its calls, and takes the power from whoever came after it.
+func TestAFormatThatWasKilledLosesNothingLater(t *testing.T) {
+	kills, err := storetest.KilledFormats(func(f vfs.FS) error { return Format(testDir, testIdentity, testOptions(f)) }, openOn)
+	require.NoError(t, err)
+	require.Greater(t, kills, 10)
 }
 
 func TestFilesAreTheOwnersAlone(t *testing.T) {

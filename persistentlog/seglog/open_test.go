@@ -94,6 +94,13 @@ func TestAFormatThatLostPowerIsNoStoreAndCanBeRepeated(t *testing.T) {
 	require.Greater(t, len(disks), 10)
 }
 
+// TestAFormatThatWasKilledLosesNothingLater kills Format before each of its calls, and takes the power from whoever came after it.
+func TestAFormatThatWasKilledLosesNothingLater(t *testing.T) {
+	kills, err := storetest.KilledFormats(func(f vfs.FS) error { return Format(storetest.Dir, storetest.Identity, testOptions(f)) }, openOn)
+	require.NoError(t, err)
+	require.Greater(t, kills, 10)
+}
+
 func TestFilesAreTheOwnersAlone(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("mode bits say nothing on Windows")

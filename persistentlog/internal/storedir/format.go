@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -43,13 +44,19 @@ func (k Kind) Claim(f vfs.FS, dir string, own ...string) error {
 	if foreign != "" && (!slices.Contains(own, foreign) || !unfinished) {
 		return fmt.Errorf("%s: format %s: not empty, it holds %s (name an empty directory)", k.Name, dir, foreign)
 	}
+	// A Format that was killed, or whoever else made the directory, may not have come so far. Who may not read the directories above
+	// has not made them.
+	if err := k.syncParents(f, dir); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
 	return nil
 }
 
-// syncParents makes the new directory's entry durable, and those of the directories above that MkdirAll may have made.
+// syncParents makes the directory's entry durable, and those of the directories above, which MkdirAll may have made. A file system that
+// knows no sync, as read-only ones do, has nothing to lose.
 func (k Kind) syncParents(f vfs.FS, dir string) error {
 	for parent := f.PathDir(dir); ; parent = f.PathDir(parent) {
-		if err := SyncDir(f, parent); err != nil {
+		if err := SyncDir(f, parent); err != nil && !errors.Is(err, syscall.EINVAL) {
 			return fmt.Errorf("%s: format %s: %w", k.Name, dir, err)
 		}
 		if up := f.PathDir(parent); up == parent || up == "." && parent == "." {
@@ -79,9 +86,13 @@ func (k Kind) CheckFormatted(f vfs.FS, dir string) error {
 	return nil
 }
 
-// ReadIdentity reads the identity file; text is its content.
+// ReadIdentity reads the identity file; text is its content. It makes the file's name durable: a Format that was killed may have given
+// it and not synced it, and a power cut must not take it away when something rests on the store.
 func (k Kind) ReadIdentity(f vfs.FS, dir string) (id persistentlog.Identity, text []byte, err error) {
 	path := f.PathJoin(dir, IdentityName)
+	if err := SyncDir(f, dir); err != nil {
+		return id, nil, fmt.Errorf("%s: open %s: %w", k.Name, dir, err)
+	}
 	text, err = ReadSmallFile(f, path)
 	if err == nil {
 		id, err = k.DecodeIdentity(text)
