@@ -87,6 +87,9 @@ func (f *fenceFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 			}
 		}
 		if category == walCategory {
+			if err := f.used.begins(); err != nil || f.fence.Down() {
+				return nil, err
+			}
 			if file, ok := f.spare.take(name); ok {
 				return file, nil
 			}

@@ -10,7 +10,11 @@ import (
 // walSuffix ends the name of every file of the write-ahead log.
 const walSuffix = ".log"
 
-// usedLogs sees that no file of the write-ahead log goes, nor is used for another one, before the witness of the newest save is durable.
+// usedLogs sees that no file of the write-ahead log is begun behind another one, goes, or is used for another one, before the witness of
+// the newest save is durable.
+//
+// checkTail looks at the newest file alone. In an older one Pebble takes a record that is cut off, or one whose header by a single flipped
+// bit becomes the mark of a log that was closed, for the end; until something is saved in the newer one, only the witness tells.
 //
 // What stood in such a file stands in a table, which the last edits of the manifest name. A manifest that decays there reads as a shorter one:
 // while the file is there its saves are read from it again, and when it is gone they are missing. If later ones are there, record
@@ -22,8 +26,8 @@ type usedLogs struct {
 	witness *storedir.Witness // nil: Open has not come so far
 	kept    []string          // what Pebble believes to be removed
 
-	gone atomic.Uint64 // files that have been allowed to go
-	seen uint64        // of those, by the newest save; the writer's
+	turns atomic.Uint64 // files that have been begun, or allowed to go
+	seen  uint64        // of those, by the newest save; the writer's
 }
 
 // stays reports whether a file must not go: it is noted until the witness is open, and stays where the witness could not be synced.
@@ -40,19 +44,35 @@ func (u *usedLogs) stays(path string, fence *fence) (bool, error) {
 	if witness == nil {
 		return true, nil
 	}
-	u.gone.Add(1)
+	u.turns.Add(1)
 	err := witness.Sync()
 	return err != nil || fence.Down(), err
 }
 
-// noted is called when a save has been noted, before it is reported: the file in which it stands may have gone before, by the flush of
-// a batch that is a memtable of its own. What goes later finds it in the witness.
-func (u *usedLogs) noted() error {
-	gone := u.gone.Load()
-	if gone == u.seen {
+// begins is called before a file is begun. Open needs no witness for its own: what stands in older ones is in tables by then, and they
+// are kept.
+func (u *usedLogs) begins() error {
+	if u == nil {
 		return nil
 	}
-	u.seen = gone
+	u.mu.Lock()
+	witness := u.witness
+	u.mu.Unlock()
+	if witness == nil {
+		return nil
+	}
+	u.turns.Add(1)
+	return witness.Sync()
+}
+
+// noted is called when a save has been noted, before it is reported: another file may have been begun behind the one in which it stands,
+// and that one gone, by the flush of a batch that is a memtable of its own. What comes later finds it in the witness.
+func (u *usedLogs) noted() error {
+	turns := u.turns.Load()
+	if turns == u.seen {
+		return nil
+	}
+	u.seen = turns
 	return u.witness.Sync()
 }
 

@@ -184,9 +184,25 @@ func (v *Victim) list(dir string) (files []string, err error) {
 	return files, nil
 }
 
-// HoldsSaves reports whether a file is of a write-ahead log or a segment.
+// HoldsSaves reports whether a file is the newest one of a write-ahead log, or the newest segment: the one before it, where a crash came
+// while another was begun.
 func (v *Victim) HoldsSaves(name string) bool {
-	return strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".segment")
+	files, err := v.Files()
+	if err != nil {
+		return false
+	}
+	for suffix, begun := range map[string]int{".log": 0, ".segment": 1} {
+		if !strings.HasSuffix(name, suffix) {
+			continue
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, suffix) && file > name {
+				begun--
+			}
+		}
+		return begun >= 0
+	}
+	return false
 }
 
 // Edit replaces a file's content; nil removes it.
