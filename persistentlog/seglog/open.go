@@ -231,7 +231,9 @@ func (l *Log) shut() error {
 		errs = append(errs, seg.close())
 	}
 	if l.witness != nil {
+		o := l.fence.Begin("close", l.witness.Path())
 		errs = append(errs, l.witness.Close(whole && !l.fence.Down()))
+		l.fence.End(o)
 	}
 	errs = append(errs, l.lock.Close())
 	if whole {

@@ -198,9 +198,8 @@ func (l *Log) append(seg *segment, b []byte) error {
 
 // acknowledge tells the witness that a save is durable.
 func (l *Log) acknowledge(number uint64, sum uint32) error {
-	if err := l.witness.Note(number, sum); err != nil {
-		l.fence.Fail("note in", l.witness.Path(), err)
-		return l.fence.Check()
+	if err := l.fence.Do("note in", l.witness.Path(), func() error { return l.witness.Note(number, sum) }); err != nil {
+		return err
 	}
 	l.number.Store(number)
 	return nil
