@@ -285,7 +285,8 @@ func (t *torture) callSave() (alive bool, err error) {
 	if t.large && t.draw.IntN(3) == 0 {
 		id := raft.GroupID(1 + t.draw.IntN(3))
 		term := max(t.group(id).lastTerm(), 1)
-		updates = []persistentlog.Update{t.append(id).Commands(term, 40_000).Commands(term, 20_000, 20_000).Commands(term, 40_000).Update()}
+		n := 40_000 << (t.draw.IntN(5) / 4 * 3) // 120 KB in all; at times a MB, which a log may treat as something else
+		updates = []persistentlog.Update{t.append(id).Commands(term, n).Commands(term, n/2, n/2).Commands(term, n).Update()}
 	}
 	for _, u := range updates {
 		t.hold(u.Blocks)
