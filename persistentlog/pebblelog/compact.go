@@ -123,7 +123,7 @@ func (l *Log) Destroy(id raft.GroupID) error {
 	batch := l.batch
 	batch.Reset()
 	number := l.number.Load() + 1
-	err := mergeSaves(batch, l.number.Load(), number)
+	err := l.beginBatch(batch, number)
 	if err == nil {
 		from, end := makeKey(id, 0, 0), groupEnd(id)
 		if end == nil { // the last possible group: its keys have no successor of the same length

@@ -28,6 +28,7 @@ type Log struct {
 	db       *pebble.DB
 	lock     io.Closer
 	witness  *storedir.Witness // writer's
+	salt     uint32            // of this life: every batch carries it in the write-ahead log; never 0
 	lost     bool              // acknowledged saves are missing at the end, now or at an earlier start
 
 	number     atomic.Uint64 // of the newest durable save
@@ -94,8 +95,15 @@ func (l *Log) open() error {
 		return err
 	}
 	l.identity = identity
+	if l.witness, err = storeKind.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now); err != nil {
+		return err
+	}
+	_, before := l.witness.Newest()
+	if l.salt, err = drawSalt(); err != nil {
+		return err
+	}
 	path := l.fs.PathJoin(l.dir, pebbleName)
-	if err := checkTail(l.fs, path); err != nil {
+	if err := checkTail(l.fs, path, before); err != nil {
 		return err
 	}
 	if l.options.WALPrepareBytes > 0 {
@@ -114,7 +122,7 @@ func (l *Log) open() error {
 	if err := l.checkStore(text); err != nil {
 		return err
 	}
-	if err := l.openWitness(); err != nil {
+	if err := l.askWitness(); err != nil {
 		return err
 	}
 	if err := l.writeOpened(); err != nil {
@@ -148,20 +156,25 @@ func (l *Log) checkStore(identity []byte) error {
 }
 
 // writeOpened writes an empty save, so that a store that cannot be written is known now and not at the first vote. It
-// leaves out one number: that of a save that a crash may have torn off, which so is never used for another one.
+// leaves out one number: that of a save that a crash may have torn off, which so is never used for another one. Both slots of the witness
+// have this life's salt, durably, before anybody's bytes can stand behind it.
 func (l *Log) writeOpened() error {
 	l.writer.Lock()
 	defer l.writer.Unlock()
 	seen, _ := l.witness.Newest() // lower than the log's own, unless that has lost its end
-	return l.write(max(l.number.Load(), seen)+2, nil)
-}
-
-// openWitness compares the database with the witness. If the log's end is missing the store opens all the same, for every group to be told
-// that it has lost what it had acknowledged.
-func (l *Log) openWitness() (err error) {
-	if l.witness, err = storeKind.OpenWitness(l.fs, l.dir, l.identity.Store, time.Now); err != nil {
+	number := max(l.number.Load(), seen) + 2
+	if err := l.write(number, nil); err != nil {
 		return err
 	}
+	if err := errors.Join(l.witness.Note(number, l.salt), l.witness.Sync()); err != nil {
+		l.fence.Fail("note in", l.witness.Path(), err)
+	}
+	return l.fence.Check()
+}
+
+// askWitness compares the database with the witness. If the log's end is missing the store opens all the same, for every group to be told
+// that it has lost what it had acknowledged.
+func (l *Log) askWitness() error {
 	lost, err := l.witness.Judge(l.dir, l.number.Load())
 	if err != nil {
 		l.fence.Fail("note in", l.witness.Path(), err)

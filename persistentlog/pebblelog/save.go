@@ -1,6 +1,7 @@
 package pebblelog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -84,7 +85,7 @@ func (l *Log) finish(number uint64, built error) error {
 	if err := l.fence.Check(); err != nil {
 		return err
 	}
-	if err := errors.Join(l.witness.Note(number, 0), l.fs.used.noted()); err != nil {
+	if err := errors.Join(l.witness.Note(number, l.salt), l.fs.used.noted()); err != nil {
 		l.fence.Fail("note in", l.witness.Path(), err)
 	}
 	if err := l.fence.Check(); err != nil {
@@ -107,7 +108,7 @@ func commitBatch(batch *pebble.Batch) (err error) {
 func (l *Log) build(batch *pebble.Batch, number uint64, updates []persistentlog.Update) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := mergeSaves(batch, l.number.Load(), number); err != nil {
+	if err := l.beginBatch(batch, number); err != nil {
 		return err
 	}
 	for id, c := range l.compacted {
@@ -127,6 +128,14 @@ func (l *Log) build(batch *pebble.Batch, number uint64, updates []persistentlog.
 		}
 	}
 	return nil
+}
+
+// beginBatch lays down what every batch of a store begins with: the salt, which stands in the write-ahead log alone, and its save number.
+func (l *Log) beginBatch(batch *pebble.Batch, number uint64) error {
+	if err := batch.LogData(binary.LittleEndian.AppendUint32(make([]byte, 0, 4), l.salt), nil); err != nil {
+		return err
+	}
+	return mergeSaves(batch, l.number.Load(), number)
 }
 
 // appendUpdate lays one update into the batch and carries it out on the group's spine.

@@ -108,7 +108,7 @@ func (m *savesMerge) Finish(bool) ([]byte, io.Closer, error) {
 	return seal(m.key, m.all.append(make([]byte, 0, savesSize+sealSize))), nil, nil
 }
 
-// mergeSaves begins every batch of a store: it is the one that follows before.
+// mergeSaves says which save a batch is: the one that follows before.
 func mergeSaves(batch *pebble.Batch, before, number uint64) error {
 	var buf [savesSize + sealSize]byte
 	k := makeKey(0, kindSaves, 0)

@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,13 +29,40 @@ const (
 	walSyncedFull, walSyncedFirst, walSyncedLast = 9, 10, 12
 )
 
+// Where a record of this store has its salt: behind Pebble's header of the batch (sequence number and count) and that of its first entry.
+const (
+	batchHeaderSize = 12
+	logDataKind     = 3
+	saltSize        = 4
+	saltEnd         = batchHeaderSize + 2 + saltSize
+)
+
+// drawSalt returns what the batches of one life have in common and nobody else knows: a command of a client may hold bytes that
+// look like a record of the write-ahead log, and with the salt they do not.
+func drawSalt() (uint32, error) {
+	var b [saltSize]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("pebblelog: salt: %w", err)
+	}
+	return binary.LittleEndian.Uint32(b[:]) | 1, nil
+}
+
+// saltIn returns the salt of a record of which the payload is the beginning; 0: it has none there.
+func saltIn(payload []byte) uint32 {
+	if len(payload) < saltEnd || payload[batchHeaderSize] != logDataKind || payload[batchHeaderSize+1] != saltSize {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(payload[batchHeaderSize+2:])
+}
+
 // checkTail looks at the end of the newest write-ahead log before Pebble does. Pebble takes a record that does not read
 // for the end of the log, and drops all that follows, unless a later chunk in another piece of the file claims a synced
 // length beyond it; and that length is counted without what was written in whole pieces. This store knows more: it writes a
-// record only when every earlier one has been synced. So if any record begins behind a place that does not read, what
-// stood there had been promised. Only the last record cannot be judged so; docs/format.md says what that leaves open. (The
+// record only when every earlier one has been synced. So if any record of the store begins behind a place that does not read, what
+// stood there had been promised. It is known by its salt: that of the records in front, otherwise the one that the witness has; 0 stands for
+// one that nobody knows, and then any record counts. Only the last record cannot be judged so; docs/format.md says what that leaves open. (The
 // mark of a closed log is no witness: Pebble writes it behind a very large record that is not synced yet.)
-func checkTail(f vfs.FS, dir string) (err error) {
+func checkTail(f vfs.FS, dir string, salt uint32) (err error) {
 	name, number, err := newestWAL(f, dir)
 	if err != nil || name == "" {
 		return err
@@ -45,7 +73,7 @@ func checkTail(f vfs.FS, dir string) (err error) {
 		return fmt.Errorf("pebblelog: %s: %w", path, err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	s := tailScan{number: uint32(number), broken: -1}
+	s := tailScan{number: uint32(number), salt: salt, broken: -1}
 	piece := make([]byte, walBlockSize)
 	for at := int64(0); ; at += walBlockSize {
 		n, err := io.ReadFull(file, piece)
@@ -86,8 +114,13 @@ func newestWAL(f vfs.FS, dir string) (name string, number uint64, err error) {
 // tailScan walks over the pieces of one log.
 type tailScan struct {
 	number uint32
-	broken int64 // offset of the first place that does not read; -1: none yet
-	ended  bool  // the log was closed here
+	salt   uint32 // 0: not known
+	broken int64  // offset of the first place that does not read; -1: none yet
+	ended  bool   // the log was closed here
+
+	// A record that begins at the end of a piece, too short there to show its salt.
+	begun   []byte
+	begunAt int64
 }
 
 // piece looks at one piece of the file, which begins at offset. found says that a record begins (at begin) behind a place
@@ -99,14 +132,15 @@ func (s *tailScan) piece(b []byte, offset int64) (begin int64, found bool) {
 			s.ended = true
 			return 0, false
 		}
-		size, first, ok := s.chunk(b[at:])
-		if ok && first && s.broken >= 0 {
-			return offset + int64(at), true
+		c, ok := s.chunk(b[at:])
+		if ok && s.follows(c, at, offset) {
+			return s.begunAt, true
 		}
 		if !ok {
+			s.begun = nil
 			break
 		}
-		at += size
+		at += c.size
 	}
 	rest := b[at:]
 	if len(b) == walBlockSize && len(rest) < walSyncedHeader && len(bytes.Trim(rest, "\x00")) == 0 {
@@ -121,6 +155,32 @@ func (s *tailScan) piece(b []byte, offset int64) (begin int64, found bool) {
 	return s.search(b, at, offset)
 }
 
+// follows takes a chunk, which stands at a place of the piece at offset. It reports whether a record of the store, which begins at
+// begunAt, is known to be behind the place that does not read.
+func (s *tailScan) follows(c chunk, at int, offset int64) bool {
+	switch {
+	case c.first:
+		s.begun, s.begunAt = c.payload, offset+int64(at)
+	case at == 0 && s.begun != nil:
+		s.begun = append(s.begun[:len(s.begun):len(s.begun)], c.payload...)
+	default:
+		return false
+	}
+	salt := saltIn(s.begun)
+	if len(s.begun) < saltEnd && at+c.size == walBlockSize {
+		s.begun = bytes.Clone(s.begun) // it goes on in the next piece, in the same memory
+	} else {
+		s.begun = nil
+	}
+	if s.broken < 0 {
+		if salt != 0 {
+			s.salt = salt
+		}
+		return false
+	}
+	return c.first && s.salt == 0 || salt != 0 && salt == s.salt
+}
+
 // search tries every place behind a chunk that does not read: its length cannot be believed, so the next one may begin
 // anywhere. The log's number, which each header carries, is what it looks for.
 func (s *tailScan) search(b []byte, from int, offset int64) (begin int64, found bool) {
@@ -131,36 +191,44 @@ func (s *tailScan) search(b []byte, from int, offset int64) (begin int64, found 
 			return 0, false
 		}
 		at += next
-		if _, first, ok := s.chunk(b[at:]); ok && first {
-			return offset + int64(at), true
+		if c, ok := s.chunk(b[at:]); ok && s.follows(c, at, offset) {
+			return s.begunAt, true
 		}
 	}
 	return 0, false
 }
 
-// chunk reads the chunk at the start of b. first says that a record begins with it.
-func (s *tailScan) chunk(b []byte) (size int, first, ok bool) {
+// chunk is a piece of a record, as it stands in the log.
+type chunk struct {
+	size    int    // with its header
+	first   bool   // a record begins with it
+	payload []byte // a part of the piece
+}
+
+// chunk reads the chunk at the start of b.
+func (s *tailScan) chunk(b []byte) (c chunk, ok bool) {
 	if len(b) < walPlainHeader {
-		return 0, false, false
+		return chunk{}, false
 	}
 	header := 0
 	switch kind := b[6]; {
 	case kind >= walPlainFull && kind <= walPlainLast:
-		header, first = walPlainHeader, kind <= walPlainFirst
+		header, c.first = walPlainHeader, kind <= walPlainFirst
 	case kind >= walSyncedFull && kind <= walSyncedLast:
-		header, first = walSyncedHeader, kind <= walSyncedFirst
+		header, c.first = walSyncedHeader, kind <= walSyncedFirst
 	default:
-		return 0, false, false
+		return chunk{}, false
 	}
-	size = header + int(binary.LittleEndian.Uint16(b[4:]))
-	if size > len(b) || binary.LittleEndian.Uint32(b[7:]) != s.number {
-		return 0, false, false
+	c.size = header + int(binary.LittleEndian.Uint16(b[4:]))
+	if c.size > len(b) || binary.LittleEndian.Uint32(b[7:]) != s.number {
+		return chunk{}, false
 	}
-	crc := crc32.Checksum(b[6:size], castagnoli)
+	crc := crc32.Checksum(b[6:c.size], castagnoli)
 	if binary.LittleEndian.Uint32(b) != (crc>>15|crc<<17)+0xa282ead8 {
-		return 0, false, false
+		return chunk{}, false
 	}
-	return size, first, true
+	c.payload = b[header:c.size]
+	return c, true
 }
 
 // closed is the mark at the end of a log that was closed: an empty chunk with the next log's number and no checksum.

@@ -61,12 +61,12 @@ func TestDamageOfALogBehindWhichNothingIsSavedIsNoticed(t *testing.T) {
 	require.False(t, said("untouched", func(b []byte) []byte {
 		s := tailScan{number: uint32(number)}
 		for at := 0; at < walBlockSize; {
-			size, _, ok := s.chunk(b[at:walBlockSize])
+			c, ok := s.chunk(b[at:walBlockSize])
 			if !ok {
 				break
 			}
 			headers = append(headers, at)
-			at += size
+			at += c.size
 		}
 		return b
 	}))
