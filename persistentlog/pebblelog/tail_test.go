@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 
 	"github.com/oarlock/oarlock/persistentlog"
 	"github.com/oarlock/oarlock/persistentlog/internal/storedir"
-	"github.com/oarlock/oarlock/persistentlog/internal/storetest"
 	"github.com/oarlock/oarlock/raft"
 )
 
@@ -56,9 +56,12 @@ func TestACommandThatLooksLikeARecordIsTakenForNone(t *testing.T) {
 	torn := 0
 	for seed := range uint64(40) {
 		mem := freshMem(t)
+		var mu sync.Mutex
 		armed := false
 		var left *vfs.MemFS
-		l := openMem(t, errorfs.Wrap(mem, storetest.OneAtATime(func(op errorfs.Op) error {
+		l := openMem(t, errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if armed && left == nil && op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, walSuffix) {
 				left = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 3))})
 			}
@@ -67,7 +70,9 @@ func TestACommandThatLooksLikeARecordIsTakenForNone(t *testing.T) {
 		if seed%2 == 0 {
 			require.NoError(t, l.Save([]persistentlog.Update{newWriter(2).Update(1, 10)}))
 		}
+		mu.Lock()
 		armed = true
+		mu.Unlock()
 		require.NoError(t, l.Save([]persistentlog.Update{{Group: 1, Blocks: []raft.Block{block}}}))
 		require.NoError(t, l.Close())
 		again, err := Open(testDir, testOptions(left))
