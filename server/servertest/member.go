@@ -35,6 +35,7 @@ type member struct {
 	mu      sync.Mutex // guards what follows
 	server  *server.Server
 	machine statemachine.StateMachine
+	failed  *stoppedError // why the server that runs can do nothing more
 }
 
 // ErrRunning, ErrDown and ErrNoServer are why a server cannot be started, stopped or asked.
@@ -213,8 +214,9 @@ func (m *member) open() error {
 	}
 	m.serving.Go(func() { _ = s.Serve(door) }) // it ends with the server, which is then what it says
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.server, m.machine = s, machine
+	m.mu.Unlock()
+	m.serving.Go(func() { m.watch(s) })
 	return nil
 }
 
@@ -263,8 +265,9 @@ func (m *member) end(end func(*server.Server) error) error {
 	}
 	m.serving.Wait()
 	m.mu.Lock()
-	m.server = nil
+	m.server, m.failed = nil, nil
 	m.mu.Unlock()
+	m.cluster.judge()
 	if err = errors.Join(err, m.files.Close()); err != nil {
 		return fmt.Errorf("servertest: server %d: %w", m.id, err)
 	}

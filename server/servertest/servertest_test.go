@@ -185,7 +185,7 @@ func (b broken) ApplyBatch(_ []statemachine.Entry, _ [][]byte) {
 }
 
 func TestSettleSaysWhichServerHasStopped(t *testing.T) {
-	o := servertest.Options{Machine: func(id raft.ServerID) statemachine.StateMachine {
+	o := servertest.Options{FailuresExpected: true, Machine: func(id raft.ServerID) statemachine.StateMachine {
 		if id == 2 {
 			return broken{kv.New()}
 		}
