@@ -37,7 +37,7 @@ type T interface {
 
 // Options are the settings of a cluster. Only Machine is required.
 type Options struct {
-	// Machine makes the state machine of a server, each time that it starts. It is called on the goroutine that starts it.
+	// Machine makes the state machine of a server, a new one each time that it starts. It is called on the goroutine that starts it.
 	Machine func(id raft.ServerID) statemachine.StateMachine
 	// Servers is how many there are, with ids from 1; 0 means 3.
 	Servers int
