@@ -12,6 +12,8 @@ PREFIX   ?= /usr/local
 RUNS ?= 1000
 FROM ?= 1
 SEED ?= 0
+# Something, and `make sim SEED=n` says only what came of it.
+QUIET ?=
 
 # How long `make soak` runs.
 LONG ?= 5m
@@ -63,9 +65,9 @@ race: tools ## every test under the race detector
 fuzz: tools ## each fuzz target for FUZZTIME (20s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh scripts/fuzz.sh
 
-sim: tools ## RUNS (1000) simulated clusters FROM (1) a seed; or SEED=n alone, with its story
+sim: tools ## RUNS (1000) simulated clusters FROM (1) a seed; or SEED=n alone, with its story unless QUIET=1
 	@sh scripts/numbers.sh "RUNS=$(RUNS)" "FROM=$(FROM)" $(call given,SEED) $(if $(call given,SEED),$(if $(call given,RUNS)$(call given,FROM),"alone=RUNS and FROM"))
-	$(GO) test ./sim -count=1 -timeout 0 -run TestNoSeedBreaksARule -v -sim.runs=$(RUNS) -sim.from=$(FROM) -sim.seed=$(SEED)
+	$(GO) test ./sim -count=1 -timeout 0 -run TestNoSeedBreaksARule -v -sim.runs=$(RUNS) -sim.from=$(FROM) -sim.seed=$(SEED) -sim.quiet=$(if $(filter-out 0,$(QUIET)),true,false)
 
 soak: tools ## real processes for LONG (5m): changes of membership, kills, lost disks, under load; SEED=n repeats a plan
 	@sh scripts/numbers.sh "LONG=$(LONG)" $(call given,SEED)

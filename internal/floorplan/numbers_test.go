@@ -70,6 +70,8 @@ func TestSettingsOfTargetsArePassedOn(t *testing.T) {
 	for arguments, want := range map[string]string{
 		"sim":                                  "-sim.runs=1000 -sim.from=1 -sim.seed=0",
 		"sim|SEED=18446744073709551615":        "-sim.seed=18446744073709551615",
+		"sim|SEED=17":                          "-sim.quiet=false",
+		"sim|SEED=17|QUIET=1":                  "-sim.quiet=true",
 		"sim|FROM=18446744073709551615|RUNS=1": "-sim.runs=1 -sim.from=18446744073709551615",
 		"sim|FROM=18446744073709550616":        "-sim.from=18446744073709550616",
 		"torture|RUNS=7|FROM=10000000000":      "-tortures=7 -seed=10000000000",
