@@ -12,6 +12,8 @@ PREFIX   ?= /usr/local
 RUNS ?= 1000
 FROM ?= 1
 SEED ?= 0
+# Something, and `make sim SEED=n` says only what came of it.
+QUIET ?=
 
 # How long `make soak` runs.
 LONG ?= 5m
@@ -19,6 +21,9 @@ LONG ?= 5m
 # Which known bugs `make mutants` runs, as shell patterns with commas between; and the page whose table it rewrites.
 ONLY ?=
 PAGE ?=
+
+# given is a setting that was given to make, as NAME=value, and nothing where it is as it stands above.
+given = $(if $(filter file,$(origin $(1))),,"$(1)=$($(1))")
 
 .DEFAULT_GOAL := help
 .PHONY: help tools demo demo-grow demo-restart soak test test-c test-python check race fuzz sim torture mutants bench bench-bindings bench-micro build lib install clean
@@ -60,18 +65,22 @@ race: tools ## every test under the race detector
 fuzz: tools ## each fuzz target for FUZZTIME (20s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh scripts/fuzz.sh
 
-sim: tools ## RUNS (1000) simulated clusters FROM (1) a seed; or SEED=n alone, with its story
-	$(GO) test ./sim -count=1 -timeout 0 -run TestNoSeedBreaksARule -v -sim.runs=$(RUNS) -sim.from=$(FROM) -sim.seed=$(SEED)
+sim: tools ## RUNS (1000) simulated clusters FROM (1) a seed; or SEED=n alone, with its story unless QUIET=1
+	@sh scripts/numbers.sh "RUNS=$(RUNS)" "FROM=$(FROM)" $(call given,SEED) $(if $(call given,SEED),$(if $(call given,RUNS)$(call given,FROM),"alone=RUNS and FROM"))
+	$(GO) test ./sim -count=1 -timeout 0 -run TestNoSeedBreaksARule -v -sim.runs=$(RUNS) -sim.from=$(FROM) -sim.seed=$(SEED) -sim.quiet=$(if $(filter-out 0,$(QUIET)),true,false)
 
 soak: tools ## real processes for LONG (5m): changes of membership, kills, lost disks, under load; SEED=n repeats a plan
+	@sh scripts/numbers.sh "LONG=$(LONG)" $(call given,SEED)
 	OARLOCK_SOAK=$(LONG) OARLOCK_SOAK_SEED=$(filter-out 0,$(SEED)) $(GO) test ./cmd/oarlock -count=1 -timeout 0 -run TestSoak -v
 
 mutants: RUNS = 2000
 mutants: tools ## put ONLY (all) known bugs back in, one by one: the simulator has to find each within RUNS (2000) seeds
+	@sh scripts/numbers.sh most=2000 "RUNS=$(RUNS)"
 	$(GO) run ./sim/mutants -go="$(GO)" -only="$(ONLY)" -runs=$(RUNS) $(if $(PAGE),-markdown=$(PAGE))
 
 torture: RUNS = 2000
 torture: tools ## RUNS (2000) random lives of each log on a disk that fails, loses power and decays, FROM (1) a seed
+	@sh scripts/numbers.sh "RUNS=$(RUNS)" "FROM=$(FROM)"
 	$(GO) test ./persistentlog/pebblelog ./persistentlog/seglog -count=1 -timeout 0 -run TestTortured -v -tortures=$(RUNS) -seed=$(FROM)
 
 bench: tools ## throughput, reads, restart and memory, beside their aims, in a quarter of an hour; rewrites docs/performance.md

@@ -92,7 +92,8 @@ func (c *simClient) call(p *Call) {
 		}
 	}
 	body = append(body, p.Input...)
-	w.note("client %d calls %d: %s of key %d, %d bytes%s", c.number, k.number, k.kind, k.key, len(body), p.input())
+	w.fullNote("client %d calls %d: %s of key %d, %d bytes%s", c.number, k.number, k.kind, k.key, len(body), p.input())
+	c.plainCall(k, p)
 	if p.Kind == CallRead {
 		k.consistency = p.Consistency
 		k.handle = c.core.Start(w.now, how, body, k, p.Consistency)
@@ -169,7 +170,7 @@ func (c *simClient) dial(d client.Dial) {
 			h = heir // which the operator has given the address
 		}
 	}
-	w.note("client %d dials %s: server %v", c.number, d.Address, h)
+	w.fullNote("client %d dials %s: server %v", c.number, d.Address, h)
 	k := &conn{w: w, client: c, id: d.Conn, host: h}
 	k.reader = wire.NewClientReader(k, w.plan.CommandBytesMax+128, true)
 	kept := c.conns[:0]

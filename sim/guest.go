@@ -155,7 +155,8 @@ func (g *guest) snapshot(count uint64, own []byte) (statemachine.Snapshot, error
 		return nil, errGuest
 	}
 	g.all.snapshots++
-	g.all.w.note("server %d captures its state after change %d", g.who, count)
+	g.all.w.fullNote("server %d captures its state after change %d", g.who, count)
+	g.all.w.plainNote("server %d takes a snapshot; it %s", g.who, g.all.plainPlace(count))
 	if s.known {
 		g.all.know(count, s.sum)
 	}

@@ -248,7 +248,8 @@ func (g *guests) changed(who *guest, count uint64, e *guestEntry, result []byte,
 		now.sum, now.known = g.fingerprint(who)
 	}
 	if g.w.story != nil {
-		g.w.note("server %d makes change %d: %s: result %s, hash %016x", who.who, count, e, shown(result), now.sum)
+		g.w.fullNote("server %d makes change %d: %s: result %s, hash %016x", who.who, count, e, shown(result), now.sum)
+		g.plainChange(who, e, result, now)
 	}
 	if count == uint64(len(g.changes))+1 {
 		now.entry, now.result = guestEntry{Entry: e.entry(), expire: e.expire}, bytes.Clone(result)

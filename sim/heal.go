@@ -22,6 +22,7 @@ const (
 // heal is the second phase: nothing fails any more, and what must come of it comes.
 func (w *world) heal() {
 	w.note("CALM: nothing fails from here on")
+	w.plainNote("the simulator itself asks for commands and queries now, to see that all servers come together")
 	w.calm = true
 	w.net.heal()
 	for _, h := range w.hosts {

@@ -140,7 +140,8 @@ func (k *op) answer(result []byte, err error) {
 	}
 	k.ended, k.returned, k.err, k.result = true, w.now, err, slices.Clone(result)
 	w.mix(uint64(k.number)<<32 ^ k.executed)
-	w.note("call %d, %s of key %d in group %d, ends: %x %s", k.number, k.kind, k.key, o.group, k.result, firstLine(err))
+	w.fullNote("call %d, %s of key %d in group %d, ends: %x %s", k.number, k.kind, k.key, o.group, k.result, firstLine(err))
+	k.plainEnd()
 	if known := k.knows(); k.client != nil {
 		k.client.told = max(k.client.told, known)
 	}

@@ -56,7 +56,7 @@ func (n *network) send(from *host, m *raft.Message) {
 	to := w.find(m.To, m.ToStore)
 	lost := to != nil && n.lost(from.number, to.number)
 	if w.story != nil {
-		w.note("%d to %d: group %d %s", m.From, m.To, m.Group, describe(m, lost))
+		w.fullNote("%d to %d: group %d %s", m.From, m.To, m.Group, describe(m, lost))
 	}
 	m.FromStore, m.FromRun = from.identity.Store, from.run
 	if to == nil {

@@ -73,6 +73,17 @@ func (t *Totals) Aims(f func(reached bool, aim string)) {
 	f(open <= unfinishedAtMost*checked, fmt.Sprintf("%.0f of %.0f histories undecided, aim: at most %.0f", open, open+checked, unfinishedAtMost*checked))
 }
 
+// Verdict says in plain words what came of a seed of the simulator's own that broke no rule.
+func (r *Result) Verdict(p *Plan) string {
+	passed := "all came to pass"
+	if n := len(p.Faults) - r.Faults; n > 0 {
+		passed = fmt.Sprintf("%d came to pass (each a line with FAULT), and %d found nothing to do when it was time", r.Faults, n)
+	}
+	return fmt.Sprintf("seed %d broke no rule.\n", p.Seed) +
+		"What ran is oarlock itself with a machine of the simulator's own, and nothing of yours: how to test your machine is in docs/simulation.md.\n" +
+		fmt.Sprintf("%v of virtual time, %d events; %d calls planned, and with those that servers and other clients made %d; %d faults planned, of which %s; digest %016x", r.Virtual, r.Steps, len(p.Calls), r.Calls, len(p.Faults), passed, r.Digest)
+}
+
 // Report writes the totals with their tables: faults by kind, situations, aims.
 func (t *Totals) Report(w io.Writer) {
 	fmt.Fprintln(w, "faults that came to pass:")
@@ -88,7 +99,7 @@ func (t *Totals) Report(w io.Writer) {
 				missed++
 			}
 		})
-		fmt.Fprintf(w, "%d aims are not reached yet; they are for %d runs and more\n", missed, AimsFrom)
+		fmt.Fprintf(w, "Of what %d runs have to come into, %d runs have not come into %d things. This is no failure: so few runs need not.\n", AimsFrom, t.Runs, missed)
 		fmt.Fprintln(w, t.Line())
 		return
 	}

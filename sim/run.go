@@ -47,6 +47,9 @@ func Run(p *Plan, o RunOptions) *Result {
 	if o.Story {
 		w.story = new(strings.Builder)
 		w.story.WriteString(p.String())
+		if w.guests != nil {
+			w.beginPlain()
+		}
 	}
 	w.begin()
 	w.run(startTime + p.Trouble)
@@ -105,8 +108,6 @@ func (w *world) result() *Result {
 	for _, o := range w.oracle.groups {
 		r.Changes += len(o.changes)
 	}
-	if w.story != nil {
-		r.Story = w.story.String()
-	}
+	r.Story = w.storyTold()
 	return r
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,12 +85,35 @@ func tell(t *testing.T, seed uint64) {
 }
 
 func replay(t *testing.T, seed uint64) {
-	r := Run(NewPlan(seed), RunOptions{Story: !*simQuiet})
+	plan := NewPlan(seed)
+	r := Run(plan, RunOptions{Story: !*simQuiet})
 	fmt.Fprint(os.Stdout, r.Story)
-	t.Logf("%v virtual, %d events, %d calls, %d faults, digest %016x", r.Virtual, r.Steps, r.Calls, r.Faults, r.Digest)
 	if r.Failure != nil {
+		t.Logf("%v of virtual time, %d events, %d calls, %d of %d faults, digest %016x", r.Virtual, r.Steps, r.Calls, r.Faults, len(plan.Faults), r.Digest)
 		tell(t, seed)
+		return
 	}
+	less := ""
+	if !*simQuiet {
+		less = fmt.Sprintf("\nWithout the story above: make sim SEED=%d QUIET=1", seed)
+	}
+	t.Log(r.Verdict(plan) + less)
+}
+
+func TestTheVerdictTellsPlannedFaultsFromThoseThatCameToPass(t *testing.T) {
+	plan := NewPlan(17)
+	r := Run(plan, RunOptions{SkipHistories: true})
+	require.Less(t, r.Faults, len(plan.Faults))
+	verdict := r.Verdict(plan)
+	require.Contains(t, verdict, "seed 17 broke no rule")
+	require.Contains(t, verdict, fmt.Sprintf("%d faults planned, of which %d came to pass", len(plan.Faults), r.Faults))
+	require.Contains(t, verdict, "docs/simulation.md")
+}
+
+func TestAReportOfFewRunsSaysThatMissedAimsAreNoFailure(t *testing.T) {
+	var said strings.Builder
+	(&Totals{Runs: 200}).Report(&said)
+	require.Regexp(t, `200 runs have not come into \d+ things. This is no failure`, said.String())
 }
 
 func TestTheSameSeedTellsTheSameStoryByteForByte(t *testing.T) {

@@ -126,7 +126,8 @@ func (o *groupOracle) witness(r *replica, st *look, work *server.Work) {
 	for i := range work.Events {
 		e := &work.Events[i]
 		if w.story != nil {
-			w.note("server %v group %d: %s", r.h, o.group, describeEvent(e))
+			w.fullNote("server %v group %d: %s", r.h, o.group, describeEvent(e))
+			w.plainEvent(r.h, e)
 		}
 		switch e.Kind {
 		case server.EventTrace:
@@ -211,7 +212,7 @@ func (o *groupOracle) finished(r *replica, j server.Job) {
 		}
 	}
 	if w.story != nil {
-		w.note("server %v group %d: %T done", r.h, o.group, j)
+		w.fullNote("server %v group %d: %T done", r.h, o.group, j)
 	}
 }
 

@@ -28,6 +28,7 @@ type world struct {
 	faults   int  // that came to pass
 	byKind   [faultKinds]int
 	story    *strings.Builder // nil: nobody reads it
+	plain    *strings.Builder // the plain story of a run of a user's machine
 	failure  *Failure
 	guests   *guests // nil: no user's machine is tested
 
@@ -133,14 +134,10 @@ func (w *world) mix(v uint64) {
 	w.digest = x ^ x>>29
 }
 
-// note writes a line of the story.
+// note writes a line of the story, and of the plain one if there is one.
 func (w *world) note(format string, args ...any) {
-	if w.story == nil {
-		return
-	}
-	fmt.Fprintf(w.story, "%12.6f ", (w.now - startTime).Seconds())
-	fmt.Fprintf(w.story, format, args...)
-	w.story.WriteByte('\n')
+	w.fullNote(format, args...)
+	w.plainNote(format, args...)
 }
 
 // fail ends the run. The first failure counts.

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -32,9 +34,12 @@ type member struct {
 	files    *persistentlog.Files
 	serving  sync.WaitGroup
 
+	claims atomic.Uintptr // where its machine is, from before the start to after the end; 0: nowhere, or that cannot be said
+
 	mu      sync.Mutex // guards what follows
 	server  *server.Server
 	machine statemachine.StateMachine
+	failed  *stoppedError // why the server that runs can do nothing more
 }
 
 // ErrRunning, ErrDown and ErrNoServer are why a server cannot be started, stopped or asked.
@@ -200,22 +205,50 @@ func (m *member) open() error {
 	}
 	m.runs++
 	machine := m.cluster.options.Machine(m.id)
+	if err := m.claim(machine); err != nil {
+		return errors.Join(err, m.files.Close())
+	}
 	s, err := server.Open(m.parts(machine))
 	if err != nil {
+		m.claims.Store(0)
 		m.reopen()
 		return errors.Join(err, m.files.Close())
 	}
 	door, err := m.cluster.network.Listen(m.id)
 	if err != nil {
 		err = errors.Join(err, s.Close(), m.files.Close())
+		m.claims.Store(0)
 		m.reopen()
 		return err
 	}
 	m.serving.Go(func() { _ = s.Serve(door) }) // it ends with the server, which is then what it says
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.server, m.machine = s, machine
+	m.mu.Unlock()
+	m.serving.Go(func() { m.watch(s) })
 	return nil
+}
+
+// claim makes a machine this member's until it ends, if no other one that runs has it.
+func (m *member) claim(machine statemachine.StateMachine) error {
+	place := placeOf(machine)
+	m.claims.Store(place)
+	for _, other := range m.cluster.all() {
+		if other != m && place != 0 && other.claims.Load() == place {
+			m.claims.Store(0)
+			return fmt.Errorf("the factory gave the machine of server %d to server %d too: make a new one each time", other.id, m.id)
+		}
+	}
+	return nil
+}
+
+// placeOf is where in memory a machine is that is one object; 0: it is a value, or takes no room, so that its address says nothing.
+func placeOf(machine statemachine.StateMachine) uintptr {
+	switch v := reflect.ValueOf(machine); {
+	case v.Kind() == reflect.Pointer && v.Type().Elem().Size() > 0, v.Kind() == reflect.Map:
+		return v.Pointer()
+	}
+	return 0
 }
 
 // parts are a server's options: its log, its snapshots, its network, the machine, and what the test wants.
@@ -263,8 +296,10 @@ func (m *member) end(end func(*server.Server) error) error {
 	}
 	m.serving.Wait()
 	m.mu.Lock()
-	m.server = nil
+	m.server, m.failed = nil, nil
 	m.mu.Unlock()
+	m.claims.Store(0)
+	m.cluster.judge()
 	if err = errors.Join(err, m.files.Close()); err != nil {
 		return fmt.Errorf("servertest: server %d: %w", m.id, err)
 	}

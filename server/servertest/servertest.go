@@ -4,7 +4,7 @@
 //	cluster := servertest.Start(t, servertest.Options{
 //		Machine: func(raft.ServerID) statemachine.StateMachine { return mine.New() },
 //	})
-//	result, err := cluster.Client().Propose(ctx, command)
+//	result, err := cluster.Propose(ctx, command)
 //	leader, err := cluster.Leader(ctx)
 //	err = cluster.Crash(leader)
 //
@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/oarlock/oarlock/client"
@@ -36,7 +37,7 @@ type T interface {
 
 // Options are the settings of a cluster. Only Machine is required.
 type Options struct {
-	// Machine makes the state machine of a server, each time that it starts. It is called on the goroutine that starts it.
+	// Machine makes the state machine of a server, a new one each time that it starts. It is called on the goroutine that starts it.
 	Machine func(id raft.ServerID) statemachine.StateMachine
 	// Servers is how many there are, with ids from 1; 0 means 3.
 	Servers int
@@ -46,6 +47,9 @@ type Options struct {
 	// Configure, if it is not nil, may change the options of a server each time before it starts. What it does to the log, the
 	// snapshots, the transport, and the group's id, machine and founders is undone.
 	Configure func(id raft.ServerID, o *server.Options)
+	// FailuresExpected is for tests that break machines on purpose: a replica that stops for good is then no error of the test.
+	// Failures returns what has happened.
+	FailuresExpected bool
 }
 
 // Validate names the first setting that cannot work.
@@ -65,25 +69,43 @@ const serversMax = 64
 type Cluster struct {
 	options Options
 	network *memnet.Network
+	teller  teller
 
-	mu      sync.Mutex
-	members []*member // by id, from 1; they become more
-	clients []*client.Client
-	shared  *client.Client
-	closed  bool
+	mu       sync.Mutex
+	members  []*member // by id, from 1; they become more
+	clients  []*client.Client
+	shared   *client.Client
+	failures []error
+	closed   bool
+
+	judging sync.Mutex      // guards what follows
+	able    context.Context // ends when the group cannot go on
+	disable context.CancelCauseFunc
 }
 
-// Start opens a cluster that is closed when the test ends. A failure to start ends the test; what went wrong on the
-// network or in Close, by its end, is an error of the test.
+// Start opens a cluster that is closed when the test ends. A failure to start ends the test. An error of the test is, by its end,
+// what went wrong on the network or in Close; and at once, unless Options.FailuresExpected is set, a replica that stops for good
+// because its machine panicked or failed. When so many have stopped that the group cannot go on, nothing waits for it any longer: the
+// methods of the cluster return why (ErrStopped), and its clients are closed.
 func Start(t T, o Options) *Cluster {
 	t.Helper()
-	c, err := Open(o)
+	c, err := New(o)
+	if err == nil {
+		if !o.FailuresExpected {
+			c.teller.test = t
+		}
+		if err = c.startAll(); err != nil {
+			c.teller.end()
+		}
+	}
 	if err != nil {
 		t.Fatalf("%v", err)
 		return nil
 	}
 	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
+		err := c.Close()
+		c.teller.end()
+		if err != nil {
 			t.Errorf("%v", err)
 		}
 	})
@@ -93,15 +115,23 @@ func Start(t T, o Options) *Cluster {
 // Open starts all servers of a new cluster and returns, before they have a leader. Close it.
 func Open(o Options) (*Cluster, error) {
 	c, err := New(o)
+	if err == nil {
+		err = c.startAll()
+	}
 	if err != nil {
 		return nil, err
 	}
+	return c, nil
+}
+
+// startAll starts all servers, or closes the cluster.
+func (c *Cluster) startAll() error {
 	for _, m := range c.all() {
 		if err := m.start(); err != nil {
-			return nil, errors.Join(err, c.Close())
+			return errors.Join(err, c.Close())
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // New makes a cluster of which no server runs yet.
@@ -116,6 +146,7 @@ func New(o Options) (*Cluster, error) {
 		o.Seed = 1
 	}
 	c := &Cluster{options: o, network: memnet.New(o.Seed)}
+	c.able, c.disable = context.WithCancelCause(context.Background())
 	for k := range o.Servers {
 		c.members = append(c.members, newMember(c, raft.ServerID(k+1)))
 	}
@@ -165,7 +196,8 @@ func (c *Cluster) Addresses() []string {
 func (c *Cluster) Network() *memnet.Network { return c.network }
 
 // Client is a client of the cluster, the same one at each call, with a session: its commands are applied once, whatever
-// happens to servers. It belongs to the cluster. After Close it refuses everything.
+// happens to servers. It belongs to the cluster. After Close it refuses everything. Its calls go on trying as in production,
+// whatever has become of the machines: give them a deadline.
 func (c *Cluster) Client() *client.Client {
 	c.mu.Lock()
 	shared := c.shared
@@ -210,14 +242,30 @@ func (c *Cluster) NewClient(o client.Options) (*client.Client, error) {
 	return fresh, nil
 }
 
-// Propose has the cluster execute a command, once, with Client, and returns the machine's result.
-func (c *Cluster) Propose(ctx context.Context, command []byte) ([]byte, error) {
-	return c.Client().Propose(ctx, command)
+// allClients returns every client there is by now.
+func (c *Cluster) allClients() []*client.Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.clients)
 }
 
-// Query asks the machine of the leader, with Client, and sees everything that was answered before.
-func (c *Cluster) Query(ctx context.Context, query []byte) ([]byte, error) {
-	return c.Client().Query(ctx, query)
+// Propose has the cluster execute a command, once, with Client, and returns the machine's result. It goes on trying until ctx ends or
+// the group cannot go on, because too many of its machines have failed: the error then matches ErrStopped, and says how the first did.
+func (c *Cluster) Propose(ctx context.Context, command []byte) (result []byte, err error) {
+	err = c.whileAble(ctx, func(ctx context.Context) error {
+		result, err = c.Client().Propose(ctx, command)
+		return err
+	})
+	return result, err
+}
+
+// Query asks the machine of the leader, with Client, and sees everything that was answered before. It ends as Propose does.
+func (c *Cluster) Query(ctx context.Context, query []byte) (result []byte, err error) {
+	err = c.whileAble(ctx, func(ctx context.Context) error {
+		result, err = c.Client().Query(ctx, query)
+		return err
+	})
+	return result, err
 }
 
 // Partition cuts the network between servers of different sides and mends it within each. Servers that no side names

@@ -2,7 +2,9 @@ package servertest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -185,7 +187,7 @@ func (b broken) ApplyBatch(_ []statemachine.Entry, _ [][]byte) {
 }
 
 func TestSettleSaysWhichServerHasStopped(t *testing.T) {
-	o := servertest.Options{Machine: func(id raft.ServerID) statemachine.StateMachine {
+	o := servertest.Options{FailuresExpected: true, Machine: func(id raft.ServerID) statemachine.StateMachine {
 		if id == 2 {
 			return broken{kv.New()}
 		}
@@ -232,6 +234,38 @@ func TestOptionsThatCannotBeAreNamed(t *testing.T) {
 	}
 	require.Nil(t, c.Server(0))
 	require.Nil(t, c.Machine(4))
+}
+
+// held is a value, of which every server has one of its own.
+type held struct{ statemachine.StateMachine }
+
+// nothing takes no room, so that two of them may have one address.
+type nothing struct{}
+
+func (*nothing) Apply(statemachine.Entry) []byte          { return nil }
+func (*nothing) Query([]byte) ([]byte, error)             { return nil, nil }
+func (*nothing) Snapshot() (statemachine.Snapshot, error) { return nil, errors.New("not this one") }
+func (*nothing) Restore(io.Reader) error                  { return nil }
+
+func TestAFactoryThatGivesOneMachineToSeveralServersIsRefused(t *testing.T) {
+	shared := kv.New()
+	o := servertest.Options{Machine: func(raft.ServerID) statemachine.StateMachine { return shared }}
+	_, err := servertest.Open(o)
+	require.ErrorContains(t, err, "the factory gave the machine of server 1 to server 2 too: make a new one each time")
+
+	c, err := servertest.New(o)
+	require.NoError(t, err)
+	require.NoError(t, c.Start(2))
+	require.ErrorContains(t, c.Start(3), "the factory gave the machine of server 2 to server 3 too")
+	require.NoError(t, c.Stop(2))
+	require.NoError(t, c.Start(3), "the other server does not run any more")
+	require.NoError(t, c.Close())
+
+	for _, machine := range []statemachine.StateMachine{new(nothing), held{kv.New()}} {
+		c, err := servertest.Open(servertest.Options{Machine: func(raft.ServerID) statemachine.StateMachine { return machine }})
+		require.NoError(t, err, "%T: nobody can tell", machine)
+		require.NoError(t, c.Close())
+	}
 }
 
 func TestInANewClusterNothingRunsUntilItIsStarted(t *testing.T) {

@@ -40,14 +40,16 @@ func poll(ctx context.Context, ready func() error) error {
 var errNoLeader = errors.New("servertest: no server leads a majority")
 
 // Leader waits for a leader that a majority follows, and returns its id. With a majority down or cut off there is none
-// until ctx ends. The next moment it may be another one.
+// until ctx ends, and with as many stopped for good none at all: the error then matches ErrStopped. The next moment it may be another one.
 func (c *Cluster) Leader(ctx context.Context) (raft.ServerID, error) {
 	var leader raft.ServerID
-	err := poll(ctx, func() error {
-		if leader = c.leading(ctx); leader == 0 {
-			return errNoLeader
-		}
-		return nil
+	err := c.whileAble(ctx, func(ctx context.Context) error {
+		return poll(ctx, func() error {
+			if leader = c.leading(ctx); leader == 0 {
+				return errNoLeader
+			}
+			return nil
+		})
 	})
 	return leader, err
 }
@@ -83,7 +85,7 @@ func (c *Cluster) Settle(ctx context.Context) error {
 		for _, m := range c.all() {
 			if s := m.running(); s != nil {
 				if err := s.GroupErr(raft.DefaultGroup); err != nil && !errors.Is(err, server.ErrClosed) {
-					stopped = fmt.Errorf("servertest: server %d has stopped: %w", m.id, err)
+					stopped = &stoppedError{server: m.id, err: err}
 					return nil
 				}
 			}
