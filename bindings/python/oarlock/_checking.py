@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Optional, Union, cast
 
 from . import _abi, _abi_testing, _lifecycle
-from ._errors import Error
+from ._errors import Error, StateMachineError
 from ._machine import Entry, StateMachine, pull_flags
 from ._report import CheckFailed, Report, report_of
 from ._status import Status
@@ -21,6 +21,9 @@ from ._waiting import as_bytes, machine_threads, refuse_in_machine
 from ._work import SnapshotWriter, as_result, due_of, hash_of, last_line, restore_from, whole_traceback
 
 Generator = Union[Callable[[random.Random], bytes], Sequence[bytes]]
+
+# What a machine fails by. SystemExit is one, as on a server: taken for an end of the program it would be a test that passes.
+OF_MACHINES = (Exception, SystemExit, GeneratorExit)
 
 KEPT = 200  # exceptions of machines, to find the one that a finding is about
 
@@ -61,8 +64,8 @@ class _Check:
     # ---- How what is raised becomes a status ----
 
     def _do(self, call: Callable[[], object], ours: bool = False, asked: bool = False) -> int:
-        """Runs what belongs to a machine, or, with ours, to the test. What is raised by the test, or is no Exception (Ctrl-C), ends the
-        check. An answer to a query may be an exception."""
+        """Runs what belongs to a machine, or, with ours, to the test. What is raised by the test, or is no failure of a machine
+        (Ctrl-C), ends the check. An answer to a query may be an exception."""
         if self.end is not None or self.interrupted:
             return Status.ERR_CANCELLED
         try:
@@ -70,18 +73,14 @@ class _Check:
             call()
             self.inside = False
             return Status.OK
-        except Exception as error:
-            self.inside = False
-            if ours:
-                self.end = error
-                return Status.ERR_CANCELLED
-            return self._failed(error, asked)
         except BaseException as error:
             self.inside = False
+            if not ours and isinstance(error, OF_MACHINES):
+                return self._failed(error, asked)
             self.end = error
             return Status.ERR_CANCELLED
 
-    def _failed(self, error: Exception, asked: bool) -> int:
+    def _failed(self, error: BaseException, asked: bool) -> int:
         if isinstance(error, Error) and error.code == Status.ERR_IO:
             return int(error.code)  # the library's own: a snapshot that could not be written or read on
         text = last_line(error) if asked else whole_traceback(error)
@@ -170,11 +169,20 @@ class _Check:
 
     # These two cannot fail; what they raise ends the check.
 
+    @contextlib.contextmanager
+    def _of(self, machine: int, method: str) -> Iterator[StateMachine]:
+        """A machine, of which a SystemExit is no end of the program here, either."""
+        try:
+            yield self._machines[machine]
+        except SystemExit as error:
+            raise StateMachineError(f"{method} raised {error!r}") from error
+
     def _next_due(self, machine: int, time: Any) -> int:
         due: list[Optional[int]] = [None]
 
         def run() -> None:
-            due[0] = due_of(self._machines[machine])
+            with self._of(machine, "next_due") as asked:
+                due[0] = due_of(asked)
             time[0] = due[0] or 0
 
         return int(self._do(run, ours=True) == Status.OK and due[0] is not None)
@@ -183,7 +191,8 @@ class _Check:
         found = [0]
 
         def run() -> None:
-            found[0] = hash_of(self._machines[machine])
+            with self._of(machine, "state_hash") as asked:
+                found[0] = hash_of(asked)
 
         self._do(run, ours=True)
         return found[0]

@@ -41,9 +41,9 @@ def check_state_machine(
     States are compared by ``state_hash``, or by snapshots. Where equal states may have different ones, say so
     (``snapshots_vary``). ``snapshots_unchecked``: ``restore`` need not notice a damaged byte; a missing end it must.
 
-    All methods are called on this thread, one after the other. What the machine raises is what a finding says, and the
-    exception is the ``__cause__`` of CheckFailed. Ctrl-C, what ``machine``, ``command`` and ``query`` raise, and what
-    ``next_due`` and ``state_hash`` raise, comes out of here as it is.
+    All methods are called on this thread, one after the other. What the machine raises is what a finding says, ``sys.exit`` too,
+    and the exception is the ``__cause__`` of CheckFailed. Ctrl-C, what ``machine``, ``command`` and ``query`` raise, and what
+    ``next_due`` and ``state_hash`` raise, comes out of here as it is; but for their SystemExit, which is a StateMachineError.
     """
     flags = _flags(snapshots_vary, snapshots_unchecked)
     return run("state_machine_check", machine, command, query, {"flags": flags, "seed": seed, "commands": commands})

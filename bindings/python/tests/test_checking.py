@@ -211,7 +211,27 @@ def test_what_the_tests_own_code_raises_comes_out_as_it_is(checks):
         assert caught.value is error
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), pytest.fail.Exception("a failing test")])
+@pytest.mark.parametrize("checks", [check, lambda machine: simulate(machine, number, clusters=2, snapshots_unchecked=True)])
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit(3), GeneratorExit()])
+@pytest.mark.parametrize("method", ["apply", "snapshot", "restore", "expire"])
+def test_an_exit_in_a_machine_is_its_failure_and_does_not_end_the_test_as_a_success(method, error, checks):
+    with pytest.raises(CheckFailed, match=f"(?s)Traceback.*{type(error).__name__}") as caught:
+        checks(type("Machine", (Sum,), {method: raising(error)}))
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("method", ["next_due", "state_hash"])
+def test_an_exit_where_a_machine_cannot_fail_is_an_error(method):
+    with pytest.raises(oarlock.StateMachineError, match=rf"{method} raised SystemExit\(0\)") as caught:
+        check(type("Machine", (Sum,), {method: raising(SystemExit(0))}))
+    assert isinstance(caught.value.__cause__, SystemExit)
+
+
+def test_an_exit_in_a_query_goes_to_whoever_asked_as_on_a_server():
+    assert check(type("Machine", (Sum,), {"query": raising(SystemExit(0))})).findings == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), pytest.fail.Exception("a failing test")])
 @pytest.mark.parametrize("method", ["apply", "query", "snapshot", "restore", "expire"])
 def test_what_ends_a_program_ends_the_check(method, error):
     called = []
