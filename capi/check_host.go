@@ -90,8 +90,12 @@ func (l *lent) spoil() {
 	l.commands = nil
 }
 
+// query passes on an error, which is an answer; but an answer that is none is a mistake of the machine's.
 func (h *checkHost) query(query []byte) (answer []byte, err error) {
 	err = h.on(func() (err error) { answer, err = h.push.query(query); return err })
+	if wrong := (*misused)(nil); errors.As(err, &wrong) {
+		broken(err)
+	}
 	return answer, err
 }
 

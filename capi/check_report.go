@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -51,8 +52,14 @@ var inGo = strings.NewReplacer(
 	" panicked on server", " failed on server",
 )
 
+// noAnswer is a query whose answer was none. To a server that is an error for whoever asked, and stops nothing.
+var noAnswer = regexp.MustCompile(`(?s)^Query of (.*?) panicked(, which would stop every replica| on server \d+, which would stop it): `)
+
+// inC has a text of the suites speak of what oarlock.h has.
+func inC(text string) string { return inGo.Replace(noAnswer.ReplaceAllString(text, "the query $1 got no answer: ")) }
+
 func (r *checkReport) add(f smtest.Finding, seed uint64, clustered bool) {
-	f.Check, f.Text = inGo.Replace(f.Check), inGo.Replace(f.Text)
+	f.Check, f.Text = inC(f.Check), inC(f.Text)
 	f.Repeat = fmt.Sprintf("seed %d", seed)
 	if clustered {
 		f.Repeat = fmt.Sprintf("clusters_from %d and 1 of clusters", seed)
@@ -61,7 +68,7 @@ func (r *checkReport) add(f smtest.Finding, seed uint64, clustered bool) {
 }
 
 func (r *checkReport) note(what string) {
-	what = inGo.Replace(what)
+	what = inC(what)
 	for _, known := range r.Unchecked {
 		if known == what {
 			return

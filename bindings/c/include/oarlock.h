@@ -1070,7 +1070,8 @@ OAR_API oar_status oar_cluster_free(oar_cluster *cluster);
  * snapshot_write and restore is OAR_ERR_ARGUMENT.
  *
  * A callback that returns OAR_ERR_CANCELLED ends the check, which returns that: for a host that is to stop, or whose callback
- * failed for a reason of its own. Any other failure is the machine's, and a finding. */
+ * failed for a reason of its own. Any other failure is the machine's, and a finding; but for one of query, which is an answer. Of
+ * query, too, it is a finding to return what is no status, or OAR_ERR_ARGUMENT: what oar_buf_append says of NULL with a length. */
 
 /* Makes a command, or a query, of `random` and nothing else, with oar_buf_append: the same number makes the same one. A failure
  * (oar_fail) ends the check, which returns it. */

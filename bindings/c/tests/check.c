@@ -256,6 +256,29 @@ static void finds(void) {
     SAYS(run(oar_state_machine_check, &o, FAILING, NULL), OAR_ERR_CHECK_FAILED, "the ink is dry");
 }
 
+/* A query that fails has answered. One that returns no status, or what the library says of a wrong argument, has not. */
+static oar_status query_status;
+static oar_status failing_query(void *machine, const void *question, size_t len, oar_buf *answer) {
+    (void)machine, (void)question, (void)len;
+    return query_status == OAR_OK ? oar_buf_append(answer, NULL, 4) : query_status;
+}
+static void finds_queries_without_an_answer(void) {
+    oar_state_machine m = tally;
+    oar_check_options o = options();
+    oar_status wrong[] = {OAR_OK, OAR_ERR_ARGUMENT, -3, 42}, right[] = {OAR_ERR_STATE_MACHINE, OAR_ERR_NOT_FOUND, OAR_ERR_NO_MEMORY};
+    m.query = failing_query;
+    o.machine = &m, o.clusters = 1;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        query_status = wrong[i];
+        SAYS(run(oar_state_machine_check, &o, NONE, NULL), OAR_ERR_CHECK_FAILED, "got no answer: query returned ");
+        CHECK(strstr(oar_last_error(), "stop") == NULL);
+    }
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        query_status = right[i];
+        OK(run(oar_sim_run, &o, NONE, NULL));
+    }
+}
+
 /* What is found only in a cluster has the cluster's seed and its story. */
 static uint64_t age; /* counts restores of all machines: they differ in what they restored */
 static oar_status aging_restore(void *machine, oar_reader *reader) {
@@ -403,6 +426,7 @@ static void side_by_side(void) {
 
 const struct phase check_phases[] = {
     {"check.passes", passes}, {"check.has-final-hash", has_final_hash}, {"check.finds", finds},
+    {"check.finds-no-answer", finds_queries_without_an_answer},
     {"check.finds-in-clusters", finds_in_clusters}, {"check.ends", ends},
     {"check.misuse", misuse}, {"check.side-by-side", side_by_side}, {NULL, NULL},
 };

@@ -132,12 +132,22 @@ class _Check:
         return self._do(run)
 
     def _query(self, machine: int, request: Optional[int], length: int, answer: int) -> int:
+        given: list[Optional[bytes]] = []
+
         def run() -> None:
             asked = _abi.string_at(request, length) if request and length else b""
-            data = as_result(self._machines[machine].query(asked), "query")
+            given.append(self._machines[machine].query(asked))
+
+        def take() -> None:
+            data = as_result(given[0], "query")
             _abi.check(self.lib.buf_append(answer, data, len(data)))
 
-        return self._do(run, asked=True)
+        status = self._do(run, asked=True)
+        if status == Status.OK:
+            status = self._do(take)
+            if status == Status.ERR_STATE_MACHINE:
+                return Status.ERR_ARGUMENT  # what was raised is no error of the query's, but a mistake in it
+        return status
 
     def _prepare(self, machine: int, snapshot: Any) -> int:
         def run() -> None:

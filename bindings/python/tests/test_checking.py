@@ -227,6 +227,17 @@ def test_an_exit_where_a_machine_cannot_fail_is_an_error(method):
     assert isinstance(caught.value.__cause__, SystemExit)
 
 
+@pytest.mark.parametrize("checks", [check, lambda machine: simulate(machine, number, clusters=2, snapshots_unchecked=True)])
+def test_a_query_that_returns_no_bytes_is_a_finding_and_one_that_raises_is_none(checks):
+    with pytest.raises(CheckFailed, match=r'(?s)the query .* got no answer: .*query returned str, it must return bytes or None') as caught:
+        checks(type("Machine", (Sum,), {"query": lambda *_: "seven"}))
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert "stop" not in str(caught.value)
+    assert checks(type("Machine", (Sum,), {"query": raising(TypeError("query returned str"))})).findings == []
+    assert checks(type("Machine", (Sum,), {"query": raising(oarlock.QueryError("no such thing"))})).findings == []
+    assert checks(type("Machine", (Sum,), {"query": lambda *_: None})).findings == []
+
+
 def test_an_exit_in_a_query_goes_to_whoever_asked_as_on_a_server():
     assert check(type("Machine", (Sum,), {"query": raising(SystemExit(0))})).findings == []
 
