@@ -987,9 +987,10 @@ OAR_API oar_status oar_events_free(oar_events *events);
  * return OAR_ERR_WOULD_DEADLOCK but oar_cluster_split, _cut and _heal. */
 
 /* Makes a state machine with nothing in it: *machine_user_data is what the callbacks of oar_state_machine get, the vtable's
- * destroy is what releases it. `number` counts the machines of a check or a simulation from 1 up; of a cluster it is the id of the
- * server that starts. A callback, on the thread that called the library. A failure (oar_fail) is what its caller gets, as
- * OAR_ERR_STATE_MACHINE, and nothing is released. */
+ * destroy is what releases it. It is another one each time: servers with one state between them agree with each other whatever it
+ * does, and no cluster notices (oar_state_machine_check does). `number` counts the machines of a check or a simulation from 1 up; of a
+ * cluster it is the id of the server that starts. A callback, on the thread that called the library. A failure (oar_fail) is what its
+ * caller gets, as OAR_ERR_STATE_MACHINE, and nothing is released. */
 typedef oar_status (*oar_machine_factory)(void *user_data, uint64_t number, void **machine_user_data);
 
 typedef struct oar_cluster_options {

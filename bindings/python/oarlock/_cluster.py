@@ -124,6 +124,7 @@ class _Core:
             machine = first or self._made()
             if pull_flags(machine) != self._flags:
                 raise TypeError(f"this {type(machine).__name__} has other methods than the machines before it")
+            self._refuse_used(machine, server_id)
             lib = _abi.library()
             try:
                 _abi.check(lib.cluster_start(self.handle.number, server_id))
@@ -137,6 +138,13 @@ class _Core:
             except BaseException:  # no more threads: the server is not left without those that do its work
                 self.stop(server_id)
                 raise
+
+    def _refuse_used(self, machine: StateMachine, server_id: int) -> None:
+        """Servers with one machine between them would all agree with each other, whatever it does."""
+        for other, run in self.runs.items():
+            if run.machine is machine:
+                whose = "its machine of before" if other == server_id else f"the machine of server {other}"
+                raise UsageError(f"the factory gave {whose} to server {server_id}: make a new one each time")
 
     def stop(self, server_id: int, only: Optional[_Run] = None, crash: bool = False, patience: Optional[float] = None) -> None:
         """Stops a server, or only one run of it."""

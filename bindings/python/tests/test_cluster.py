@@ -175,6 +175,19 @@ def test_a_factory_that_raises_is_heard_and_may_be_called_again():
             call()
 
 
+def test_one_machine_for_two_servers_is_refused():
+    shared = Counter()
+    cluster = oarlock.testing.Cluster(lambda: shared)
+    with pytest.raises(oarlock.UsageError, match="gave the machine of server 1 to server 2: make a new one each time"):
+        cluster.start()
+    cluster.stop()  # of what was before, a server has only its disk
+    with pytest.raises(oarlock.UsageError, match="gave its machine of before to server 1"):
+        cluster.start(1)
+    cluster.close()
+    with pytest.raises(oarlock.UsageError, match="make a new one"), oarlock.testing.Cluster(lambda: shared):
+        pass
+
+
 def test_machines_must_not_steer_their_cluster():
     class Steering(Counter):
         tried = []
