@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Optional, Union, cast
 
 from . import _abi, _abi_testing, _lifecycle
 from ._errors import Error, StateMachineError
-from ._machine import Entry, StateMachine, pull_flags
+from ._machine import Entry, StateMachine, machine_of, pull_flags
 from ._report import CheckFailed, Report, report_of
 from ._status import Status
 from ._waiting import as_bytes, machine_threads, refuse_in_machine
@@ -42,7 +42,7 @@ class _Check:
         self.interrupted = False
         self.inside = False  # of what may be interrupted
         self.lib = _abi.library()
-        self._first: Optional[StateMachine] = make()
+        self._first: Optional[StateMachine] = machine_of(make)
         flags = pull_flags(self._first)
         self._flags = flags
         self.makers: dict[str, Callable[..., Any]] = {"machine_new": self._new}
@@ -105,7 +105,7 @@ class _Check:
 
     def _new(self, _: Any, __: int, machine: Any) -> int:
         def run() -> None:
-            fresh, self._first = self._first or self._make(), None
+            fresh, self._first = self._first or machine_of(self._make), None
             if pull_flags(fresh) != self._flags:
                 raise TypeError(f"this {type(fresh).__name__} has other methods than the machines before it")
             machine[0] = number = next(self._ids)

@@ -14,7 +14,7 @@ from ._client import Client, flags
 from ._config import Config
 from ._consistency import Consistency
 from ._errors import Error, UsageError
-from ._machine import StateMachine, pull_flags
+from ._machine import StateMachine, machine_of, pull_flags
 from ._members import Member
 from ._server import Server
 from ._status import ReadFrom, Status
@@ -109,7 +109,7 @@ class _Core:
         _lifecycle.opened(self)
 
     def _made(self) -> StateMachine:
-        machine = self._make()
+        machine = machine_of(self._make)
         pull_flags(machine)  # or TypeError
         return machine
 
@@ -211,9 +211,7 @@ class Cluster:
     """
 
     def __init__(self, machine: Callable[[], StateMachine], servers: int = 3, *, config: Optional[Config] = None) -> None:
-        if not 1 <= servers <= 9:
-            raise UsageError(f"a cluster of {servers} servers: it has from 1 to 9")
-        self._servers = servers
+        self._servers = _abi.whole(servers, "servers", 1, 9)
         self._core = _Core(machine, servers, config)
         self._client: Optional[Client] = None
         self._client_lock = threading.Lock()
