@@ -1086,7 +1086,7 @@ typedef struct oar_check_options {
     oar_generator command;             /* one that the machine understands; some are damaged on purpose. NULL: random bytes */
     oar_generator query;               /* NULL: as command */
     void *user_data;                   /* of machine_new, command and query */
-    uint64_t seed;                     /* chooses commands, queries and damage: 1 */
+    uint64_t seed;                     /* chooses commands, queries and damage; here and below 0 is the default: 1 */
     uint32_t commands;                 /* how many a run has: 300 */
     uint32_t clusters;                 /* oar_sim_run: how many there are: 20 */
     uint64_t clusters_from;            /* oar_sim_run: the seed of the first, the next has the one after it: 1 */

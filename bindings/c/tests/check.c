@@ -357,6 +357,7 @@ static void misuse(void) {
     WRONG(o.machine = NULL, OAR_ERR_ARGUMENT, "machine of");
     WRONG(o.machine_new = NULL, OAR_ERR_ARGUMENT, "machine_new");
     WRONG(o.commands = UINT32_MAX, OAR_ERR_ARGUMENT, "commands");
+    WRONG(o.clusters_from = UINT64_MAX, OAR_ERR_ARGUMENT, "clusters_from");
     WRONG(o.struct_size = 8, OAR_ERR_STRUCT_SIZE, "oar_check_options");
     vtable.snapshot_write = NULL, vtable.snapshot_prepare = NULL, vtable.restore = NULL;
     WRONG(o.machine = &vtable, OAR_ERR_ARGUMENT, "compared by snapshots");

@@ -25,6 +25,8 @@ Generator = Union[Callable[[random.Random], bytes], Sequence[bytes]]
 # What a machine fails by. SystemExit is one, as on a server: taken for an end of the program it would be a test that passes.
 OF_MACHINES = (Exception, SystemExit, GeneratorExit)
 
+MOST = 1000000  # commands, or clusters
+
 KEPT = 200  # exceptions of machines, to find the one that a finding is about
 
 
@@ -242,6 +244,9 @@ def run(
     """Calls the library, and raises what came of it unless the machine has passed."""
     refuse_in_machine("checking a state machine")
     _lifecycle.refuse_forked()
+    for name, value in settings.items():
+        if name != "flags":  # in C a 0 is the default; here that would be a seed that is tried twice, or clusters that nobody asked for
+            _abi.whole(value, name, 1, 2**64 - 1 if name in ("seed", "clusters_from") else MOST)
     check = _Check(make, command, query)
     lib, thread = _abi.library(), threading.get_ident()
     machine_threads.add(thread)

@@ -38,6 +38,8 @@ def check_state_machine(
     else, or is a list of examples; some are damaged on purpose, because what a client sends is not always well-formed.
     ``query`` is the same for queries; without it there are commands instead.
 
+    ``seed``, from 1, chooses commands, queries and damage; ``commands``, from 1, is how many a run has.
+
     States are compared by ``state_hash``, or by snapshots. Where equal states may have different ones, say so
     (``snapshots_vary``). ``snapshots_unchecked``: ``restore`` need not notice a damaged byte; a missing end it must.
 
@@ -63,6 +65,7 @@ def simulate(
 ) -> Report:
     """The checks of ``check_state_machine`` and, if they find nothing, simulated clusters of the machine: servers that crash, restart
     and restore snapshots, while clients try their commands again, in virtual time. It takes seconds: run it before you trust
-    a machine. A seed says everything about a cluster, and they have those from ``clusters_from`` on."""
+    a machine. ``clusters``, from 1, is how many; a seed says everything about a cluster, and they have those from ``clusters_from``
+    on, from 1 too."""
     settings = {"seed": seed, "commands": commands, "clusters": clusters, "clusters_from": clusters_from}
     return run("sim_run", machine, command, query, {"flags": _flags(snapshots_vary, snapshots_unchecked), **settings})

@@ -360,6 +360,18 @@ def test_what_cannot_be_checked_is_refused_by_name():
         check(Sum, commands=-1)
 
 
+def test_no_seed_and_no_commands_are_not_the_defaults():
+    for name, most in (("seed", 2**64 - 1), ("commands", 1000000)):
+        for checks in (check_state_machine, simulate):
+            with pytest.raises(oarlock.UsageError, match=f"{name} is 0: it must be from 1 to {most}"):
+                checks(Sum, number, **{name: 0})
+    for name, most in (("clusters", 1000000), ("clusters_from", 2**64 - 1)):
+        with pytest.raises(oarlock.UsageError, match=f"{name} is 0: it must be from 1 to {most}"):
+            simulate(Sum, number, **{name: 0})
+    with pytest.raises(oarlock.UsageError, match="clusters_from"):  # and not a success without a cluster
+        simulate(Sum, number, clusters=2, clusters_from=2**64 - 1)
+
+
 def test_a_child_is_refused():
     pid = os.fork()
     if pid == 0:
