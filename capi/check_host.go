@@ -49,7 +49,10 @@ func (h *checkHost) on(f func() error) error {
 	if errors.Is(err, errCancelled) {
 		h.run.end(err)
 	}
-	return err
+	if err == nil {
+		return nil
+	}
+	return &hostWords{err}
 }
 
 // apply lends each batch memory of its own.

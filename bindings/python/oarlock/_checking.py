@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Optional, Union, cast
 from . import _abi, _abi_testing, _lifecycle
 from ._errors import Error, StateMachineError
 from ._machine import Entry, StateMachine, machine_of, pull_flags
-from ._report import CheckFailed, Report, report_of
+from ._report import CheckFailed, Report, in_python, report_of
 from ._status import Status
 from ._waiting import as_bytes, machine_threads, refuse_in_machine
 from ._work import SnapshotWriter, as_result, due_of, hash_of, last_line, restore_from, whole_traceback
@@ -267,7 +267,7 @@ def run(
     report = report_of(json.loads(_abi.text_at(at)))
     if failed is None:
         return report
-    raise CheckFailed(str(failed), report) from _cause(check, report)
+    raise CheckFailed(in_python(str(failed)), report) from _cause(check, report)
 
 
 def _cause(check: _Check, report: Report) -> Optional[BaseException]:
