@@ -297,7 +297,7 @@ typedef struct oar_entry {
     uint64_t index;       /* its place in the log: grows, with gaps where other entries are */
     uint64_t term;        /* the leader's term in which it was made */
     int64_t time;         /* cluster time: nanoseconds since the group was born; the only clock a state machine may use */
-    const void *command;  /* valid until the callback returns; must not be changed */
+    const void *command;  /* valid until the callback returns; must not be changed. NULL if it is empty */
     size_t command_len;
     uint64_t reserved;
 } oar_entry;
@@ -321,9 +321,10 @@ typedef struct oar_state_machine {
 
     /* Required. Executes `count` committed commands in log order; for each, one result is appended with oar_results_add
      * (in pieces: oar_results_append, then oar_results_end); what is missing at the end is an empty result. A refusal of
-     * a command is a result. A failure means that the state machine is broken: the replica stops for good, and everybody
-     * hears its text: who waits as OAR_ERR_UNKNOWN with cause OAR_ERR_STATE_MACHINE, who comes later as OAR_ERR_FENCED. No
-     * entry is ever skipped. */
+     * a command is a result, and so is what comes of one that makes no sense: a command is whatever bytes a client has sent,
+     * also fewer than you expect, or none, with a NULL pointer. A failure means that the state machine is broken: the replica
+     * stops for good, and everybody hears its text: who waits as OAR_ERR_UNKNOWN with cause OAR_ERR_STATE_MACHINE, who comes
+     * later as OAR_ERR_FENCED. No entry is ever skipped. */
     oar_status (*apply)(void *user_data, const oar_entry *entries, size_t count, oar_results *results);
 
     /* Required. Answers a read from the state as it is, by oar_buf_append, without changing it. A failure goes back to
