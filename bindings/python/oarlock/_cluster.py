@@ -206,8 +206,8 @@ class Cluster:
     state machine of a server whenever one starts: of what was before, a server has only its disk. ``config`` gives timing,
     snapshots, limits and sizes; without one the times are short. ``with`` starts all servers, and so does ``start``.
 
-    An exception that a machine raises stops its replica, as it would in production, and is kept in ``failures``. Leaving the
-    ``with`` raises the first one, unless the test has looked at them or has been told by a call of this class.
+    An exception that a machine raises stops its replica, as it would in production, and is kept for ``failures()``. Leaving the
+    ``with`` raises the first one, unless the test has called that or has been told by another call of this class.
     """
 
     def __init__(self, machine: Callable[[], StateMachine], servers: int = 3, *, config: Optional[Config] = None) -> None:
