@@ -1075,8 +1075,8 @@ OAR_API oar_status oar_cluster_free(oar_cluster *cluster);
  * failed for a reason of its own. Any other failure is the machine's, and a finding; but for one of query, which is an answer. Of
  * query, too, it is a finding to return what is no status, or OAR_ERR_ARGUMENT: what oar_buf_append says of NULL with a length. */
 
-/* Makes a command, or a query, of `random` and nothing else, with oar_buf_append: the same number makes the same one. A failure
- * (oar_fail) ends the check, which returns it. */
+/* Makes a command, or a query, of `random` and nothing else, with oar_buf_append: the same number makes the same one. What comes
+ * from elsewhere (rand(), a clock, a static variable) is not repeated by a seed. A failure (oar_fail) ends the check, which returns it. */
 typedef oar_status (*oar_generator)(void *user_data, uint64_t random, oar_buf *made);
 
 typedef struct oar_check_options {

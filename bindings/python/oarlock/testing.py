@@ -35,8 +35,9 @@ def check_state_machine(
             oarlock.testing.check_state_machine(Counter, lambda chance: b"%d" % chance.randrange(100))
 
     ``machine`` makes a new machine. ``command`` makes a command that the machine understands from a random.Random and nothing
-    else, or is a list of examples; some are damaged on purpose, because what a client sends is not always well-formed.
-    ``query`` is the same for queries; without it there are commands instead.
+    else (the ``random`` module, a clock or ``uuid4`` are not repeated by a seed), or is a list of examples; some are damaged on
+    purpose, because what a client sends is not always well-formed. ``query`` is the same for queries; without it there are
+    commands instead.
 
     ``seed``, from 1, chooses commands, queries and damage; ``commands``, from 1, is how many a run has.
 
