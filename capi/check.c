@@ -41,6 +41,9 @@ static oar_status check_options(const oar_check_options *o) {
         return oar_failed(OAR_ERR_ARGUMENT, "%s of oar_check_options is NULL", o->machine == NULL ? "machine" : "machine_new");
     if (o->commands > 1000000 || o->clusters > 1000000)
         return oar_failed(OAR_ERR_ARGUMENT, "%u commands and %u clusters: a million of each at most", o->commands, o->clusters);
+    if (o->clusters_from > UINT64_MAX - 1000000) /* they count up from it */
+        return oar_failed(OAR_ERR_ARGUMENT, "clusters_from is %llu: a million below the largest number at most",
+                          (unsigned long long)o->clusters_from);
     return OAR_OK;
 }
 

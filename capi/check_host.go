@@ -49,7 +49,10 @@ func (h *checkHost) on(f func() error) error {
 	if errors.Is(err, errCancelled) {
 		h.run.end(err)
 	}
-	return err
+	if err == nil {
+		return nil
+	}
+	return &hostWords{err}
 }
 
 // apply lends each batch memory of its own.
@@ -90,8 +93,12 @@ func (l *lent) spoil() {
 	l.commands = nil
 }
 
+// query passes on an error, which is an answer; but an answer that is none is a mistake of the machine's.
 func (h *checkHost) query(query []byte) (answer []byte, err error) {
 	err = h.on(func() (err error) { answer, err = h.push.query(query); return err })
+	if wrong := (*misused)(nil); errors.As(err, &wrong) {
+		broken(err)
+	}
 	return answer, err
 }
 

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/oarlock/oarlock/sim"
@@ -37,31 +36,17 @@ type checkFinding struct {
 	Whole     string `json:"whole"` // all of it in words, but the story
 }
 
-// inGo are words of the suites that mean something to Go programs, and what they are called here.
-var inGo = strings.NewReplacer(
-	"be a Hasher or set SnapshotsVary", "have a state_hash, or say that snapshots vary",
-	"be a statemachine.Hasher, or give Options.Query", "have a state_hash, or give queries",
-	"be a statemachine.Hasher", "have a state_hash",
-	"give Options.Command or Options.Examples", "give commands",
-	"set Options.SnapshotsUnchecked", "say that snapshots are unchecked",
-	"have Snapshot return an error from then on", "have the capture of a snapshot fail from then on",
-	"give Options.Command, a generator", "give a generator of commands",
-	"ApplyBatch equals Apply", "a batch equals its commands one by one",
-	" panicked, which would stop", " failed, which would stop",
-	" panicked on server", " failed on server",
-)
-
 func (r *checkReport) add(f smtest.Finding, seed uint64, clustered bool) {
-	f.Check, f.Text = inGo.Replace(f.Check), inGo.Replace(f.Text)
-	f.Repeat = fmt.Sprintf("seed %d", seed)
+	f.Check, f.Text, f.Story = inC(f.Check), inC(f.Text), inC(f.Story)
+	f.Repeat = fmt.Sprintf("seed=%d", seed)
 	if clustered {
-		f.Repeat = fmt.Sprintf("clusters_from %d and 1 of clusters", seed)
+		f.Repeat = fmt.Sprintf("clusters_from=%d, clusters=1", seed)
 	}
 	r.Findings = append(r.Findings, checkFinding{f, seed, clustered, f.String()})
 }
 
 func (r *checkReport) note(what string) {
-	what = inGo.Replace(what)
+	what = inC(what)
 	for _, known := range r.Unchecked {
 		if known == what {
 			return

@@ -167,11 +167,24 @@ func said(status C.oar_status, text string) error {
 	if text == "" {
 		text = C.GoString(C.oar_status_text(status))
 	}
-	if status == C.OAR_ERR_CANCELLED {
+	switch {
+	case status == C.OAR_ERR_CANCELLED:
 		return fmt.Errorf("%w: %s", errCancelled, text)
+	case status == C.OAR_ERR_ARGUMENT || C.oar_status_name(status) == C.oar_status_name(noStatus):
+		return &misused{text}
 	}
 	return errors.New(text)
 }
+
+// misused is a failure that nobody has meant to report: the library refused the host's answer, or what came back is no status.
+// To a server it is a failure like others.
+type misused struct{ text string }
+
+// Error implements error.
+func (m *misused) Error() string { return m.text }
+
+// noStatus is no status of oarlock.h.
+const noStatus = -1
 
 // snapshotWriter is where a host writes a snapshot to.
 type snapshotWriter struct {

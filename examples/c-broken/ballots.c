@@ -161,7 +161,7 @@ static const char *const said[MISTAKES] = {
     "a snapshot is the state when it was captured",
     "a restored snapshot equals replay",
     "copy what you keep",
-    "Query changes nothing",
+    "query changes nothing",
 };
 
 int main(int argc, char **argv) {

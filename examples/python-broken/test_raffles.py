@@ -27,7 +27,7 @@ def test_the_right_one_passes():
         (raffles.Trusting, "every command is executed: .*Traceback"),
         (raffles.LiveSnapshot, "a snapshot is the state when it was captured"),
         (raffles.Forgetful, "a restored snapshot equals replay"),
-        (raffles.WritingQuery, "Query changes nothing"),
+        (raffles.WritingQuery, "query changes nothing"),
     ],
 )
 def test_each_mistake_is_found(machine, said):

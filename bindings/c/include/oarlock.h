@@ -297,7 +297,7 @@ typedef struct oar_entry {
     uint64_t index;       /* its place in the log: grows, with gaps where other entries are */
     uint64_t term;        /* the leader's term in which it was made */
     int64_t time;         /* cluster time: nanoseconds since the group was born; the only clock a state machine may use */
-    const void *command;  /* valid until the callback returns; must not be changed */
+    const void *command;  /* valid until the callback returns; must not be changed. NULL if it is empty */
     size_t command_len;
     uint64_t reserved;
 } oar_entry;
@@ -321,9 +321,10 @@ typedef struct oar_state_machine {
 
     /* Required. Executes `count` committed commands in log order; for each, one result is appended with oar_results_add
      * (in pieces: oar_results_append, then oar_results_end); what is missing at the end is an empty result. A refusal of
-     * a command is a result. A failure means that the state machine is broken: the replica stops for good, and everybody
-     * hears its text: who waits as OAR_ERR_UNKNOWN with cause OAR_ERR_STATE_MACHINE, who comes later as OAR_ERR_FENCED. No
-     * entry is ever skipped. */
+     * a command is a result, and so is what comes of one that makes no sense: a command is whatever bytes a client has sent,
+     * also fewer than you expect, or none, with a NULL pointer. A failure means that the state machine is broken: the replica
+     * stops for good, and everybody hears its text: who waits as OAR_ERR_UNKNOWN with cause OAR_ERR_STATE_MACHINE, who comes
+     * later as OAR_ERR_FENCED. No entry is ever skipped. */
     oar_status (*apply)(void *user_data, const oar_entry *entries, size_t count, oar_results *results);
 
     /* Required. Answers a read from the state as it is, by oar_buf_append, without changing it. A failure goes back to
@@ -987,9 +988,10 @@ OAR_API oar_status oar_events_free(oar_events *events);
  * return OAR_ERR_WOULD_DEADLOCK but oar_cluster_split, _cut and _heal. */
 
 /* Makes a state machine with nothing in it: *machine_user_data is what the callbacks of oar_state_machine get, the vtable's
- * destroy is what releases it. `number` counts the machines of a check or a simulation from 1 up; of a cluster it is the id of the
- * server that starts. A callback, on the thread that called the library. A failure (oar_fail) is what its caller gets, as
- * OAR_ERR_STATE_MACHINE, and nothing is released. */
+ * destroy is what releases it. It is another one each time: servers with one state between them agree with each other whatever it
+ * does, and no cluster notices (oar_state_machine_check does). `number` counts the machines of a check or a simulation from 1 up; of a
+ * cluster it is the id of the server that starts. A callback, on the thread that called the library. A failure (oar_fail) is what its
+ * caller gets, as OAR_ERR_STATE_MACHINE, and nothing is released. */
 typedef oar_status (*oar_machine_factory)(void *user_data, uint64_t number, void **machine_user_data);
 
 typedef struct oar_cluster_options {
@@ -1070,10 +1072,11 @@ OAR_API oar_status oar_cluster_free(oar_cluster *cluster);
  * snapshot_write and restore is OAR_ERR_ARGUMENT.
  *
  * A callback that returns OAR_ERR_CANCELLED ends the check, which returns that: for a host that is to stop, or whose callback
- * failed for a reason of its own. Any other failure is the machine's, and a finding. */
+ * failed for a reason of its own. Any other failure is the machine's, and a finding; but for one of query, which is an answer. Of
+ * query, too, it is a finding to return what is no status, or OAR_ERR_ARGUMENT: what oar_buf_append says of NULL with a length. */
 
-/* Makes a command, or a query, of `random` and nothing else, with oar_buf_append: the same number makes the same one. A failure
- * (oar_fail) ends the check, which returns it. */
+/* Makes a command, or a query, of `random` and nothing else, with oar_buf_append: the same number makes the same one. What comes
+ * from elsewhere (rand(), a clock, a static variable) is not repeated by a seed. A failure (oar_fail) ends the check, which returns it. */
 typedef oar_status (*oar_generator)(void *user_data, uint64_t random, oar_buf *made);
 
 typedef struct oar_check_options {
@@ -1084,7 +1087,7 @@ typedef struct oar_check_options {
     oar_generator command;             /* one that the machine understands; some are damaged on purpose. NULL: random bytes */
     oar_generator query;               /* NULL: as command */
     void *user_data;                   /* of machine_new, command and query */
-    uint64_t seed;                     /* chooses commands, queries and damage: 1 */
+    uint64_t seed;                     /* chooses commands, queries and damage; here and below 0 is the default: 1 */
     uint32_t commands;                 /* how many a run has: 300 */
     uint32_t clusters;                 /* oar_sim_run: how many there are: 20 */
     uint64_t clusters_from;            /* oar_sim_run: the seed of the first, the next has the one after it: 1 */

@@ -3,7 +3,7 @@
 #include "harness.h"
 
 /* A sum with one mistake, or none. */
-enum mistake { NONE, RANDOM, FAILING, CANCELLING, STUCK_CLOCK, FORGETS, STOPS };
+enum mistake { NONE, RANDOM, FAILING, CANCELLING, STUCK_CLOCK, FORGETS, STOPS, HALF };
 
 static struct state {
     pthread_t caller;
@@ -100,9 +100,10 @@ static oar_status tally_restore(void *machine, oar_reader *reader) {
     /* Checks give a few bytes at a time: one call is enough all the same. */
     size_t want = the.mistake == STOPS ? sizeof t - 1 : sizeof t; /* the last byte of the time is nearly always 0 */
     memset(&t, 0, sizeof t);
+    if (the.mistake == HALF) ((struct tally *)machine)->sum++;
     oar_status status = oar_reader_read(reader, &t, want, &got);
     if (status != OAR_OK) return leave(status);
-    if (got < want) return leave(oar_fail("too short"));
+    if (got < want) return leave(oar_fail("Restore: too short"));
     if (the.mistake == FORGETS) t.count = 0;
     memcpy(machine, &t, sizeof t);
     return leave(OAR_OK);
@@ -235,7 +236,7 @@ static void finds(void) {
     o.seed = 5;
     SAYS(run(oar_state_machine_check, &o, FORGETS, &report), OAR_ERR_CHECK_FAILED, "a restored snapshot equals replay");
     HAS(oar_last_error(), "hash ");
-    HAS(oar_last_error(), "again with seed 5");
+    HAS(oar_last_error(), "again with seed=5");
     CHECK(class_bits() == 0 && cause() == OAR_ERR_CHECK_FAILED && strlen(report) < sizeof first);
     strcpy(first, report);
     HAS(report, "\"hashes\":[\"");
@@ -251,9 +252,37 @@ static void finds(void) {
     oar_free(report);
     SAYS(run(oar_state_machine_check, &o, RANDOM, NULL), OAR_ERR_CHECK_FAILED, "at command");
     SAYS(run(oar_state_machine_check, &o, STOPS, NULL), OAR_ERR_CHECK_FAILED, "left 1 bytes of the snapshot unread");
-    SAYS(run(oar_state_machine_check, &o, STUCK_CLOCK, NULL), OAR_ERR_CHECK_FAILED, "still due after");
+    SAYS(run(oar_state_machine_check, &o, STUCK_CLOCK, NULL), OAR_ERR_CHECK_FAILED, "next_due is still due after expire");
+    /* In words of this header; the machine's own stay. */
+    SAYS(run(oar_state_machine_check, &o, HALF, NULL), OAR_ERR_CHECK_FAILED, "have the capture of a snapshot fail from then on");
+    HAS(oar_last_error(), "\"Restore: too short\"");
+    o.flags = 0;
+    SAYS(run(oar_state_machine_check, &o, NONE, NULL), OAR_ERR_CHECK_FAILED, "set OAR_CHECK_SNAPSHOTS_UNCHECKED");
     /* A machine that fails is a finding, with its own words. */
     SAYS(run(oar_state_machine_check, &o, FAILING, NULL), OAR_ERR_CHECK_FAILED, "the ink is dry");
+}
+
+/* A query that fails has answered. One that returns no status, or what the library says of a wrong argument, has not. */
+static oar_status query_status;
+static oar_status failing_query(void *machine, const void *question, size_t len, oar_buf *answer) {
+    (void)machine, (void)question, (void)len;
+    return query_status == OAR_OK ? oar_buf_append(answer, NULL, 4) : query_status;
+}
+static void finds_queries_without_an_answer(void) {
+    oar_state_machine m = tally;
+    oar_check_options o = options();
+    oar_status wrong[] = {OAR_OK, OAR_ERR_ARGUMENT, -3, 42}, right[] = {OAR_ERR_STATE_MACHINE, OAR_ERR_NOT_FOUND, OAR_ERR_NO_MEMORY};
+    m.query = failing_query;
+    o.machine = &m, o.clusters = 1;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        query_status = wrong[i];
+        SAYS(run(oar_state_machine_check, &o, NONE, NULL), OAR_ERR_CHECK_FAILED, "got no answer: query returned ");
+        CHECK(strstr(oar_last_error(), "stop") == NULL);
+    }
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        query_status = right[i];
+        OK(run(oar_sim_run, &o, NONE, NULL));
+    }
 }
 
 /* What is found only in a cluster has the cluster's seed and its story. */
@@ -271,7 +300,7 @@ static void finds_in_clusters(void) {
     oar_check_options o = options();
     m.restore = aging_restore;
     o.machine = &m, o.clusters = 50, o.clusters_from = 3;
-    SAYS(run(oar_sim_run, &o, NONE, &report), OAR_ERR_CHECK_FAILED, "again with clusters_from ");
+    SAYS(run(oar_sim_run, &o, NONE, &report), OAR_ERR_CHECK_FAILED, "again with clusters_from=");
     HAS(report, "\"clustered\":true");
     HAS(report, "\"story\":\"");
     oar_free(report);
@@ -334,6 +363,7 @@ static void misuse(void) {
     WRONG(o.machine = NULL, OAR_ERR_ARGUMENT, "machine of");
     WRONG(o.machine_new = NULL, OAR_ERR_ARGUMENT, "machine_new");
     WRONG(o.commands = UINT32_MAX, OAR_ERR_ARGUMENT, "commands");
+    WRONG(o.clusters_from = UINT64_MAX, OAR_ERR_ARGUMENT, "clusters_from");
     WRONG(o.struct_size = 8, OAR_ERR_STRUCT_SIZE, "oar_check_options");
     vtable.snapshot_write = NULL, vtable.snapshot_prepare = NULL, vtable.restore = NULL;
     WRONG(o.machine = &vtable, OAR_ERR_ARGUMENT, "compared by snapshots");
@@ -403,6 +433,7 @@ static void side_by_side(void) {
 
 const struct phase check_phases[] = {
     {"check.passes", passes}, {"check.has-final-hash", has_final_hash}, {"check.finds", finds},
+    {"check.finds-no-answer", finds_queries_without_an_answer},
     {"check.finds-in-clusters", finds_in_clusters}, {"check.ends", ends},
     {"check.misuse", misuse}, {"check.side-by-side", side_by_side}, {NULL, NULL},
 };

@@ -13,14 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Optional, Union, cast
 
 from . import _abi, _abi_testing, _lifecycle
-from ._errors import Error
-from ._machine import Entry, StateMachine, pull_flags
-from ._report import CheckFailed, Report, report_of
+from ._errors import Error, StateMachineError
+from ._machine import Entry, StateMachine, machine_of, pull_flags
+from ._report import CheckFailed, Report, in_python, report_of
 from ._status import Status
 from ._waiting import as_bytes, machine_threads, refuse_in_machine
 from ._work import SnapshotWriter, as_result, due_of, hash_of, last_line, restore_from, whole_traceback
 
 Generator = Union[Callable[[random.Random], bytes], Sequence[bytes]]
+
+# What a machine fails by. SystemExit is one, as on a server: taken for an end of the program it would be a test that passes.
+OF_MACHINES = (Exception, SystemExit, GeneratorExit)
+
+MOST = 1000000  # commands, or clusters
 
 KEPT = 200  # exceptions of machines, to find the one that a finding is about
 
@@ -39,7 +44,7 @@ class _Check:
         self.interrupted = False
         self.inside = False  # of what may be interrupted
         self.lib = _abi.library()
-        self._first: Optional[StateMachine] = make()
+        self._first: Optional[StateMachine] = machine_of(make)
         flags = pull_flags(self._first)
         self._flags = flags
         self.makers: dict[str, Callable[..., Any]] = {"machine_new": self._new}
@@ -61,8 +66,8 @@ class _Check:
     # ---- How what is raised becomes a status ----
 
     def _do(self, call: Callable[[], object], ours: bool = False, asked: bool = False) -> int:
-        """Runs what belongs to a machine, or, with ours, to the test. What is raised by the test, or is no Exception (Ctrl-C), ends the
-        check. An answer to a query may be an exception."""
+        """Runs what belongs to a machine, or, with ours, to the test. What is raised by the test, or is no failure of a machine
+        (Ctrl-C), ends the check. An answer to a query may be an exception."""
         if self.end is not None or self.interrupted:
             return Status.ERR_CANCELLED
         try:
@@ -70,18 +75,14 @@ class _Check:
             call()
             self.inside = False
             return Status.OK
-        except Exception as error:
-            self.inside = False
-            if ours:
-                self.end = error
-                return Status.ERR_CANCELLED
-            return self._failed(error, asked)
         except BaseException as error:
             self.inside = False
+            if not ours and isinstance(error, OF_MACHINES):
+                return self._failed(error, asked)
             self.end = error
             return Status.ERR_CANCELLED
 
-    def _failed(self, error: Exception, asked: bool) -> int:
+    def _failed(self, error: BaseException, asked: bool) -> int:
         if isinstance(error, Error) and error.code == Status.ERR_IO:
             return int(error.code)  # the library's own: a snapshot that could not be written or read on
         text = last_line(error) if asked else whole_traceback(error)
@@ -106,7 +107,7 @@ class _Check:
 
     def _new(self, _: Any, __: int, machine: Any) -> int:
         def run() -> None:
-            fresh, self._first = self._first or self._make(), None
+            fresh, self._first = self._first or machine_of(self._make), None
             if pull_flags(fresh) != self._flags:
                 raise TypeError(f"this {type(fresh).__name__} has other methods than the machines before it")
             machine[0] = number = next(self._ids)
@@ -133,12 +134,22 @@ class _Check:
         return self._do(run)
 
     def _query(self, machine: int, request: Optional[int], length: int, answer: int) -> int:
+        given: list[Optional[bytes]] = []
+
         def run() -> None:
             asked = _abi.string_at(request, length) if request and length else b""
-            data = as_result(self._machines[machine].query(asked), "query")
+            given.append(self._machines[machine].query(asked))
+
+        def take() -> None:
+            data = as_result(given[0], "query")
             _abi.check(self.lib.buf_append(answer, data, len(data)))
 
-        return self._do(run, asked=True)
+        status = self._do(run, asked=True)
+        if status == Status.OK:
+            status = self._do(take)
+            if status == Status.ERR_STATE_MACHINE:
+                return Status.ERR_ARGUMENT  # what was raised is no error of the query's, but a mistake in it
+        return status
 
     def _prepare(self, machine: int, snapshot: Any) -> int:
         def run() -> None:
@@ -170,11 +181,20 @@ class _Check:
 
     # These two cannot fail; what they raise ends the check.
 
+    @contextlib.contextmanager
+    def _of(self, machine: int, method: str) -> Iterator[StateMachine]:
+        """A machine, of which a SystemExit is no end of the program here, either."""
+        try:
+            yield self._machines[machine]
+        except SystemExit as error:
+            raise StateMachineError(f"{method} raised {error!r}") from error
+
     def _next_due(self, machine: int, time: Any) -> int:
         due: list[Optional[int]] = [None]
 
         def run() -> None:
-            due[0] = due_of(self._machines[machine])
+            with self._of(machine, "next_due") as asked:
+                due[0] = due_of(asked)
             time[0] = due[0] or 0
 
         return int(self._do(run, ours=True) == Status.OK and due[0] is not None)
@@ -183,7 +203,8 @@ class _Check:
         found = [0]
 
         def run() -> None:
-            found[0] = hash_of(self._machines[machine])
+            with self._of(machine, "state_hash") as asked:
+                found[0] = hash_of(asked)
 
         self._do(run, ours=True)
         return found[0]
@@ -223,6 +244,9 @@ def run(
     """Calls the library, and raises what came of it unless the machine has passed."""
     refuse_in_machine("checking a state machine")
     _lifecycle.refuse_forked()
+    for name, value in settings.items():
+        if name != "flags":  # in C a 0 is the default; here that would be a seed that is tried twice, or clusters that nobody asked for
+            _abi.whole(value, name, 1, 2**64 - 1 if name in ("seed", "clusters_from") else MOST)
     check = _Check(make, command, query)
     lib, thread = _abi.library(), threading.get_ident()
     machine_threads.add(thread)
@@ -243,7 +267,7 @@ def run(
     report = report_of(json.loads(_abi.text_at(at)))
     if failed is None:
         return report
-    raise CheckFailed(str(failed), report) from _cause(check, report)
+    raise CheckFailed(in_python(str(failed)), report) from _cause(check, report)
 
 
 def _cause(check: _Check, report: Report) -> Optional[BaseException]:

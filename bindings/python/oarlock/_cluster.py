@@ -14,7 +14,7 @@ from ._client import Client, flags
 from ._config import Config
 from ._consistency import Consistency
 from ._errors import Error, UsageError
-from ._machine import StateMachine, pull_flags
+from ._machine import StateMachine, machine_of, pull_flags
 from ._members import Member
 from ._server import Server
 from ._status import ReadFrom, Status
@@ -109,7 +109,7 @@ class _Core:
         _lifecycle.opened(self)
 
     def _made(self) -> StateMachine:
-        machine = self._make()
+        machine = machine_of(self._make)
         pull_flags(machine)  # or TypeError
         return machine
 
@@ -124,6 +124,7 @@ class _Core:
             machine = first or self._made()
             if pull_flags(machine) != self._flags:
                 raise TypeError(f"this {type(machine).__name__} has other methods than the machines before it")
+            self._refuse_used(machine, server_id)
             lib = _abi.library()
             try:
                 _abi.check(lib.cluster_start(self.handle.number, server_id))
@@ -137,6 +138,13 @@ class _Core:
             except BaseException:  # no more threads: the server is not left without those that do its work
                 self.stop(server_id)
                 raise
+
+    def _refuse_used(self, machine: StateMachine, server_id: int) -> None:
+        """Servers with one machine between them would all agree with each other, whatever it does."""
+        for other, run in self.runs.items():
+            if run.machine is machine:
+                whose = "its machine of before" if other == server_id else f"the machine of server {other}"
+                raise UsageError(f"the factory gave {whose} to server {server_id}: make a new one each time")
 
     def stop(self, server_id: int, only: Optional[_Run] = None, crash: bool = False, patience: Optional[float] = None) -> None:
         """Stops a server, or only one run of it."""
@@ -198,14 +206,12 @@ class Cluster:
     state machine of a server whenever one starts: of what was before, a server has only its disk. ``config`` gives timing,
     snapshots, limits and sizes; without one the times are short. ``with`` starts all servers, and so does ``start``.
 
-    An exception that a machine raises stops its replica, as it would in production, and is kept in ``failures``. Leaving the
-    ``with`` raises the first one, unless the test has looked at them or has been told by a call of this class.
+    An exception that a machine raises stops its replica, as it would in production, and is kept for ``failures()``. Leaving the
+    ``with`` raises the first one, unless the test has called that or has been told by another call of this class.
     """
 
     def __init__(self, machine: Callable[[], StateMachine], servers: int = 3, *, config: Optional[Config] = None) -> None:
-        if not 1 <= servers <= 9:
-            raise UsageError(f"a cluster of {servers} servers: it has from 1 to 9")
-        self._servers = servers
+        self._servers = _abi.whole(servers, "servers", 1, 9)
         self._core = _Core(machine, servers, config)
         self._client: Optional[Client] = None
         self._client_lock = threading.Lock()

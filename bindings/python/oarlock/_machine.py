@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
 from . import _abi
@@ -112,6 +113,18 @@ class StateMachine:
     def expire(self, index: int, time: int) -> None:
         """Executes what is due at a cluster time. A ``next_due`` that is not past it afterwards stops the replica."""
         raise NotImplementedError
+
+
+def machine_of(make: Callable[[], StateMachine]) -> StateMachine:
+    """A new machine of what a test gives to make them. Raises TypeError for what makes none."""
+    if not callable(make):
+        kind = type(make).__name__
+        way_out = f"give the class {kind} itself, or a function" if isinstance(make, StateMachine) else "give a class or a function"
+        raise TypeError(f"machine must be what makes a new state machine at each call, not {kind}: {way_out}")
+    machine = make()
+    if not isinstance(machine, StateMachine):
+        raise TypeError(f"what makes machines returned {type(machine).__name__}: the machine must be an oarlock.StateMachine")
+    return machine
 
 
 def pull_flags(machine: StateMachine) -> int:

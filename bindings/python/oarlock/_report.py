@@ -98,15 +98,27 @@ def _command(raw: dict[str, Any]) -> Command:
     )
 
 
+IN_C = {"OAR_CHECK_SNAPSHOTS_VARY": "snapshots_vary=True", "OAR_CHECK_SNAPSHOTS_UNCHECKED": "snapshots_unchecked=True"}
+
+
+def in_python(text: str) -> str:
+    """A text that the library has for C, with what it is called here."""
+    for name, here in IN_C.items():
+        text = text.replace(name, here)
+    return text
+
+
 def report_of(raw: dict[str, Any]) -> Report:
     """A report, of the library's JSON."""
     findings = [
         Finding(
-            f["check"], f["text"], _command(f["command"]) if "command" in f else None, f.get("hashes", []),
-            [_command(c) for c in f.get("script", [])], f["seed"], f["clustered"], f.get("story", ""), f["whole"],
+            in_python(f["check"]), in_python(f["text"]), _command(f["command"]) if "command" in f else None, f.get("hashes", []),
+            [_command(c) for c in f.get("script", [])], f["seed"], f["clustered"], f.get("story", ""), in_python(f["whole"]),
         )
         for f in raw["findings"]
     ]  # fmt: skip
     counts = {name: raw[name] for name in Report._fields if isinstance(raw.get(name), int)}
     seconds = raw["virtual_nanos"] / 1e9
-    return Report(findings=findings, unchecked=raw["unchecked"], final=raw["final"], virtual_seconds=seconds, **counts)
+    return Report(
+        findings=findings, unchecked=list(map(in_python, raw["unchecked"])), final=raw["final"], virtual_seconds=seconds, **counts
+    )

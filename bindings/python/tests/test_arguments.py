@@ -44,7 +44,7 @@ def test_numbers_that_do_not_fit_are_refused_with_their_range(make_config, numbe
     with client, cluster, server:
         for name, refused in calls.items():
             for call in refused:
-                with pytest.raises(oarlock.UsageError, match=f"^{name} is {number}: it must be from 0 to [0-9]+$"):
+                with pytest.raises(oarlock.UsageError, match=f"^{name} is {number}: it must be from [01] to [0-9]+$"):
                     call()
     with pytest.raises(oarlock.UsageError, match="gc_percent is .*: it must be from -2147483648 to 2147483647"):
         oarlock.runtime_configure(gc_percent=2**31)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import re
 import signal
 import threading
 import weakref
@@ -138,7 +139,7 @@ def test_a_finding_has_all_that_is_needed_to_see_it_again():
     error = caught.value
     assert isinstance(error, AssertionError) and isinstance(error, oarlock.Error) and error.code == oarlock.Status.ERR_CHECK_FAILED
     finding = error.report.findings[0]
-    assert str(finding) in str(error) and finding.seed == 3 and not finding.clustered and "again with seed 3" in str(finding)
+    assert str(finding) in str(error) and finding.seed == 3 and not finding.clustered and "again with seed=3" in str(finding)
     assert len(finding.hashes) == 2 and finding.hashes[0] != finding.hashes[1]
     assert finding.script and all(isinstance(command.command, bytes) for command in finding.script)
     with pytest.raises(CheckFailed) as again:
@@ -158,7 +159,7 @@ def test_what_only_a_cluster_shows_has_its_seed_and_its_story():
             if Aging.restores > 200:
                 self.value += 1
 
-    with pytest.raises(CheckFailed, match="again with clusters_from") as caught:
+    with pytest.raises(CheckFailed, match=r"again with clusters_from=\d+, clusters=1$") as caught:
         simulate(Aging, number, clusters=50, clusters_from=3, snapshots_unchecked=True)
     finding = caught.value.report.findings[0]
     assert finding.clustered and finding.seed >= 3 and "server" in finding.story
@@ -195,6 +196,80 @@ def raising(error):
     return method
 
 
+GO = re.compile("ApplyBatch|Apply|StateHash|Hasher|NextDue|Restore|Expire|Snapshot|WriteTo|Query|Entry|Options|panick|OAR_")
+
+
+def refusing(*_):
+    raise RuntimeError("Apply of Snapshot with OAR and Query: the Restore of my own Options")
+
+
+def mistakes():
+    """Machines whose reports have spoken of Go, and what is said now."""
+
+    class Borders(Sum):
+        def apply_batch(self, entries):
+            results = super().apply_batch(entries)
+            self.value += len(entries) > 3
+            return results
+
+    class Short(Sum):
+        def apply_batch(self, entries):
+            return super().apply_batch(entries)[1:] if len(entries) > 3 else super().apply_batch(entries)
+
+    class Blind(Sum):
+        def state_hash(self):
+            return 7
+
+    class Late(Sum):
+        def expire(self, index, time):
+            pass
+
+    class Undamaged(Unhashed):
+        def restore(self, reader):
+            value, due = map(int, reader.read().rstrip(b".").split())
+            self.value, self.due = value, due or None
+
+    class Half(Sum):
+        def restore(self, reader):
+            self.value = 1
+            super().restore(reader)
+
+    class Varies(Unhashed):
+        written = 0
+
+        def snapshot(self, writer):
+            Varies.written += 1
+            writer.write(b" " * (Varies.written % 3))
+            super().snapshot(writer)
+
+    yield Borders, "a batch equals its commands one by one"
+    yield Short, r"apply of \d+ commands .* failed, which would stop every replica: Traceback"
+    yield Blind, "state_hash tells states apart"
+    yield Late, "next_due is still due after expire"
+    yield Undamaged, "was restored without an error"
+    yield Half, "left a changed state behind .*have the capture of a snapshot fail from then on"
+    yield Varies, "set snapshots_vary=True"
+    for method in ("apply", "snapshot", "restore", "expire"):
+        yield type("Machine", (Sum,), {method: refusing}), OWN  # its words stay what they are, and so it stays the cause
+    yield type("Machine", (Sum,), {"prepare_snapshot": lambda self: b"", "write_snapshot": refusing}), OWN
+
+
+OWN = "RuntimeError: Apply of Snapshot with OAR and Query: the Restore of my own Options"
+
+
+@pytest.mark.parametrize(("machine", "said"), mistakes())
+def test_a_report_speaks_of_what_there_is_in_python_and_leaves_the_words_of_the_machine(machine, said):
+    with pytest.raises(CheckFailed, match=f"(?s){said}") as caught:
+        simulate(machine, number, clusters=2, snapshots_unchecked=machine.__name__ != "Undamaged")
+    finding = caught.value.report.findings[0]
+    for text in (str(caught.value), finding.check, finding.text, str(finding), *caught.value.report.unchecked):
+        theirs = re.sub(r'(?s)Traceback.*?\n\w+Error: .*?(\n|$)|"[^"]*"', "", text)
+        assert not GO.search(theirs.replace("the state machine breaks a promise", "")), theirs
+        assert "host" not in text
+    if said == OWN:
+        assert isinstance(caught.value.__cause__, RuntimeError)
+
+
 @pytest.mark.parametrize("checks", [check_state_machine, simulate])
 def test_what_the_tests_own_code_raises_comes_out_as_it_is(checks):
     error = OutOfIdeas()
@@ -211,7 +286,38 @@ def test_what_the_tests_own_code_raises_comes_out_as_it_is(checks):
         assert caught.value is error
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), pytest.fail.Exception("a failing test")])
+@pytest.mark.parametrize("checks", [check, lambda machine: simulate(machine, number, clusters=2, snapshots_unchecked=True)])
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit(3), GeneratorExit()])
+@pytest.mark.parametrize("method", ["apply", "snapshot", "restore", "expire"])
+def test_an_exit_in_a_machine_is_its_failure_and_does_not_end_the_test_as_a_success(method, error, checks):
+    with pytest.raises(CheckFailed, match=f"(?s)Traceback.*{type(error).__name__}") as caught:
+        checks(type("Machine", (Sum,), {method: raising(error)}))
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("method", ["next_due", "state_hash"])
+def test_an_exit_where_a_machine_cannot_fail_is_an_error(method):
+    with pytest.raises(oarlock.StateMachineError, match=rf"{method} raised SystemExit\(0\)") as caught:
+        check(type("Machine", (Sum,), {method: raising(SystemExit(0))}))
+    assert isinstance(caught.value.__cause__, SystemExit)
+
+
+@pytest.mark.parametrize("checks", [check, lambda machine: simulate(machine, number, clusters=2, snapshots_unchecked=True)])
+def test_a_query_that_returns_no_bytes_is_a_finding_and_one_that_raises_is_none(checks):
+    with pytest.raises(CheckFailed, match=r'(?s)the query .* got no answer: .*query returned str, it must return bytes or None') as caught:
+        checks(type("Machine", (Sum,), {"query": lambda *_: "seven"}))
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert "stop" not in str(caught.value)
+    assert checks(type("Machine", (Sum,), {"query": raising(TypeError("query returned str"))})).findings == []
+    assert checks(type("Machine", (Sum,), {"query": raising(oarlock.QueryError("no such thing"))})).findings == []
+    assert checks(type("Machine", (Sum,), {"query": lambda *_: None})).findings == []
+
+
+def test_an_exit_in_a_query_goes_to_whoever_asked_as_on_a_server():
+    assert check(type("Machine", (Sum,), {"query": raising(SystemExit(0))})).findings == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), pytest.fail.Exception("a failing test")])
 @pytest.mark.parametrize("method", ["apply", "query", "snapshot", "restore", "expire"])
 def test_what_ends_a_program_ends_the_check(method, error):
     called = []
@@ -329,6 +435,18 @@ def test_what_cannot_be_checked_is_refused_by_name():
         check(Sum, commands=-1)
 
 
+def test_no_seed_and_no_commands_are_not_the_defaults():
+    for name, most in (("seed", 2**64 - 1), ("commands", 1000000)):
+        for checks in (check_state_machine, simulate):
+            with pytest.raises(oarlock.UsageError, match=f"{name} is 0: it must be from 1 to {most}"):
+                checks(Sum, number, **{name: 0})
+    for name, most in (("clusters", 1000000), ("clusters_from", 2**64 - 1)):
+        with pytest.raises(oarlock.UsageError, match=f"{name} is 0: it must be from 1 to {most}"):
+            simulate(Sum, number, **{name: 0})
+    with pytest.raises(oarlock.UsageError, match="clusters_from"):  # and not a success without a cluster
+        simulate(Sum, number, clusters=2, clusters_from=2**64 - 1)
+
+
 def test_a_child_is_refused():
     pid = os.fork()
     if pid == 0:
@@ -360,7 +478,7 @@ def test_snapshots_may_vary_where_it_is_said():
         pass
 
     check(Varies)
-    with pytest.raises(CheckFailed, match="say that snapshots vary"):
+    with pytest.raises(CheckFailed, match="set snapshots_vary=True"):
         check(VariesUnhashed)
     report = check(VariesUnhashed, snapshots_vary=True)
     assert any("have a state_hash" in line for line in report.unchecked)

@@ -175,6 +175,40 @@ def test_a_factory_that_raises_is_heard_and_may_be_called_again():
             call()
 
 
+@pytest.mark.parametrize("call", [oarlock.testing.Cluster, oarlock.testing.check_state_machine, oarlock.testing.simulate])
+def test_what_makes_no_machines_is_refused_with_the_way_out(call):
+    with pytest.raises(TypeError, match="not Counter: give the class Counter itself, or a function"):
+        call(Counter())
+    for wrong in (None, 7):
+        with pytest.raises(TypeError, match=f"at each call, not {type(wrong).__name__}: give a class or a function"):
+            call(wrong)
+    for wrong in (None, Counter):
+        with pytest.raises(TypeError, match=f"returned {type(wrong).__name__}: the machine must be an oarlock.StateMachine"):
+            call(lambda wrong=wrong: wrong)
+
+
+@pytest.mark.parametrize(("servers", "error", "said"), [
+    ("3", TypeError, "must be an int, not str"), (None, TypeError, "not NoneType"), (1.5, TypeError, "not float"),
+    (0, oarlock.UsageError, "it must be from 1 to 9"), (10, oarlock.UsageError, "it must be from 1 to 9"),
+])  # fmt: skip
+def test_a_number_of_servers_that_is_none_is_refused_by_name(servers, error, said):
+    with pytest.raises(error, match=f"servers .*{said}"):
+        oarlock.testing.Cluster(Counter, servers)
+
+
+def test_one_machine_for_two_servers_is_refused():
+    shared = Counter()
+    cluster = oarlock.testing.Cluster(lambda: shared)
+    with pytest.raises(oarlock.UsageError, match="gave the machine of server 1 to server 2: make a new one each time"):
+        cluster.start()
+    cluster.stop()  # of what was before, a server has only its disk
+    with pytest.raises(oarlock.UsageError, match="gave its machine of before to server 1"):
+        cluster.start(1)
+    cluster.close()
+    with pytest.raises(oarlock.UsageError, match="make a new one"), oarlock.testing.Cluster(lambda: shared):
+        pass
+
+
 def test_machines_must_not_steer_their_cluster():
     class Steering(Counter):
         tried = []
