@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -160,12 +161,17 @@ func CheckClusters(factory func() statemachine.StateMachine, options smtest.Opti
 			break
 		}
 	}
+	if c.report.Queries > 0 && c.refused >= c.report.Queries {
+		c.report.note(smtest.Unanswered(c.refusal))
+	}
 	return c.report, nil
 }
 
+// note notes what could not be looked at, once: what stands before a colon says what.
 func (r *MachineReport) note(what string) {
+	name, _, _ := strings.Cut(what, ":")
 	for _, known := range r.Unchecked {
-		if known == what {
+		if before, _, _ := strings.Cut(known, ":"); before == name {
 			return
 		}
 	}
@@ -182,6 +188,8 @@ type checker struct {
 	batches        bool
 	doing          atomic.Pointer[string]
 	report         *MachineReport
+	refused        int   // queries that were answered with an error
+	refusal        error // the last such error
 }
 
 // look makes one machine to see of what kind it is, and reports whether clusters can run it.
@@ -221,6 +229,9 @@ func (c *checker) run(seed uint64) *smtest.Finding {
 	c.report.Runs++
 	c.report.Changes += len(r.guests.changes)
 	c.report.Queries += r.guests.queries
+	if c.refused += r.guests.refused; r.guests.refusal != nil {
+		c.refusal = r.guests.refusal
+	}
 	c.report.Snapshots += r.guests.snapshots
 	c.report.Restores += r.guests.restores
 	c.report.Faults += r.Faults

@@ -463,3 +463,25 @@ func TestSettingsOfClustersThatCannotBeAreNamed(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, report.Err(), "the factory made no machine")
 }
+
+// silent is counters that answer nothing.
+type silent struct{ *counters }
+
+func (silent) Query([]byte) ([]byte, error) { return nil, errors.New("never") }
+
+func TestQueriesThatAreNeverAnsweredAreToldOnce(t *testing.T) {
+	factory := func() statemachine.StateMachine { return silent{newCounters("")} }
+	for _, check := range []func(func() statemachine.StateMachine, smtest.Options, Clusters) (*MachineReport, error){CheckMachine, CheckClusters} {
+		o := counterOptions()
+		o.SnapshotsUnchecked = true
+		report, err := check(factory, o, Clusters{Runs: 2})
+		require.NoError(t, err)
+		told := 0
+		for _, what := range report.Unchecked {
+			if strings.HasPrefix(what, `answers to queries: not one was without an error, the last error was "never"`) {
+				told++
+			}
+		}
+		require.Equal(t, 1, told, "%v", report)
+	}
+}

@@ -126,6 +126,10 @@ func (g *guest) query(count uint64, q []byte) {
 	var answer guestAnswer
 	if !g.all.call(g, count, nil, "Query of "+shown(q), func() {
 		result, err := g.machine.Query(lent)
+		if err != nil {
+			g.all.refused++
+			g.all.refusal = err
+		}
 		answer = guestAnswer{result: string(result), failed: err != nil, who: g.who}
 	}) {
 		return

@@ -68,6 +68,8 @@ type guests struct {
 	snapshots int
 	restores  int
 	queries   int
+	refused   int   // queries that were answered with an error
+	refusal   error // the last such error
 	failed    *guestFailure
 }
 

@@ -2,6 +2,7 @@ package smtest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -148,4 +149,17 @@ func TestSnapshotsOfRestoredMachinesAreRestoredToo(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, report.Findings)
 	require.Contains(t, report.Findings[0].Text, "restored from the snapshot of a machine that was restored itself and has gone on")
+}
+
+// silent is a ledger that answers nothing.
+type silent struct{ *ledger }
+
+func (silent) Query([]byte) ([]byte, error) { return nil, errors.New("a str is no bytes") }
+
+func TestQueriesThatAreNeverAnsweredAreTold(t *testing.T) {
+	report, err := smtest.Check(func() statemachine.StateMachine { return silent{newLedger("")} }, smtest.Options{Command: ledgerCommand})
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+	require.Len(t, report.Unchecked, 1)
+	require.Contains(t, report.Unchecked[0], `answers to queries: not one was without an error, the last error was "a str is no bytes"; give Options.Query`)
 }

@@ -197,6 +197,7 @@ type suite struct {
 	want      recording // of the first run, which the others are held against
 	blind     string    // what StateHash was found not to see
 	broken    spot      // where the latest failure was, if there is a place
+	asked     answers   // what came of queries
 	doing     atomic.Pointer[string]
 }
 
@@ -212,6 +213,9 @@ func (s *suite) unchecked() (list []string) {
 	}
 	if s.blind != "" {
 		list = append(list, s.blind)
+	}
+	if what := s.asked.missing(); what != "" {
+		list = append(list, what)
 	}
 	if o.SnapshotsVary && !s.empty.hashed {
 		if o.Query == nil && o.QueryExamples == nil {

@@ -171,6 +171,7 @@ func (m *subject) query(q []byte) (result []byte, failed bool, err error) {
 	if err == nil && !bytes.Equal(lent, q) {
 		err = fmt.Errorf("%s changed the bytes of the query", what)
 	}
+	m.suite.asked.note(queryErr)
 	own := bytes.Clone(result)
 	m.spoil(lent)
 	m.given("the answer to the query "+shown(q), result)
