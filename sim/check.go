@@ -224,7 +224,7 @@ func (c *checker) run(seed uint64) *smtest.Finding {
 	p := c.plan(seed)
 	r, stuck := c.inTime(p, RunOptions{SkipHistories: true})
 	if stuck != "" {
-		return &smtest.Finding{Check: guestPanic.name, Text: stuck, Repeat: repeat(seed)}
+		return &smtest.Finding{Check: guestReturns.name, Text: stuck, Repeat: repeat(seed)}
 	}
 	c.report.Runs++
 	c.report.Changes += len(r.guests.changes)
@@ -246,7 +246,7 @@ func repeat(seed uint64) string { return fmt.Sprintf("sim.Clusters{From: %d, Run
 
 // inTime runs a plan on a goroutine of its own, so that a machine that blocks is a finding and not a hanging test.
 func (c *checker) inTime(p *Plan, o RunOptions) (r *Result, stuck string) {
-	what := "the factory"
+	what := theFactory
 	c.doing.Store(&what)
 	done := make(chan *Result, 1)
 	c.options.Start(func() { done <- Run(p, o) })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/statemachine"
+	"github.com/oarlock/oarlock/statemachine/smtest"
 )
 
 // guest is one copy of a user's state machine, inside the simulated application of one server. The application numbers
@@ -18,7 +19,11 @@ type guest struct {
 	machine   statemachine.StateMachine
 	batcher   statemachine.BatchApplier
 	scheduled statemachine.Scheduled
+	refused   int // snapshots, since the last one that it took
 }
+
+// refusedMax is how many snapshots in a row a machine may refuse, each of which was tried several times, with commands between.
+const refusedMax = 3
 
 // entry is what a guest is given: a copy, so that what it keeps of it or does to it is its own.
 func (e guestEntry) entry() statemachine.Entry {
@@ -150,14 +155,23 @@ func (g *guest) snapshot(count uint64, own []byte) (statemachine.Snapshot, error
 	s := &guestSnapshot{guest: g, count: count, own: own}
 	s.sum, s.known = g.all.fingerprint(g)
 	var err error
-	if !g.all.call(g, count, nil, "Snapshot", func() { s.theirs, err = g.machine.Snapshot() }) {
+	if !g.all.call(g, count, nil, "Snapshot", func() { s.theirs, err = smtest.TakeSnapshot(g.machine) }) {
 		return nil, errGuest
 	}
-	if err != nil || s.theirs == nil {
-		g.all.fail(guestSnapshots, g, count, nil, nil, "Snapshot of server %d, which %s, returned no snapshot and the error %v",
-			g.who, g.all.place(count), err)
+	if err == nil && s.theirs == nil {
+		g.all.fail(guestCaptures, g, count, nil, nil, "Snapshot of server %d, which %s, returned neither a snapshot nor an error",
+			g.who, g.all.place(count))
 		return nil, errGuest
 	}
+	if err != nil {
+		if g.refused++; g.refused >= refusedMax {
+			g.all.fail(guestCaptures, g, count, nil, nil, "Snapshot of server %d, which %s, returned an error each of %d times, with commands between, the last time %v",
+				g.who, g.all.place(count), g.refused*smtest.SnapshotTries, err)
+		}
+		g.all.w.note("server %d refuses a snapshot: %v", g.who, err)
+		return nil, err
+	}
+	g.refused = 0
 	g.all.snapshots++
 	g.all.w.fullNote("server %d captures its state after change %d", g.who, count)
 	g.all.w.plainNote("server %d takes a snapshot; it %s", g.who, g.all.plainPlace(count))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/statemachine"
+	"github.com/oarlock/oarlock/statemachine/smtest"
 )
 
 // What a user's machine promises and a run can see it break. They are not among the rules of the library (checks).
@@ -23,6 +24,9 @@ var (
 	guestQuery     = &check{104, "Query changes nothing, and answers the same in the same state", nil}
 	guestSchedule  = &check{105, "what falls due comes to an end", nil}
 	guestPanic     = &check{106, "every command is executed", nil}
+	guestReturns   = &check{107, smtest.PromiseReturns, nil}
+	guestFactory   = &check{108, smtest.PromiseFactory, nil}
+	guestCaptures  = &check{109, smtest.PromiseSnapshot, nil}
 )
 
 // guestPlan is what a plan says of the user's machine.
@@ -62,9 +66,9 @@ type guests struct {
 	changes   []guestChange // by number, from 1
 	answers   map[string]guestAnswer
 	closers   []io.Closer
-	empty     uint64 // the hash of a new machine
-	hashed    bool   // the machine is a Hasher
-	thorough  bool   // look at the state after every change also where that takes a snapshot
+	empty     guestChange // a new machine
+	hashed    bool        // the machine is a Hasher
+	thorough  bool        // look at the state after every change also where that takes a snapshot
 	snapshots int
 	restores  int
 	queries   int
@@ -117,16 +121,19 @@ func newGuests(w *world) *guests {
 	g := &guests{w: w, plan: w.plan.guest, answers: map[string]guestAnswer{}, thorough: w.plan.Seed%2 == 1}
 	fresh := g.newGuest(0)
 	_, g.hashed = fresh.machine.(statemachine.Hasher)
-	g.empty, _ = g.fingerprint(fresh)
+	g.empty.sum, g.empty.known = g.fingerprint(fresh)
 	return g
 }
+
+// theFactory is what is called when a machine is made.
+const theFactory = "the factory"
 
 // newGuest makes a machine without a state.
 func (g *guests) newGuest(who raft.ServerID) *guest {
 	copied := &guest{all: g, who: who}
-	g.call(copied, 0, nil, "the factory", func() { copied.machine = g.plan.factory() })
+	g.call(copied, 0, nil, theFactory, func() { copied.machine = g.plan.factory() })
 	if copied.machine == nil {
-		g.fail(guestPanic, copied, 0, nil, nil, "the factory made no machine")
+		g.fail(guestFactory, copied, 0, nil, nil, "the factory made no machine")
 		copied.machine = noMachine{}
 	}
 	copied.scheduled, _ = copied.machine.(statemachine.Scheduled)
@@ -167,11 +174,22 @@ func (g *guests) call(who *guest, count uint64, e *guestEntry, what string, do f
 	defer func() {
 		if p := recover(); p != nil {
 			ok = false
-			g.fail(guestPanic, who, count, e, nil, "%s panicked on server %d, which would stop it: %s", what, who.who, panicText(p))
+			g.fail(promiseOf(e, what), who, count, e, nil, "%s panicked on server %d, which would stop it: %s", what, who.who, panicText(p))
 		}
 	}()
 	do()
 	return true
+}
+
+// promiseOf is the one that a panic of a call breaks.
+func promiseOf(e *guestEntry, what string) *check {
+	switch {
+	case what == theFactory:
+		return guestFactory
+	case e != nil:
+		return guestPanic
+	}
+	return guestReturns
 }
 
 // panicText is the panic with the top of the machine's stack.
@@ -226,18 +244,19 @@ func (g *guests) fingerprint(who *guest) (sum uint64, known bool) {
 	}
 	h := fnv.New64a()
 	var failed error
+	refused := false
 	ok := g.call(who, 0, nil, "Snapshot", func() {
-		s, err := who.machine.Snapshot()
-		if failed = err; err != nil || s == nil {
+		s, err := smtest.TakeSnapshot(who.machine)
+		if refused = err != nil || s == nil; refused {
 			return
 		}
 		_, failed = s.WriteTo(h)
 		failed = errors.Join(failed, s.Close())
 	})
 	if ok && failed != nil {
-		g.fail(guestSnapshots, who, 0, nil, nil, "a snapshot of server %d cannot be taken: %v", who.who, failed)
+		g.fail(guestCaptures, who, 0, nil, nil, "a snapshot of server %d cannot be written: %v", who.who, failed)
 	}
-	return h.Sum64(), ok && failed == nil
+	return h.Sum64(), ok && failed == nil && !refused
 }
 
 // changed holds what a machine has done against what the first one did there. ended says that its state can be seen.
@@ -291,7 +310,7 @@ func (g *guests) sumAt(count uint64) (sum uint64, known bool) {
 	case g.plan.vary && !g.hashed:
 		return 0, false
 	case count == 0:
-		return g.empty, true
+		return g.empty.sum, g.empty.known
 	case count > uint64(len(g.changes)):
 		return 0, false
 	}

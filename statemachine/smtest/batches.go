@@ -86,7 +86,7 @@ func (m *subject) settle(what string, batch []step, entries []statemachine.Entry
 			return st.here(fmt.Errorf("%s: the result of %s is %s, alone it was %s", what, st, shown(results[i]), shown(w)))
 		}
 		if string(entries[i].Command) != string(st.entry.Command) {
-			return st.here(fmt.Errorf("%s changed the bytes of %s, which it shares with the log", what, st))
+			return st.here(breaks(promiseBytes, fmt.Errorf("%s changed the bytes of %s, which it shares with the log", what, st)))
 		}
 	}
 	for i := range entries {

@@ -26,12 +26,12 @@ func (m *subject) load() (index uint64, records map[string]string, err error) {
 	var failed error
 	err = guard("Load", func() { index, list, failed = m.durable.Load() })
 	if err = errors.Join(err, failed); err != nil {
-		return 0, nil, fmt.Errorf("Load: %w", err)
+		return 0, nil, breaks(promiseStorage, fmt.Errorf("Load: %w", err))
 	}
 	records = map[string]string{}
 	for _, r := range list {
 		if _, twice := records[string(r.Key)]; twice {
-			return 0, nil, fmt.Errorf("Load returned the record %q twice", r.Key)
+			return 0, nil, breaks(promiseStorage, fmt.Errorf("Load returned the record %q twice", r.Key))
 		}
 		records[string(r.Key)] = string(r.Value)
 	}
@@ -253,6 +253,9 @@ func (s *suite) checkRestoreDurable() error {
 		return nil
 	}
 	stream, err := from.snapshot()
+	if isRefused(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

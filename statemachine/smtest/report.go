@@ -175,7 +175,7 @@ func (a *apart) Unwrap() error { return a.err }
 
 // finding describes an error of a check.
 func (s *suite) finding(c check, err error) Finding {
-	f := Finding{Check: c.name, Text: err.Error(), Repeat: fmt.Sprintf("smtest.Options{Seed: %d}", s.options.Seed)}
+	f := Finding{Check: c.promise(err), Text: err.Error(), Repeat: fmt.Sprintf("smtest.Options{Seed: %d}", s.options.Seed)}
 	var at *located
 	var between *apart
 	switch {

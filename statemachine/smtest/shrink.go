@@ -115,7 +115,7 @@ func (k *shrinker) try(script []step, there spot) bool {
 	k.runs--
 	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: k.thorough, shrinking: true, broken: there}
 	err := s.again(k.check)
-	if err == nil || isPanic(err) != isPanic(k.err) {
+	if err == nil || isPanic(err) != isPanic(k.err) || k.check.promise(err) != k.check.promise(k.err) {
 		return false
 	}
 	s.thorough = false

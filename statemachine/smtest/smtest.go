@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -116,9 +117,9 @@ type check struct {
 }
 
 var checks = []check{
-	{"every command is executed", true, (*suite).checkRecord, false},
+	{promiseExecuted, true, (*suite).checkRecord, false},
 	{"the same commands give the same results and state", true, (*suite).checkDeterminism, false},
-	{"bytes are borrowed and given away as documented", true, (*suite).checkBytes, false},
+	{promiseBytes, true, (*suite).checkBytes, false},
 	{"commands do something", true, (*suite).checkEffect, true},
 	{"Hash tells states apart", false, (*suite).checkHash, true},
 	{"a restored snapshot equals replay", false, (*suite).checkRestore, false},
@@ -127,10 +128,10 @@ var checks = []check{
 	{"a snapshot that cannot be written is an error", false, (*suite).checkSnapshotWriter, false},
 	{"a damaged snapshot is an error", false, (*suite).checkDamage, false},
 	{"Query changes nothing", false, (*suite).checkQuery, false},
-	{"what falls due comes to an end", false, (*suite).checkSchedule, false},
+	{promiseDue, false, (*suite).checkSchedule, false},
 	{"ApplyBatch equals Apply", false, (*suite).checkBatch, false},
 	{"Query runs beside Apply", false, (*suite).checkConcurrentQuery, false},
-	{"storage keeps index, records and state together", false, (*suite).checkDurable, false},
+	{promiseStorage, false, (*suite).checkDurable, false},
 	{"RestoreDurable is one transaction", false, (*suite).checkRestoreDurable, false},
 }
 
@@ -257,15 +258,25 @@ func (s *suite) inTime(c check) error {
 // at notes what is about to be called, for the message of a stuck check.
 func (s *suite) at(what string) { s.doing.Store(&what) }
 
-// guard turns a panic of the machine into an error that names the call.
+// guard turns a panic of the machine into an error that names the call and the promise.
 func guard(what string, call func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &panicked{fmt.Sprintf("%s panicked, which would stop every replica: %v", what, p)}
+			err = breaks(promiseOf(what), &panicked{fmt.Sprintf("%s panicked, which would stop every replica: %v", what, p)})
 		}
 	}()
 	call()
 	return nil
+}
+
+// promiseOf is the one that a panic of a call breaks.
+func promiseOf(what string) string {
+	for _, call := range []string{"Apply", "Expire"} {
+		if strings.HasPrefix(what, call) {
+			return promiseExecuted
+		}
+	}
+	return PromiseReturns
 }
 
 // panicked is what a panic becomes.

@@ -20,6 +20,8 @@ type state struct {
 
 	answers []string // to queries
 
+	refused error // why there is none of these: it is not known then
+
 	due    int64
 	hasDue bool
 }
@@ -31,7 +33,18 @@ func (m *subject) state() (state, error) {
 	case m.suite.options.SnapshotsVary:
 		s.answers, err = m.answers()
 	default:
-		s.stream, err = m.snapshot()
+		if s.stream, err = m.snapshot(); isRefused(err) {
+			s.refused, err = err, nil
+		}
+	}
+	return s, err
+}
+
+// finalState is state where a snapshot has to be had, as no command follows after which it could be tried again.
+func (m *subject) finalState() (state, error) {
+	s, err := m.state()
+	if err == nil {
+		err = s.refused
 	}
 	return s, err
 }
@@ -67,10 +80,14 @@ func (m *subject) cheapState() (s state, err error) {
 	}
 	if !s.hashed && (m.gentle || m.suite.thorough) && !m.suite.options.SnapshotsVary {
 		stream, err := m.snapshot()
-		if err != nil {
+		switch {
+		case isRefused(err):
+			s.refused = err
+		case err != nil:
 			return s, err
+		default:
+			s.sum, s.summed = sumOf(stream), true
 		}
-		s.sum, s.summed = sumOf(stream), true
 	}
 	s.due, s.hasDue, err = m.nextDue()
 	return s, err
@@ -111,6 +128,7 @@ const vary = " (if equal states may have different snapshots, be a Hasher or set
 // differs says how two states differ, or nothing.
 func (s state) differs(o state) string {
 	switch {
+	case s.refused != nil || o.refused != nil:
 	case s.hash != o.hash:
 		return fmt.Sprintf("hash %016x and %016x", s.hash, o.hash)
 	case s.summed && o.summed && s.sum != o.sum:
@@ -128,7 +146,8 @@ func (s state) differs(o state) string {
 				return fmt.Sprintf("answers %s, and %s", s.answers[i], o.answers[i])
 			}
 		}
-	case s.hasDue != o.hasDue || s.due != o.due:
+	}
+	if s.hasDue != o.hasDue || s.due != o.due {
 		return fmt.Sprintf("NextDue %d, %t and %d, %t", s.due, s.hasDue, o.due, o.hasDue)
 	}
 	return ""
@@ -176,7 +195,11 @@ func (m *subject) play(steps []step, against *recording) (recording, error) {
 		}
 	}
 	var err error
-	got.final, err = m.state()
+	if n := len(steps); n > 0 && steps[n-1].number == len(m.suite.script)-1 {
+		got.final, err = m.finalState()
+	} else {
+		got.final, err = m.state()
+	}
 	return got, err
 }
 

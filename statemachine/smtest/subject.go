@@ -54,7 +54,7 @@ func (s *suite) newSubject() (*subject, error) {
 // adopt wraps a machine that has executed nothing in this life.
 func (s *suite) adopt(machine statemachine.StateMachine) (*subject, error) {
 	if machine == nil {
-		return nil, errors.New("the factory made no machine")
+		return nil, breaks(PromiseFactory, errors.New("the factory made no machine"))
 	}
 	m := &subject{suite: s, machine: machine}
 	m.durable, _ = machine.(statemachine.Durable)
@@ -66,7 +66,7 @@ func (s *suite) adopt(machine statemachine.StateMachine) (*subject, error) {
 	case err != nil:
 		return nil, err
 	case index != 0 || len(records) != 0:
-		return nil, fmt.Errorf("a new machine loads index %d and %d records: the factory must give each one storage of its own", index, len(records))
+		return nil, breaks(PromiseFactory, fmt.Errorf("a new machine loads index %d and %d records: the factory must give each one storage of its own", index, len(records)))
 	}
 	return m, nil
 }
@@ -107,11 +107,11 @@ func (m *subject) apply(s step) ([]byte, error) {
 		}
 		result = m.machine.Apply(entry)
 	})
-	if err = errors.Join(err, failed); err != nil {
+	if err = errors.Join(err, breaks(promiseStorage, failed)); err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(entry.Command, s.entry.Command) {
-		return nil, fmt.Errorf("Apply changed the bytes of %s, which it shares with the log", s)
+		return nil, breaks(promiseBytes, fmt.Errorf("Apply changed the bytes of %s, which it shares with the log", s))
 	}
 	own := bytes.Clone(result)
 	m.spoil(entry.Command)
@@ -152,13 +152,13 @@ func (m *subject) expire(scheduled statemachine.Scheduled, index uint64, nanos i
 			failed = m.transaction(nil, nil, index, nil)
 		}
 	})
-	if err = errors.Join(err, failed); err != nil {
+	if err = errors.Join(err, breaks(promiseStorage, failed)); err != nil {
 		return err
 	}
 	m.now = nanos
 	due, ok, err := m.nextDue()
 	if err == nil && ok && due <= nanos {
-		return fmt.Errorf("%s: %w: it says %d", what, statemachine.ErrStillDue, due)
+		return breaks(promiseDue, fmt.Errorf("%s: %w: it says %d", what, statemachine.ErrStillDue, due))
 	}
 	return err
 }
@@ -169,7 +169,7 @@ func (m *subject) query(q []byte) (result []byte, failed bool, err error) {
 	var queryErr error
 	err = guard(what, func() { result, queryErr = m.machine.Query(lent) })
 	if err == nil && !bytes.Equal(lent, q) {
-		err = fmt.Errorf("%s changed the bytes of the query", what)
+		err = breaks(promiseBytes, fmt.Errorf("%s changed the bytes of the query", what))
 	}
 	m.suite.asked.note(queryErr)
 	own := bytes.Clone(result)
@@ -178,24 +178,21 @@ func (m *subject) query(q []byte) (result []byte, failed bool, err error) {
 	return own, queryErr != nil, err
 }
 
-// capture takes a snapshot without writing it.
+// capture takes a snapshot without writing it, and tries it again where the machine refuses.
 func (m *subject) capture() (snapshot statemachine.Snapshot, err error) {
 	m.suite.at("Snapshot")
 	var failed error
-	err = guard("Snapshot", func() { snapshot, failed = m.machine.Snapshot() })
+	err = guard("Snapshot", func() { snapshot, failed = TakeSnapshot(m.machine) })
 	switch {
 	case err != nil:
 		return nil, err
 	case failed != nil:
-		return nil, fmt.Errorf("%w: %w", errRefused, failed)
+		return nil, refused(failed)
 	case snapshot == nil:
-		return nil, errors.New("Snapshot returned neither a snapshot nor an error")
+		return nil, breaks(PromiseSnapshot, errors.New("Snapshot returned neither a snapshot nor an error"))
 	}
 	return snapshot, nil
 }
-
-// errRefused is a machine that will not take a snapshot: what is expected of one that is not to be used any more.
-var errRefused = errors.New("Snapshot returned an error")
 
 // write writes a captured snapshot and closes it.
 func (m *subject) write(snapshot statemachine.Snapshot, to io.Writer) error {
@@ -207,10 +204,10 @@ func (m *subject) write(snapshot statemachine.Snapshot, to io.Writer) error {
 	m.suite.at("Snapshot.Close")
 	err = errors.Join(err, failed, guard("Snapshot.Close", func() { closed = snapshot.Close() }))
 	if err = errors.Join(err, closed); err != nil {
-		return err
+		return breaks(PromiseSnapshot, err)
 	}
 	if n != count.n {
-		return fmt.Errorf("Snapshot.WriteTo says that it wrote %d bytes, and wrote %d", n, count.n)
+		return breaks(PromiseSnapshot, fmt.Errorf("Snapshot.WriteTo says that it wrote %d bytes, and wrote %d", n, count.n))
 	}
 	return nil
 }
