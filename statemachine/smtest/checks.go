@@ -18,7 +18,7 @@ func (s *suite) checkRecord() error {
 		return err
 	}
 	defer m.close()
-	m.gentle = true
+	m.gentle, m.watched = true, true
 	if s.empty, err = m.state(); err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (s *suite) checkDeterminism() error {
 		return err
 	}
 	defer two.close()
-	two.gentle = true
+	two.gentle, two.watched = true, true
 	second, err := two.state()
 	if err != nil {
 		return err
@@ -45,32 +45,6 @@ func (s *suite) checkDeterminism() error {
 		return err
 	}
 	return two.finish(0)
-}
-
-// checkBytes overwrites commands as soon as they are no longer lent, and results as soon as they are given. In a run
-// before that it lets results alone, and looks whether the machine does, too.
-func (s *suite) checkBytes() error {
-	quiet, err := s.newSubject()
-	if err != nil {
-		return err
-	}
-	defer quiet.close()
-	quiet.keeping = true
-	if err := quiet.finish(0); err != nil {
-		return fmt.Errorf("the machine keeps bytes of Entry.Command after Apply; copy what you keep: %w", err)
-	}
-	if err := quiet.untouched(); err != nil {
-		return err
-	}
-	m, err := s.newSubject()
-	if err != nil {
-		return err
-	}
-	defer m.close()
-	if err := m.finish(0); err != nil {
-		return fmt.Errorf("the machine uses bytes of a result that it gave away; give away a copy: %w", err)
-	}
-	return nil
 }
 
 // checkEffect: a script that changes nothing would find nothing.

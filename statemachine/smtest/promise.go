@@ -9,6 +9,7 @@ import (
 
 // Promises that no check is about alone. An error that breaks one of them says so, whichever check came upon it.
 const (
+	promiseSame     = "the same commands give the same results and state"
 	promiseExecuted = "every command is executed"
 	promiseBytes    = "bytes are borrowed and given away as documented"
 	promiseDue      = "what falls due comes to an end"
@@ -36,6 +37,11 @@ func breaks(name string, err error) error {
 		return err
 	}
 	return &promised{name, err}
+}
+
+func isPromised(err error) bool {
+	var p *promised
+	return errors.As(err, &p)
 }
 
 // promise is the one that an error of a check breaks.

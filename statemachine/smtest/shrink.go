@@ -114,7 +114,7 @@ func (k *shrinker) try(script []step, there spot) bool {
 	}
 	k.runs--
 	s := &suite{factory: k.suite.factory, options: k.suite.options, script: script, thorough: k.thorough, shrinking: true, broken: there}
-	err := s.again(k.check)
+	err := s.again(k.check, k.check.promise(k.err))
 	if err == nil || isPanic(err) != isPanic(k.err) || k.check.promise(err) != k.check.promise(k.err) {
 		return false
 	}
@@ -123,8 +123,8 @@ func (k *shrinker) try(script []step, there spot) bool {
 	return true
 }
 
-// again runs a check, and before it what it rests on. Only a failure of the check itself counts.
-func (s *suite) again(c check) error {
+// again runs a check, and before it what it rests on. Only a failure of the check itself counts, or one of the same promise.
+func (s *suite) again(c check, promise string) error {
 	for i, first := range checks {
 		if i == 1 {
 			s.options.Pass()
@@ -132,7 +132,12 @@ func (s *suite) again(c check) error {
 		if first.name == c.name {
 			return s.failure(c)
 		}
-		if first.first && s.failure(first) != nil {
+		if !first.first {
+			continue
+		}
+		if err := s.failure(first); err != nil && first.promise(err) == promise {
+			return err
+		} else if err != nil {
 			return nil
 		}
 	}

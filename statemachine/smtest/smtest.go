@@ -118,7 +118,8 @@ type check struct {
 
 var checks = []check{
 	{promiseExecuted, true, (*suite).checkRecord, false},
-	{"the same commands give the same results and state", true, (*suite).checkDeterminism, false},
+	{promiseSame, true, (*suite).checkDeterminism, false},
+	{"Snapshot changes nothing", true, (*suite).checkSnapshotEffect, false},
 	{promiseBytes, true, (*suite).checkBytes, false},
 	{"commands do something", true, (*suite).checkEffect, true},
 	{"Hash tells states apart", false, (*suite).checkHash, true},

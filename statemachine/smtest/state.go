@@ -78,7 +78,12 @@ func (m *subject) cheapState() (s state, err error) {
 			return s, err
 		}
 	}
-	if !s.hashed && (m.gentle || m.suite.thorough) && !m.suite.options.SnapshotsVary {
+	if m.snaps {
+		if _, err := m.snapshot(); err != nil && !isRefused(err) {
+			return s, err
+		}
+	}
+	if !s.hashed && (m.watched || m.suite.thorough) && !m.suite.options.SnapshotsVary {
 		stream, err := m.snapshot()
 		switch {
 		case isRefused(err):

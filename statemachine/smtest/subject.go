@@ -15,6 +15,8 @@ type subject struct {
 	machine statemachine.StateMachine
 	durable statemachine.Durable // nil if it is not
 	gentle  bool                 // leaves alone the bytes that it has borrowed or given away
+	watched bool                 // is asked for its state after every command, whatever that takes
+	snaps   bool                 // has a snapshot taken after every command, which nobody looks at
 	keeping bool                 // leaves alone those that were given away, and keeps them
 	kept    []gift
 	now     int64
@@ -39,8 +41,8 @@ func (m *subject) given(what string, b []byte) {
 func (m *subject) untouched() error {
 	for _, g := range m.kept {
 		if !bytes.Equal(g.bytes, g.was) {
-			return fmt.Errorf("%s was %s when it was given away, and is %s now: the machine uses its bytes again; give away a copy",
-				g.what, shown(g.was), shown(g.bytes))
+			return breaks(promiseBytes, fmt.Errorf("%s was %s when it was given away, and is %s now: the machine uses its bytes again; give away a copy",
+				g.what, shown(g.was), shown(g.bytes)))
 		}
 	}
 	return nil
