@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
-	"unicode"
 
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/statemachine"
@@ -341,18 +340,4 @@ func (g *guests) answered(who *guest, count uint64, q []byte, a guestAnswer) {
 	}
 }
 
-// shown is b in hexadecimal and, if it can be printed, as text.
-func shown(b []byte) string {
-	if len(b) == 0 {
-		return "no bytes"
-	}
-	part := b[:min(len(b), 24)]
-	text := fmt.Sprintf("% x", part)
-	if len(part) < len(b) {
-		text += fmt.Sprintf(" … (%d bytes)", len(b))
-	}
-	if !strings.ContainsFunc(string(part), func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsGraphic(r) }) {
-		text += fmt.Sprintf(" %q", part)
-	}
-	return text
-}
+func shown(b []byte) string { return smtest.Shown(b) }

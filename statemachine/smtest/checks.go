@@ -176,7 +176,7 @@ func (s *suite) queryAfter(half int) error {
 		return err
 	}
 	for _, q := range newQueries(s.options, 200) {
-		s.at(fmt.Sprintf("Query of % x", clip(q)))
+		s.at("Query of " + shown(q))
 		a, aFailed, err := one.query(q)
 		if err != nil {
 			return err

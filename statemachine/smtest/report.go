@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/oarlock/oarlock/statemachine"
 )
@@ -84,8 +83,11 @@ func (c Command) String() string {
 	return text
 }
 
-// scriptMax is how many commands of a script String shows.
-const scriptMax = 20
+// How many commands of a script String shows: those at its end, where runs part, and a few at its beginning.
+const (
+	scriptFirst = 4
+	scriptLast  = 16
+)
 
 // String returns the finding in a few lines, without the story.
 func (f *Finding) String() string {
@@ -96,11 +98,14 @@ func (f *Finding) String() string {
 	}
 	if len(f.Script) > 0 {
 		fmt.Fprintf(&b, "\n  seen with %s:", count(len(f.Script), "command"))
-		for _, c := range f.Script[:min(len(f.Script), scriptMax)] {
-			fmt.Fprintf(&b, "\n    %s", c)
-		}
-		if more := len(f.Script) - scriptMax; more > 0 {
-			fmt.Fprintf(&b, "\n    and %d more", more)
+		left := len(f.Script) - scriptFirst - scriptLast
+		for i, c := range f.Script {
+			switch {
+			case left <= 0 || i < scriptFirst || i >= scriptFirst+left:
+				fmt.Fprintf(&b, "\n    %s", c)
+			case i == scriptFirst:
+				fmt.Fprintf(&b, "\n    … %s between: the finding's Script has all of them", count(left, "more command"))
+			}
 		}
 	}
 	if f.Repeat != "" {
@@ -114,29 +119,6 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// printable returns b quoted if all of it can be printed.
-func printable(b []byte) string {
-	if len(b) == 0 || strings.ContainsFunc(string(b), func(r rune) bool { return r == '\uFFFD' || r != ' ' && !unicode.IsGraphic(r) }) {
-		return ""
-	}
-	return fmt.Sprintf("%q", b)
-}
-
-// shown is b in hexadecimal and, if it can be printed, as text.
-func shown(b []byte) string {
-	if len(b) == 0 {
-		return "no bytes"
-	}
-	text := fmt.Sprintf("% x", clip(b))
-	if len(b) > len(clip(b)) {
-		text += fmt.Sprintf(" … (%d bytes)", len(b))
-	}
-	if p := printable(clip(b)); p != "" {
-		text += " " + p
-	}
-	return text
 }
 
 // located is an error that happened at a command, with the two states that differ if it is about that. Its text is the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,9 +53,10 @@ func TestScriptsThatNeedTwoCommandsKeepTwo(t *testing.T) {
 
 func TestACommandThatCanBePrintedIsShownAsText(t *testing.T) {
 	c := smtest.NewCommand(3, statemachine.Entry{Index: 7, Time: 9, Command: []byte("put a\n")})
-	require.Equal(t, "command 3 (index 7, time 9): 70 75 74 20 61 0a", c.String(), "a line feed is not printable")
+	require.Equal(t, `command 3 (index 7, time 9): "put a\n"`, c.String())
+	require.Empty(t, c.Text, "a line feed is not printable")
 	c = smtest.NewCommand(3, statemachine.Entry{Index: 7, Time: 9, Command: []byte("put ä")})
-	require.Equal(t, `command 3 (index 7, time 9): 70 75 74 20 c3 a4 "put ä"`, c.String())
+	require.Equal(t, `command 3 (index 7, time 9): "put ä"`, c.String())
 	require.Equal(t, "7075742061", smtest.NewCommand(0, statemachine.Entry{Command: []byte("put a")}).Hex)
 }
 
@@ -162,4 +164,34 @@ func TestQueriesThatAreNeverAnsweredAreTold(t *testing.T) {
 	require.Empty(t, report.Findings)
 	require.Len(t, report.Unchecked, 1)
 	require.Contains(t, report.Unchecked[0], `answers to queries: not one was without an error, the last error was "a str is no bytes"; give Options.Query`)
+}
+
+func TestBytesAreShownAsTextIfMostOfThemAreText(t *testing.T) {
+	long := strings.Repeat("0123456789", 13)
+	for says, b := range map[string]string{
+		"no bytes":                                          "",
+		`"put a 1"`:                                         "put a 1",
+		"`{\"from\":\"a\",\"to\":\"b\"}`":                   `{"from":"a","to":"b"}`,
+		`"{\"from\":\"\xff\",\"to\":\"b\"}"`:                "{\"from\":\"\xff\",\"to\":\"b\"}",
+		"00 01 02 61":                                       "\x00\x01\x02a",
+		`"` + long[:120] + `" … (130 bytes)`:                long,
+		`"` + long[:119] + `" … (129 bytes)`:                long[:119] + "ä" + long[:8],
+		`"` + long[:118] + `ä" … (129 bytes)`:               long[:118] + "ä" + long[:9],
+		"00" + strings.Repeat(" 00", 47) + " … (200 bytes)": string(make([]byte, 200)),
+	} {
+		require.Equal(t, says, smtest.Shown([]byte(b)))
+	}
+}
+
+func TestALongScriptIsShownWithTheCommandsAtItsEnd(t *testing.T) {
+	f := smtest.Finding{Check: "a", Text: "b"}
+	for i := range 21 {
+		f.Script = append(f.Script, smtest.NewCommand(i, statemachine.Entry{Command: fmt.Append(nil, i)}))
+	}
+	text := f.String()
+	require.Contains(t, text, "    command 3 (index 0, time 0): \"3\"\n    … 1 more command between: the finding's Script has all of them\n    command 5 ")
+	require.Contains(t, text, "command 20 ")
+	f.Script = f.Script[1:]
+	require.NotContains(t, f.String(), "between")
+	require.Equal(t, 22, strings.Count(f.String(), "\n")+1)
 }

@@ -27,8 +27,6 @@ func (s step) String() string {
 // clockIndex is where a clock entry that follows the step stands: between two commands there is always room for one.
 func (s step) clockIndex() uint64 { return s.entry.Index + 1 }
 
-func clip(b []byte) []byte { return b[:min(len(b), 24)] }
-
 // newScript makes the commands of a run. Indexes have gaps, terms grow, and cluster time stands still for some commands
 // and leaps for others, as in a real log.
 func newScript(o Options) []step {
