@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/oarlock/oarlock/raft"
@@ -146,6 +145,9 @@ func CheckClusters(factory func() statemachine.StateMachine, options smtest.Opti
 	if err := errors.Join(options.Validate(), clusters.Validate()); err != nil {
 		return nil, err
 	}
+	if factory == nil {
+		return nil, errors.New("sim: the factory is nil: give a function that makes a new machine")
+	}
 	clusters = clusters.withDefaults()
 	c := &checker{factory: factory, options: options, clusters: clusters, report: new(MachineReport)}
 	c.command, c.query = options.Generators()
@@ -159,6 +161,9 @@ func CheckClusters(factory func() statemachine.StateMachine, options smtest.Opti
 		if f := c.run(clusters.From + k); f != nil {
 			c.report.Findings = append(c.report.Findings, *f)
 			break
+		}
+		if c.failed != nil {
+			return nil, c.failed
 		}
 	}
 	if c.report.Queries > 0 && c.refused >= c.report.Queries {
@@ -186,10 +191,11 @@ type checker struct {
 	command, query func(*rand.Rand) []byte
 	timeout        time.Duration
 	batches        bool
-	doing          atomic.Pointer[string]
+	watch          watch
 	report         *MachineReport
 	refused        int   // queries that were answered with an error
 	refusal        error // the last such error
+	failed         error // of a generator
 }
 
 // look makes one machine to see of what kind it is, and reports whether clusters can run it.
@@ -216,15 +222,19 @@ func (c *checker) look() bool {
 }
 
 func (c *checker) guestPlan() *guestPlan {
-	return &guestPlan{factory: c.factory, batches: c.batches, vary: c.options.SnapshotsVary, doing: &c.doing}
+	return &guestPlan{factory: c.factory, batches: c.batches, vary: c.options.SnapshotsVary, watch: &c.watch}
 }
 
 // run runs the cluster of one seed.
 func (c *checker) run(seed uint64) *smtest.Finding {
-	p := c.plan(seed)
-	r, stuck := c.inTime(p, RunOptions{SkipHistories: true})
-	if stuck != "" {
-		return &smtest.Finding{Check: guestReturns.name, Text: stuck, Repeat: repeat(seed)}
+	var p *Plan
+	if c.failed = smtest.Generated(func() { p = c.plan(seed) }); c.failed != nil {
+		return nil
+	}
+	r, late := c.inTime(p, RunOptions{SkipHistories: true})
+	if late != nil {
+		late.Repeat = repeat(seed)
+		return late
 	}
 	c.report.Runs++
 	c.report.Changes += len(r.guests.changes)
@@ -243,60 +253,6 @@ func (c *checker) run(seed uint64) *smtest.Finding {
 }
 
 func repeat(seed uint64) string { return fmt.Sprintf("sim.Clusters{From: %d, Runs: 1}", seed) }
-
-// inTime runs a plan on a goroutine of its own, so that a machine that blocks is a finding and not a hanging test.
-func (c *checker) inTime(p *Plan, o RunOptions) (r *Result, stuck string) {
-	what := theFactory
-	c.doing.Store(&what)
-	done := make(chan *Result, 1)
-	c.options.Start(func() { done <- Run(p, o) })
-	timer := time.NewTimer(c.timeout)
-	defer timer.Stop()
-	select {
-	case r = <-done:
-		return r, ""
-	case <-timer.C:
-		return nil, fmt.Sprintf("a cluster did not come to its end in %s; the last call was %s", c.timeout, *c.doing.Load())
-	}
-}
-
-// shrink makes a failure smaller, in the time that one cluster has. ok is false where a run is stuck and left behind.
-func (c *checker) shrink(p *Plan, r *Result) (_ *Plan, _ *Result, ok bool) {
-	type smaller struct {
-		plan   *Plan
-		result *Result
-	}
-	done, stop := make(chan smaller, 1), new(atomic.Bool)
-	c.options.Start(func() {
-		p, r := shrink(p, r, c.clusters.ShrinkRuns, stop)
-		done <- smaller{p, r}
-	})
-	for range 2 { // the second time is for the run that is under way when time is up
-		timer := time.NewTimer(c.timeout)
-		select {
-		case s := <-done:
-			timer.Stop()
-			return s.plan, s.result, true
-		case <-timer.C:
-			stop.Store(true)
-		}
-	}
-	return p, r, false
-}
-
-// tell runs a plan that has failed again, for its story. A machine that leaves things to chance may behave this time.
-func (c *checker) tell(p *Plan, r *Result) (*Result, string) {
-	for range 3 {
-		told, stuck := c.inTime(p, RunOptions{Story: true, SkipHistories: true})
-		if stuck != "" {
-			break
-		}
-		if told.Failure != nil && told.Failure.Check == r.Failure.Check {
-			return told, told.Story
-		}
-	}
-	return r, "Run three times more, for its story, it did not happen again: the machine leaves something to chance, or waits.\n"
-}
 
 // finding makes a failure smaller and describes it.
 func (c *checker) finding(p *Plan, r *Result) *smtest.Finding {

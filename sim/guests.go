@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"runtime/debug"
-	"strings"
-	"sync/atomic"
 
 	"github.com/oarlock/oarlock/raft"
 	"github.com/oarlock/oarlock/statemachine"
@@ -33,7 +30,7 @@ type guestPlan struct {
 	factory func() statemachine.StateMachine
 	batches bool
 	vary    bool // equal states may have different snapshots
-	doing   *atomic.Pointer[string]
+	watch   *watch
 
 	command, query []byte            // what it is asked in the end, when nothing fails any more
 	damaged        map[string]string // how the commands were damaged that were
@@ -130,9 +127,10 @@ const theFactory = "the factory"
 // newGuest makes a machine without a state.
 func (g *guests) newGuest(who raft.ServerID) *guest {
 	copied := &guest{all: g, who: who}
-	g.call(copied, 0, nil, theFactory, func() { copied.machine = g.plan.factory() })
+	var failed error
+	g.call(copied, 0, nil, theFactory, func() { copied.machine, failed = smtest.Made(g.plan.factory) })
 	if copied.machine == nil {
-		g.fail(guestFactory, copied, 0, nil, nil, "the factory made no machine")
+		g.fail(guestFactory, copied, 0, nil, nil, "%v", failed)
 		copied.machine = noMachine{}
 	}
 	copied.scheduled, _ = copied.machine.(statemachine.Scheduled)
@@ -166,14 +164,15 @@ func (g *guests) close() {
 
 // call calls a machine. A panic ends the run; ok says that there was none.
 func (g *guests) call(who *guest, count uint64, e *guestEntry, what string, do func()) (ok bool) {
+	promise := promiseOf(e, what)
 	if e != nil {
 		what += ": " + e.String()
 	}
-	g.plan.doing.Store(&what)
+	g.plan.watch.at(what)
 	defer func() {
 		if p := recover(); p != nil {
 			ok = false
-			g.fail(promiseOf(e, what), who, count, e, nil, "%s panicked on server %d, which would stop it: %s", what, who.who, panicText(p))
+			g.fail(promise, who, count, e, nil, "%s panicked on server %d, which would stop it: %s", what, who.who, smtest.PanicText(p))
 		}
 	}()
 	do()
@@ -182,38 +181,10 @@ func (g *guests) call(who *guest, count uint64, e *guestEntry, what string, do f
 
 // promiseOf is the one that a panic of a call breaks.
 func promiseOf(e *guestEntry, what string) *check {
-	switch {
-	case what == theFactory:
-		return guestFactory
-	case e != nil:
+	if e != nil && what != "NextDue" {
 		return guestPanic
 	}
 	return guestReturns
-}
-
-// panicText is the panic with the top of the machine's stack.
-func panicText(p any) string {
-	if b := (*statemachine.Broken)(nil); asBroken(p, &b) {
-		return b.Error()
-	}
-	lines := strings.Split(string(debug.Stack()), "\n")
-	for i, line := range lines {
-		if !strings.HasPrefix(line, "panic(") {
-			continue
-		}
-		for ; i+1 < len(lines); i += 2 { // a function, and where in which file
-			if f := lines[i]; !strings.HasPrefix(f, "panic(") && !strings.HasPrefix(f, "runtime.") {
-				place, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " ")
-				return fmt.Sprintf("%v, at %s", p, place)
-			}
-		}
-	}
-	return fmt.Sprint(p)
-}
-
-func asBroken(p any, b **statemachine.Broken) bool {
-	err, ok := p.(error)
-	return ok && errors.As(err, b)
 }
 
 // fail ends the run with a promise that the machine broke.

@@ -52,7 +52,11 @@ func (s *suite) writeLater(at, ahead int, start func(write func())) error {
 	}
 	var buf bytes.Buffer
 	written := make(chan error, 1)
-	start(func() { written <- m.write(captured, yielding{&buf}) })
+	start(func() {
+		err := gone("Snapshot.WriteTo or Snapshot.Close")
+		defer func() { written <- err }()
+		err = m.write(captured, yielding{&buf})
+	})
 	rest, err := m.playBeside(s.script[ahead:])
 	if err = errors.Join(<-written, err); err != nil {
 		return fmt.Errorf("with a snapshot being written: %w", err)

@@ -175,7 +175,7 @@ func (s *suite) queryAfter(half int) error {
 	if err != nil {
 		return err
 	}
-	for _, q := range newQueries(s.options, 200) {
+	for _, q := range s.queries {
 		s.at("Query of " + shown(q))
 		a, aFailed, err := one.query(q)
 		if err != nil {
@@ -210,7 +210,7 @@ func (s *suite) queryAndKeep(at int) error {
 	}
 	defer m.close()
 	m.keeping = true
-	for _, q := range newQueries(s.options, 50) {
+	for _, q := range s.queries[:50] {
 		if _, _, err := m.query(q); err != nil {
 			return err
 		}
@@ -299,19 +299,23 @@ func (s *suite) checkConcurrentQuery() error {
 	if _, ok := m.machine.(statemachine.ConcurrentQuerier); !ok || s.options.Inline {
 		return nil
 	}
-	queries := newQueries(s.options, 100)
+	queries := s.queries[:100]
 	var stop atomic.Bool
 	var group sync.WaitGroup
 	failed := make([]error, 3)
 	started := make(chan struct{}, len(failed))
 	for i := range failed {
 		group.Go(func() {
-			for n := i; !stop.Load() && failed[i] == nil; n++ {
-				_, _, failed[i] = m.query(queries[n%len(queries)])
-				if n == i {
-					started <- struct{}{}
-				}
+			var once sync.Once
+			start := func() { once.Do(func() { started <- struct{}{} }) }
+			defer start()
+			var err error
+			failed[i] = gone("Query beside Apply")
+			for n := i; !stop.Load() && err == nil; n++ {
+				_, _, err = m.query(queries[n%len(queries)])
+				start()
 			}
+			failed[i] = err
 		})
 	}
 	for range failed {

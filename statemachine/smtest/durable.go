@@ -44,8 +44,10 @@ func (m *subject) reopen() error {
 		return errors.New("the machine is Durable and Options.Reopen is nil: without it no crash can be tried")
 	}
 	m.suite.at("Options.Reopen")
-	machine, err := m.suite.options.Reopen(m.machine)
-	if err != nil {
+	var machine statemachine.StateMachine
+	var failed error
+	err := guard("Options.Reopen", func() { machine, failed = m.suite.options.Reopen(m.machine) })
+	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("reopening after a crash: %w", err)
 	}
 	durable, ok := machine.(statemachine.Durable)

@@ -15,10 +15,11 @@ const (
 	promiseDue      = "what falls due comes to an end"
 	promiseStorage  = "storage keeps index, records and state together"
 
-	// PromiseSnapshot, PromiseFactory and PromiseReturns are also what package sim calls them.
+	// These are also what package sim calls them.
 	PromiseSnapshot = "a snapshot can be taken, at the latest when it is tried again"
 	PromiseFactory  = "the factory makes a new machine each time"
 	PromiseReturns  = "every call returns"
+	PromiseInTime   = "the check ends in time"
 )
 
 // promised is an error that breaks a promise of a name. Its text is the error's.

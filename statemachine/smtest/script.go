@@ -59,7 +59,7 @@ func (o Options) Generators() (command, query func(r *rand.Rand) []byte) { retur
 func (o Options) command(r *rand.Rand) []byte {
 	switch {
 	case o.Command != nil:
-		return o.Command(r)
+		return generate("Command", o.Command, r)
 	case len(o.Examples) > 0:
 		return likeOne(r, o.Examples)
 	}
@@ -69,7 +69,7 @@ func (o Options) command(r *rand.Rand) []byte {
 func (o Options) query(r *rand.Rand) []byte {
 	switch {
 	case o.Query != nil:
-		return o.Query(r)
+		return generate("Query", o.Query, r)
 	case len(o.QueryExamples) > 0:
 		return likeOne(r, o.QueryExamples)
 	}
@@ -113,6 +113,9 @@ func damage(r *rand.Rand, b []byte) ([]byte, string) {
 	}
 	return randomBytes(r, 12), "random bytes"
 }
+
+// queriesMax is how many queries a check makes at most.
+const queriesMax = 200
 
 // newQueries makes n queries, some of them damaged.
 func newQueries(o Options, n int) [][]byte {

@@ -22,8 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/oarlock/oarlock/statemachine"
@@ -67,7 +65,7 @@ type Options struct {
 	// SnapshotsVary accepts that equal states have different snapshots, of a machine that writes them in the order of a map
 	// for instance. States are then compared by StateHash; of a machine that is no Hasher only by the answers to queries.
 	SnapshotsVary bool
-	// Timeout is how long one check may take before it counts as stuck; 0 means 60 seconds. What is stuck is left behind.
+	// Timeout is how long one check may take; 0 means 60 seconds. A call that takes most of it counts as stuck, and is left behind.
 	Timeout time.Duration
 	// Inline has every call made on the goroutine that called Check, one after the other, for machines that belong to one
 	// thread. What would run beside something runs before it, and a machine that does not return is no finding: Check does
@@ -160,11 +158,20 @@ func Check(factory func() statemachine.StateMachine, options Options) (*Report, 
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
+	if factory == nil {
+		return nil, errors.New("smtest: the factory is nil: give a function that makes a new machine")
+	}
 	options = options.withDefaults()
 	report := &Report{Commands: options.Commands}
 	s := &suite{factory: factory, options: options}
-	s.script = newScript(options)
-	s.cuts = newCuts(s.script)
+	err := Generated(func() {
+		s.script = newScript(options)
+		s.cuts = newCuts(s.script)
+		s.queries = newQueries(options, queriesMax)
+	})
+	if err != nil {
+		return nil, err
+	}
 	for i, c := range checks {
 		if i == 1 {
 			options.Pass()
@@ -175,6 +182,10 @@ func Check(factory func() statemachine.StateMachine, options Options) (*Report, 
 			continue
 		}
 		report.Findings = append(report.Findings, s.shrink(c, err))
+		if errors.Is(err, errSlow) {
+			report.Unchecked = append(report.Unchecked, "the promises after this one, because there was no time")
+			break
+		}
 		if c.first {
 			report.Unchecked = append(report.Unchecked, "the other promises, because they rest on this one")
 			break
@@ -192,7 +203,8 @@ type suite struct {
 	factory   func() statemachine.StateMachine
 	options   Options
 	script    []step
-	cuts      []step    // damaged commands that follow it, once
+	cuts      []step // damaged commands that follow it, once
+	queries   [][]byte
 	thorough  bool      // compare states after every command, whatever that takes
 	shrinking bool      // something was found: risk nothing for it
 	empty     state     // of a new machine
@@ -200,7 +212,7 @@ type suite struct {
 	blind     string    // what StateHash was found not to see
 	broken    spot      // where the latest failure was, if there is a place
 	asked     answers   // what came of queries
-	doing     atomic.Pointer[string]
+	watch     stopwatch // on the calls
 }
 
 // unchecked says what these options and this machine leave out.
@@ -227,65 +239,4 @@ func (s *suite) unchecked() (list []string) {
 		}
 	}
 	return list
-}
-
-// errStuck is what a check that does not come back ends with.
-var errStuck = errors.New("stuck")
-
-func isStuck(err error) bool { return errors.Is(err, errStuck) }
-
-// inTime runs a check on a goroutine of its own, so that a machine that blocks is a finding and not a hanging test.
-func (s *suite) inTime(c check) error {
-	s.at("the factory")
-	done := make(chan error, 1)
-	s.options.Start(func() {
-		var err error
-		// The error of the check comes first: a panic outside the machine's methods would be a bug here or in Options.
-		if caught := guard("check", func() { err = c.run(s) }); err == nil {
-			err = caught
-		}
-		done <- err
-	})
-	timer := time.NewTimer(s.options.Timeout)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("%w after %s in %s: does it wait for a snapshot to be written or closed?", errStuck, s.options.Timeout, *s.doing.Load())
-	}
-}
-
-// at notes what is about to be called, for the message of a stuck check.
-func (s *suite) at(what string) { s.doing.Store(&what) }
-
-// guard turns a panic of the machine into an error that names the call and the promise.
-func guard(what string, call func()) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = breaks(promiseOf(what), &panicked{fmt.Sprintf("%s panicked, which would stop every replica: %v", what, p)})
-		}
-	}()
-	call()
-	return nil
-}
-
-// promiseOf is the one that a panic of a call breaks.
-func promiseOf(what string) string {
-	for _, call := range []string{"Apply", "Expire"} {
-		if strings.HasPrefix(what, call) {
-			return promiseExecuted
-		}
-	}
-	return PromiseReturns
-}
-
-// panicked is what a panic becomes.
-type panicked struct{ text string }
-
-func (p *panicked) Error() string { return p.text }
-
-func isPanic(err error) bool {
-	var p *panicked
-	return errors.As(err, &p)
 }

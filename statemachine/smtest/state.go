@@ -58,7 +58,7 @@ func (m *subject) answers() ([]string, error) {
 		return nil, nil
 	}
 	var all []string
-	for _, q := range newQueries(o, answersMax) {
+	for _, q := range m.suite.queries[:answersMax] {
 		result, failed, err := m.query(q)
 		if err != nil {
 			return nil, err

@@ -49,15 +49,16 @@ func (m *subject) untouched() error {
 }
 
 func (s *suite) newSubject() (*subject, error) {
-	s.at("the factory")
-	return s.adopt(s.factory())
+	s.at(theFactory)
+	machine, err := Made(s.factory)
+	if err != nil {
+		return nil, breaks(PromiseFactory, err)
+	}
+	return s.adopt(machine)
 }
 
 // adopt wraps a machine that has executed nothing in this life.
 func (s *suite) adopt(machine statemachine.StateMachine) (*subject, error) {
-	if machine == nil {
-		return nil, breaks(PromiseFactory, errors.New("the factory made no machine"))
-	}
 	m := &subject{suite: s, machine: machine}
 	m.durable, _ = machine.(statemachine.Durable)
 	if m.durable == nil {
