@@ -12,7 +12,44 @@ func (s *suite) checkBatch() error {
 	if err := s.inBatches(false); err != nil {
 		return err
 	}
-	return s.inBatches(true)
+	if err := s.inBatches(true); err != nil || s.shrinking {
+		return err
+	}
+	return s.twiceInBatches()
+}
+
+// twiceEvery is how many commands there are for one that comes twice.
+const twiceEvery = 3
+
+// twiceInBatches does the same with a script in which some commands stand twice in a row, as from a client that tries again, and so
+// in one batch. If that fails, it is the script.
+func (s *suite) twiceInBatches() error {
+	m, err := s.newSubject()
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	if _, ok := m.machine.(statemachine.BatchApplier); !ok || m.durable != nil {
+		return nil
+	}
+	twice := &suite{factory: s.factory, options: s.options, queries: s.queries, watch: s.watch}
+	for i, st := range s.script {
+		twice.script = append(twice.script, st)
+		if i%twiceEvery == 0 {
+			twice.script = append(twice.script, st)
+		}
+	}
+	for i := range twice.script {
+		twice.script[i].number, twice.script[i].entry.Index = i, uint64(4+2*i)
+	}
+	m.suite = twice
+	if twice.want, err = m.play(twice.script, nil); err == nil {
+		err = twice.inBatches(false)
+	}
+	if err != nil {
+		s.script = twice.script
+	}
+	return err
 }
 
 func (s *suite) inBatches(keeping bool) error {

@@ -305,6 +305,9 @@ func (b batched) ApplyBatch(entries []statemachine.Entry, results [][]byte) {
 		case b.fault == "ApplyBatch swaps results" && i == 1:
 			results[0], results[1] = b.Apply(e), results[0]
 			continue
+		case b.fault == "ApplyBatch executes the same once" && i > 0 && bytes.Equal(e.Command, entries[i-1].Command):
+			results[i] = results[i-1]
+			continue
 		case b.fault == "ApplyBatch keeps the command" && len(e.Command) > 2:
 			results[i] = b.Apply(e)
 			b.values[e.Command[1]] = e.Command[2:]

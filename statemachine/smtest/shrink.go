@@ -113,7 +113,7 @@ func (k *shrinker) try(script []step, there spot) bool {
 		return false
 	}
 	k.runs--
-	s := &suite{factory: k.suite.factory, options: k.suite.options, queries: k.suite.queries, script: script, thorough: k.thorough, shrinking: true, broken: there}
+	s := &suite{factory: k.suite.factory, options: k.suite.options, queries: k.suite.queries, watch: new(stopwatch), script: script, thorough: k.thorough, shrinking: true, broken: there}
 	err := s.again(k.check, k.check.promise(k.err))
 	if err == nil || isPanic(err) != isPanic(k.err) || k.check.promise(err) != k.check.promise(k.err) {
 		return false

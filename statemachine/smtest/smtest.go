@@ -163,7 +163,7 @@ func Check(factory func() statemachine.StateMachine, options Options) (*Report, 
 	}
 	options = options.withDefaults()
 	report := &Report{Commands: options.Commands}
-	s := &suite{factory: factory, options: options}
+	s := &suite{factory: factory, options: options, watch: new(stopwatch)}
 	err := Generated(func() {
 		s.script = newScript(options)
 		s.cuts = newCuts(s.script)
@@ -172,6 +172,7 @@ func Check(factory func() statemachine.StateMachine, options Options) (*Report, 
 	if err != nil {
 		return nil, err
 	}
+	script := s.script // A check may lengthen it, for what is shown of a failure.
 	for i, c := range checks {
 		if i == 1 {
 			options.Pass()
@@ -182,6 +183,7 @@ func Check(factory func() statemachine.StateMachine, options Options) (*Report, 
 			continue
 		}
 		report.Findings = append(report.Findings, s.shrink(c, err))
+		s.script, s.broken = script, spot{}
 		if errors.Is(err, errSlow) {
 			report.Unchecked = append(report.Unchecked, "the promises after this one, because there was no time")
 			break
@@ -205,14 +207,14 @@ type suite struct {
 	script    []step
 	cuts      []step // damaged commands that follow it, once
 	queries   [][]byte
-	thorough  bool      // compare states after every command, whatever that takes
-	shrinking bool      // something was found: risk nothing for it
-	empty     state     // of a new machine
-	want      recording // of the first run, which the others are held against
-	blind     string    // what StateHash was found not to see
-	broken    spot      // where the latest failure was, if there is a place
-	asked     answers   // what came of queries
-	watch     stopwatch // on the calls
+	thorough  bool       // compare states after every command, whatever that takes
+	shrinking bool       // something was found: risk nothing for it
+	empty     state      // of a new machine
+	want      recording  // of the first run, which the others are held against
+	blind     string     // what StateHash was found not to see
+	broken    spot       // where the latest failure was, if there is a place
+	asked     answers    // what came of queries
+	watch     *stopwatch // on the calls
 }
 
 // unchecked says what these options and this machine leave out.

@@ -122,6 +122,7 @@ func TestBrokenMachinesAreCaughtByName(t *testing.T) {
 		{"hashed", "Hash is constant", "it is 0000000000000007 after each of 300 commands"},
 		{"batched", "ApplyBatch skips", "ApplyBatch equals Apply"},
 		{"batched", "ApplyBatch swaps results", "alone it was"},
+		{"batched", "ApplyBatch executes the same once", "alone it was"},
 		{"batched", "ApplyBatch keeps the command", "leave different states|alone it was"},
 		{"batched", "concurrent queries disturb each other", "somebody else is here"},
 		{"durable", "makes records durable before the state", "where the records were"},

@@ -26,7 +26,7 @@ type called struct {
 
 // at notes what is about to be called. In a check that was left behind it does not return.
 func (s *suite) at(what string) {
-	w := &s.watch
+	w := s.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.left {
@@ -87,7 +87,6 @@ func (w *stopwatch) late(timeout time.Duration) error {
 		return breaks(PromiseReturns, fmt.Errorf("%w after %s in %s: does it wait for a snapshot to be written or closed?", errStuck, timeout, w.doing))
 	}
 	w.left = true
-	w.stop()
 	all, most, method := 0, called{}, ""
 	for name, c := range w.calls {
 		if all += c.times; c.took > most.took {
@@ -98,7 +97,7 @@ func (w *stopwatch) late(timeout time.Duration) error {
 		"raise Timeout or lower Commands", errSlow, timeout, count(all, "call"), count(most.times, "call"), method, mean(most)))
 }
 
-func mean(c called) time.Duration { return (c.took / time.Duration(c.times)).Round(time.Microsecond) }
+func mean(c called) time.Duration { return (c.took / time.Duration(max(c.times, 1))).Round(time.Microsecond) }
 
 // gone is an error about a call that ended its goroutine.
 func gone(what string) error {
