@@ -38,7 +38,7 @@ func (s *suite) checkRestore() error {
 	if err := s.broke("second generation", at, at, s.secondGeneration(at)); err != nil {
 		return fmt.Errorf("restored from the snapshot of a machine that was restored itself and has gone on: %w", err)
 	}
-	return nil
+	return s.restoreDamaged()
 }
 
 // restoreOver restores the state after at commands over those after so many of them.

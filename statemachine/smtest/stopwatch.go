@@ -97,7 +97,9 @@ func (w *stopwatch) late(timeout time.Duration) error {
 		"raise Timeout or lower Commands", errSlow, timeout, count(all, "call"), count(most.times, "call"), method, mean(most)))
 }
 
-func mean(c called) time.Duration { return (c.took / time.Duration(max(c.times, 1))).Round(time.Microsecond) }
+func mean(c called) time.Duration {
+	return (c.took / time.Duration(max(c.times, 1))).Round(time.Microsecond)
+}
 
 // gone is an error about a call that ended its goroutine.
 func gone(what string) error {
