@@ -31,7 +31,7 @@ var words = map[string]string{
 	"Options.SnapshotsUnchecked": "OAR_CHECK_SNAPSHOTS_UNCHECKED", "SnapshotsUnchecked": "OAR_CHECK_SNAPSHOTS_UNCHECKED",
 	// Several that go together.
 	"be a Hasher": "have a state_hash", "be a statemachine.Hasher": "have a state_hash", "statemachine: NextDue": "next_due",
-	"give Options.Query": "give queries", "give Options.Command": "give commands",
+	"give Options.Query": "give queries", "give Options.Query or Options.QueryExamples": "give queries", "give Options.Command": "give commands",
 	"give Options.Command or Options.Examples": "give commands", "give Options.Command, a generator": "give a generator of commands",
 	"have Snapshot return an error": "have the capture of a snapshot fail",
 	"ApplyBatch equals Apply":       "a batch equals its commands one by one",
@@ -39,8 +39,8 @@ var words = map[string]string{
 
 var (
 	// oneWord is what may be one of them, or is to be left alone: the words of a host, and in quotes the bytes of a command.
-	oneWord = regexp.MustCompile(`(?s)` + wordsBegin + `.*?` + wordsEnd + `|"(?:[^"\\]|\\.)*"|` +
-		`\b(?:be a [\w.]+|statemachine: NextDue|give Options\.Command(?: or Options\.Examples|, a generator)?|give Options\.Query|` +
+	oneWord = regexp.MustCompile(`(?s)` + wordsBegin + `.*?` + wordsEnd + `|"(?:[^"\\]|\\.)*"|` + "`[^`]*`|" +
+		`\b(?:be a [\w.]+|statemachine: NextDue|give Options\.Command(?: or Options\.Examples|, a generator)?|give Options\.Query(?: or Options\.QueryExamples)?|` +
 		`have Snapshot return an error|ApplyBatch equals Apply|[A-Za-z]+(?:\.[A-Z][A-Za-z]*)*)\b`)
 	marks = strings.NewReplacer(wordsBegin, "", wordsEnd, "")
 	// noAnswer is a query whose answer was none. To a server that is an error for whoever asked, and stops nothing.

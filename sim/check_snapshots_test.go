@@ -48,3 +48,15 @@ func TestAMachineThatRefusesASnapshotNowAndThenPasses(t *testing.T) {
 		require.Positive(t, report.Restores)
 	}
 }
+
+func TestBytesThatDifferInAClusterAreShown(t *testing.T) {
+	for fault, says := range map[string]string{
+		"random":                      " bytes that differ from byte ",
+		"Restore forgets what is due": " bytes that differ from byte ",
+		"snapshot is live":            " bytes that differ from byte ",
+	} {
+		f := clusters(t, "plain", fault, counterOptions(), Clusters{Runs: 40}).Findings[0]
+		require.Contains(t, f.Text, says, fault)
+		require.Contains(t, f.Text, "; snapshots of ", fault)
+	}
+}

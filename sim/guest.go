@@ -123,10 +123,9 @@ func (g *guest) expire(count, index uint64, nanos int64) {
 // query asks the guest, which must not change by it, and must answer what any other one would have answered there.
 func (g *guest) query(count uint64, q []byte) {
 	lent := bytes.Clone(q)
-	var before uint64
-	known := g.all.hashed || g.all.thorough
-	if known {
-		before, known = g.all.fingerprint(g)
+	var before guestState
+	if g.all.hashed || g.all.thorough {
+		before = g.all.fingerprint(g)
 	}
 	var answer guestAnswer
 	if !g.all.call(g, count, nil, "Query of "+shown(q), func() {
@@ -140,10 +139,11 @@ func (g *guest) query(count uint64, q []byte) {
 		return
 	}
 	spoil(lent)
-	if known {
-		if after, _ := g.all.fingerprint(g); before != after {
-			g.all.fail(guestQuery, g, count, nil, &[2]uint64{before, after},
-				"the query %s changed the state of server %d, which %s: hash %016x, and then %016x", shown(q), g.who, g.all.place(count), before, after)
+	if before.known {
+		after := g.all.fingerprint(g)
+		if sums := before.apart(after); sums != nil {
+			g.all.fail(guestQuery, g, count, nil, sums, "the query %s changed the state of server %d, which %s: hash %016x, and then %016x%s",
+				shown(q), g.who, g.all.place(count), sums[0], sums[1], before.bytesApart(after))
 			return
 		}
 	}
@@ -153,7 +153,7 @@ func (g *guest) query(count uint64, q []byte) {
 // snapshot captures the guest's state behind the application's own.
 func (g *guest) snapshot(count uint64, own []byte) (statemachine.Snapshot, error) {
 	s := &guestSnapshot{guest: g, count: count, own: own}
-	s.sum, s.known = g.all.fingerprint(g)
+	s.state = g.all.fingerprint(g)
 	var err error
 	if !g.all.call(g, count, nil, "Snapshot", func() { s.theirs, err = smtest.TakeSnapshot(g.machine) }) {
 		return nil, errGuest
@@ -175,8 +175,8 @@ func (g *guest) snapshot(count uint64, own []byte) (statemachine.Snapshot, error
 	g.all.snapshots++
 	g.all.w.fullNote("server %d captures its state after change %d", g.who, count)
 	g.all.w.plainNote("server %d takes a snapshot; it %s", g.who, g.all.plainPlace(count))
-	if s.known {
-		g.all.know(count, s.sum)
+	if s.state.known {
+		g.all.know(count, s.state)
 	}
 	return s, nil
 }
@@ -190,8 +190,7 @@ type guestSnapshot struct {
 	count  uint64
 	own    []byte
 	theirs statemachine.Snapshot
-	sum    uint64 // of the state at the capture
-	known  bool
+	state  guestState // at the capture
 }
 
 // WriteTo implements statemachine.Snapshot. What it has written is restored into a new machine, and compared.
@@ -232,10 +231,11 @@ func (s *guestSnapshot) restored(stream []byte) {
 		g.all.fail(guestSnapshots, g, s.count, nil, nil, "the snapshot of server %d, which %s, cannot be restored: %v", g.who, g.all.place(s.count), err)
 		return
 	}
-	if sum, known := g.all.fingerprint(fresh); known && s.known && sum != s.sum {
-		g.all.fail(guestSnapshots, g, s.count, nil, &[2]uint64{s.sum, sum},
-			"the snapshot of server %d, which %s, gives another state when it is restored into a new machine: hash %016x at the capture, %016x restored",
-			g.who, g.all.place(s.count), s.sum, sum)
+	state := g.all.fingerprint(fresh)
+	if sums := s.state.apart(state); sums != nil {
+		g.all.fail(guestSnapshots, g, s.count, nil, sums,
+			"the snapshot of server %d, which %s, gives another state when it is restored into a new machine: hash %016x at the capture, %016x restored%s",
+			g.who, g.all.place(s.count), sums[0], sums[1], s.state.bytesApart(state))
 	}
 }
 
@@ -286,16 +286,17 @@ func (g *guest) restore(r io.Reader) {
 
 // standsAt holds the guest's state against the one behind that change.
 func (g *guest) standsAt(count uint64, what string) {
-	want, known := g.all.sumAt(count)
-	if !known {
+	want := g.all.stateAt(count)
+	if !want.known {
 		return
 	}
 	broken := guestStates
 	if what == isRestored {
 		broken = guestSnapshots
 	}
-	if sum, ok := g.all.fingerprint(g); ok && sum != want {
-		g.all.fail(broken, g, count, nil, &[2]uint64{want, sum}, "server %d %s, and %s: hash %016x, and there it was %016x",
-			g.who, what, g.all.place(count), sum, want)
+	state := g.all.fingerprint(g)
+	if sums := want.apart(state); sums != nil {
+		g.all.fail(broken, g, count, nil, sums, "server %d %s, and %s: hash %016x, and there it was %016x%s",
+			g.who, what, g.all.place(count), sums[1], sums[0], want.bytesApart(state))
 	}
 }

@@ -2,9 +2,7 @@ package sim
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 
 	"github.com/oarlock/oarlock/raft"
@@ -62,9 +60,9 @@ type guests struct {
 	changes   []guestChange // by number, from 1
 	answers   map[string]guestAnswer
 	closers   []io.Closer
-	empty     guestChange // a new machine
-	hashed    bool        // the machine is a Hasher
-	thorough  bool        // look at the state after every change also where that takes a snapshot
+	empty     guestState // of a new machine
+	hashed    bool       // the machine is a Hasher
+	thorough  bool       // look at the state after every change also where that takes a snapshot
 	snapshots int
 	restores  int
 	queries   int
@@ -92,8 +90,7 @@ type guestChange struct {
 	entry  guestEntry
 	who    raft.ServerID
 	result []byte
-	sum    uint64 // of the state behind it
-	known  bool
+	state  guestState // behind it
 }
 
 // guestAnswer is an answer to a query.
@@ -117,7 +114,7 @@ func newGuests(w *world) *guests {
 	g := &guests{w: w, plan: w.plan.guest, answers: map[string]guestAnswer{}, thorough: w.plan.Seed%2 == 1}
 	fresh := g.newGuest(0)
 	_, g.hashed = fresh.machine.(statemachine.Hasher)
-	g.empty.sum, g.empty.known = g.fingerprint(fresh)
+	g.empty = g.fingerprint(fresh)
 	return g
 }
 
@@ -200,35 +197,6 @@ func (g *guests) fail(c *check, _ *guest, count uint64, e *guestEntry, sums *[2]
 	g.w.fail(c, format, args...)
 }
 
-// fingerprint is a machine's state in a few bytes, if it can be had.
-func (g *guests) fingerprint(who *guest) (sum uint64, known bool) {
-	if g.w.failure != nil {
-		return 0, false
-	}
-	if h, ok := who.machine.(statemachine.Hasher); ok {
-		known = g.call(who, 0, nil, "StateHash", func() { sum = h.StateHash() })
-		return sum, known
-	}
-	if g.plan.vary {
-		return 0, false
-	}
-	h := fnv.New64a()
-	var failed error
-	refused := false
-	ok := g.call(who, 0, nil, "Snapshot", func() {
-		s, err := smtest.TakeSnapshot(who.machine)
-		if refused = err != nil || s == nil; refused {
-			return
-		}
-		_, failed = s.WriteTo(h)
-		failed = errors.Join(failed, s.Close())
-	})
-	if ok && failed != nil {
-		g.fail(guestCaptures, who, 0, nil, nil, "a snapshot of server %d cannot be written: %v", who.who, failed)
-	}
-	return h.Sum64(), ok && failed == nil && !refused
-}
-
 // changed holds what a machine has done against what the first one did there. ended says that its state can be seen.
 func (g *guests) changed(who *guest, count uint64, e *guestEntry, result []byte, ended bool) {
 	if g.w.failure != nil || count == 0 || count > uint64(len(g.changes))+1 {
@@ -236,10 +204,10 @@ func (g *guests) changed(who *guest, count uint64, e *guestEntry, result []byte,
 	}
 	now := guestChange{who: who.who}
 	if ended && (g.hashed || g.thorough || count%thoroughEvery == 0) {
-		now.sum, now.known = g.fingerprint(who)
+		now.state = g.fingerprint(who)
 	}
 	if g.w.story != nil {
-		g.w.fullNote("server %d makes change %d: %s: result %s, hash %016x", who.who, count, e, shown(result), now.sum)
+		g.w.fullNote("server %d makes change %d: %s: result %s, hash %016x", who.who, count, e, shown(result), now.state.sum)
 		g.plainChange(who, e, result, now)
 	}
 	if count == uint64(len(g.changes))+1 {
@@ -248,44 +216,38 @@ func (g *guests) changed(who *guest, count uint64, e *guestEntry, result []byte,
 		return
 	}
 	was := &g.changes[count-1]
+	sums := was.state.apart(now.state)
 	switch {
 	case !bytes.Equal(was.result, result):
-		var sums *[2]uint64
-		if was.known && now.known && was.sum != now.sum {
-			sums = &[2]uint64{was.sum, now.sum}
-		}
 		g.fail(guestResults, who, count, e, sums, "%s gave %s on server %d, and gives %s on server %d",
 			e, shown(was.result), was.who, shown(result), who.who)
-	case was.known && now.known && was.sum != now.sum:
-		g.fail(guestStates, who, count, e, &[2]uint64{was.sum, now.sum}, "first difference after %s: hash %016x on server %d, and %016x on server %d",
-			e, was.sum, was.who, now.sum, who.who)
-	case now.known:
-		was.sum, was.known = now.sum, true
+	case sums != nil:
+		g.fail(guestStates, who, count, e, sums, "first difference after %s: hash %016x on server %d, and %016x on server %d%s",
+			e, sums[0], was.who, sums[1], who.who, was.state.bytesApart(now.state))
+	case now.state.known:
+		was.state = now.state
 	}
 }
 
-// know notes the hash of the state behind a change, where it was not known.
-func (g *guests) know(count, sum uint64) {
+// know notes the state behind a change, where it was not known.
+func (g *guests) know(count uint64, state guestState) {
 	if count == 0 || count > uint64(len(g.changes)) {
 		return
 	}
-	if was := &g.changes[count-1]; !was.known {
-		was.sum, was.known = sum, true
+	if was := &g.changes[count-1]; !was.state.known {
+		was.state = state
 	}
 }
 
-// sumAt is the hash of the state behind a change, if it is known.
-func (g *guests) sumAt(count uint64) (sum uint64, known bool) {
+// stateAt is the state behind a change, as far as it is known.
+func (g *guests) stateAt(count uint64) guestState {
 	switch {
-	case g.plan.vary && !g.hashed:
-		return 0, false
+	case g.plan.vary && !g.hashed, count > uint64(len(g.changes)):
+		return guestState{}
 	case count == 0:
-		return g.empty.sum, g.empty.known
-	case count > uint64(len(g.changes)):
-		return 0, false
+		return g.empty
 	}
-	was := &g.changes[count-1]
-	return was.sum, was.known
+	return g.changes[count-1].state
 }
 
 // place says in words where a machine stands.

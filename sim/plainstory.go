@@ -95,8 +95,8 @@ func (g *guests) plainChange(who *guest, e *guestEntry, result []byte, now guest
 	if !e.expire {
 		what = fmt.Sprintf("executes the command at index %d, %s, with the result %s", e.Index, text(e.Command), text(result))
 	}
-	if now.known {
-		what += fmt.Sprintf("; its state has the hash %016x", now.sum)
+	if now.state.known {
+		what += fmt.Sprintf("; its state has the hash %016x", now.state.sum)
 	}
 	g.w.plainNote("server %d %s", who.who, what)
 }

@@ -130,6 +130,15 @@ func hashesOf(a, b state) []string {
 // vary is what can also be the case where two snapshots differ.
 const vary = " (if equal states may have different snapshots, be a Hasher or set SnapshotsVary)"
 
+// Difference says where two snapshots differ. For those who build on this suite.
+func Difference(a, b []byte) string {
+	at := 0
+	for at < min(len(a), len(b)) && a[at] == b[at] {
+		at++
+	}
+	return fmt.Sprintf("snapshots of %d and %d bytes that differ from byte %d on: %s and %s", len(a), len(b), at, shown(a[at:]), shown(b[at:]))
+}
+
 // differs says how two states differ, or nothing.
 func (s state) differs(o state) string {
 	switch {
@@ -139,12 +148,7 @@ func (s state) differs(o state) string {
 	case s.summed && o.summed && s.sum != o.sum:
 		return fmt.Sprintf("snapshots with hashes %016x and %016x"+vary, s.sum, o.sum)
 	case !bytes.Equal(s.stream, o.stream):
-		at := 0
-		for at < min(len(s.stream), len(o.stream)) && s.stream[at] == o.stream[at] {
-			at++
-		}
-		return fmt.Sprintf("snapshots of %d and %d bytes that differ from byte %d on: %s and %s"+vary,
-			len(s.stream), len(o.stream), at, shown(s.stream[at:]), shown(o.stream[at:]))
+		return Difference(s.stream, o.stream) + vary
 	case !slices.Equal(s.answers, o.answers):
 		for i := range min(len(s.answers), len(o.answers)) {
 			if s.answers[i] != o.answers[i] {
