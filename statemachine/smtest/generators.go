@@ -10,7 +10,7 @@ import (
 )
 
 // errGenerator is about a generator that panicked.
-var errGenerator = errors.New("smtest: a generator of commands or queries fails")
+var errGenerator = errors.New("smtest: a generator fails")
 
 // Generated calls make, which calls what Options.Generators returned, and returns the panic of one of them as an error. For those who
 // build on this suite.

@@ -32,6 +32,7 @@ func TestAFactoryOrAGeneratorThatFailsIsNamedAsWhatItIs(t *testing.T) {
 		require.Len(t, report.Findings, 1)
 		require.Equal(t, smtest.PromiseFactory, report.Findings[0].Check)
 		require.Contains(t, report.Findings[0].Text, says)
+		require.Empty(t, report.Findings[0].Script, "commands have nothing to do with it")
 	}
 }
 

@@ -167,7 +167,7 @@ func (s *suite) finding(c check, err error) Finding {
 	case errors.As(err, &between):
 		f.Hashes = between.hashes
 	}
-	if !c.whole && !isStuck(err) {
+	if !c.whole && !isStuck(err) && f.Check != PromiseFactory {
 		for _, st := range s.script {
 			f.Script = append(f.Script, st.command())
 		}

@@ -31,7 +31,7 @@ func (s *suite) restoreDamaged() error {
 			err = s.restoreAndRepeat(m, st)
 		}
 		if err != nil {
-			s.script = all[:i+1]
+			s.script, s.broken = all[:i+1], spot{part: "damaged"}
 			return all[i].here(fmt.Errorf("restored after %s, which is then executed once more: %w", all[i], err))
 		}
 	}

@@ -57,7 +57,7 @@ func (p spot) without(from, to int) spot {
 
 // shrink returns the finding of the smallest script that was found to fail the check as well.
 func (s *suite) shrink(c check, err error) Finding {
-	if c.whole || isStuck(err) || errors.Is(err, errBeside) {
+	if c.whole || isStuck(err) || c.promise(err) == PromiseFactory || errors.Is(err, errBeside) {
 		return s.finding(c, err)
 	}
 	k := &shrinker{suite: s, check: c, runs: shrinkRuns, until: time.Now().Add(s.options.Timeout / 4), err: err}

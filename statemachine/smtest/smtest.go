@@ -115,10 +115,10 @@ type check struct {
 }
 
 var checks = []check{
-	{promiseExecuted, true, (*suite).checkRecord, false},
-	{promiseSame, true, (*suite).checkDeterminism, false},
+	{"every command is executed", true, (*suite).checkRecord, false},
+	{"the same commands give the same results and state", true, (*suite).checkDeterminism, false},
 	{"Snapshot changes nothing", true, (*suite).checkSnapshotEffect, false},
-	{promiseBytes, true, (*suite).checkBytes, false},
+	{"bytes are borrowed and given away as documented", true, (*suite).checkBytes, false},
 	{"commands do something", true, (*suite).checkEffect, true},
 	{"Hash tells states apart", false, (*suite).checkHash, true},
 	{"a restored snapshot equals replay", false, (*suite).checkRestore, false},
@@ -127,10 +127,10 @@ var checks = []check{
 	{"a snapshot that cannot be written is an error", false, (*suite).checkSnapshotWriter, false},
 	{"a damaged snapshot is an error", false, (*suite).checkDamage, false},
 	{"Query changes nothing", false, (*suite).checkQuery, false},
-	{promiseDue, false, (*suite).checkSchedule, false},
+	{"what falls due comes to an end", false, (*suite).checkSchedule, false},
 	{"ApplyBatch equals Apply", false, (*suite).checkBatch, false},
 	{"Query runs beside Apply", false, (*suite).checkConcurrentQuery, false},
-	{promiseStorage, false, (*suite).checkDurable, false},
+	{"storage keeps index, records and state together", false, (*suite).checkDurable, false},
 	{"RestoreDurable is one transaction", false, (*suite).checkRestoreDurable, false},
 }
 
