@@ -190,7 +190,9 @@ func (s *ledgerSnapshot) Close() error {
 		s.l.mu.Unlock()
 	}
 	if !s.written {
+		s.l.mu.Lock()
 		s.l.closed = true
+		s.l.mu.Unlock()
 	}
 	return nil
 }
