@@ -59,7 +59,11 @@ const SnapshotTries = 12
 
 // TakeSnapshot calls Snapshot until it returns no error, or has returned so many. For those who build on this suite.
 func TakeSnapshot(machine statemachine.StateMachine) (snapshot statemachine.Snapshot, err error) {
-	for range SnapshotTries {
+	return takeSnapshot(machine, SnapshotTries)
+}
+
+func takeSnapshot(machine statemachine.StateMachine, tries int64) (snapshot statemachine.Snapshot, err error) {
+	for range tries {
 		if snapshot, err = machine.Snapshot(); err == nil {
 			return snapshot, nil
 		}
@@ -71,8 +75,12 @@ func TakeSnapshot(machine statemachine.StateMachine) (snapshot statemachine.Snap
 var errRefused = errors.New("Snapshot returned an error")
 
 func refused(err error) error {
-	return breaks(PromiseSnapshot, fmt.Errorf("%w each of %d times: %w", errRefused, SnapshotTries, err))
+	return breaks(PromiseSnapshot, fmt.Errorf("%w each time that it was tried: %w", errRefused, err))
 }
+
+// refusalsMax is how many snapshots in a row may be refused, each as often as it was tried, until one is tried once only: a machine
+// that takes none at all is known by then, and its calls may be slow.
+const refusalsMax = 5
 
 // isRefused reports whether there is no snapshot because the machine refused one. It may, as long as it takes one later, and is
 // held to that in the end of a run.

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/oarlock/oarlock/statemachine"
@@ -207,14 +208,15 @@ type suite struct {
 	script    []step
 	cuts      []step // damaged commands that follow it, once
 	queries   [][]byte
-	thorough  bool       // compare states after every command, whatever that takes
-	shrinking bool       // something was found: risk nothing for it
-	empty     state      // of a new machine
-	want      recording  // of the first run, which the others are held against
-	blind     string     // what StateHash was found not to see
-	broken    spot       // where the latest failure was, if there is a place
-	asked     answers    // what came of queries
-	watch     *stopwatch // on the calls
+	thorough  bool         // compare states after every command, whatever that takes
+	shrinking bool         // something was found: risk nothing for it
+	empty     state        // of a new machine
+	want      recording    // of the first run, which the others are held against
+	blind     string       // what StateHash was found not to see
+	broken    spot         // where the latest failure was, if there is a place
+	asked     answers      // what came of queries
+	watch     *stopwatch   // on the calls
+	refusals  atomic.Int64 // snapshots that were refused, since one was taken
 }
 
 // unchecked says what these options and this machine leave out.

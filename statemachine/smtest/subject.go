@@ -185,15 +185,21 @@ func (m *subject) query(q []byte) (result []byte, failed bool, err error) {
 func (m *subject) capture() (snapshot statemachine.Snapshot, err error) {
 	m.suite.at("Snapshot")
 	var failed error
-	err = guard("Snapshot", func() { snapshot, failed = TakeSnapshot(m.machine) })
+	tries := int64(SnapshotTries)
+	if m.suite.refusals.Load() >= refusalsMax {
+		tries = 1
+	}
+	err = guard("Snapshot", func() { snapshot, failed = takeSnapshot(m.machine, tries) })
 	switch {
 	case err != nil:
 		return nil, err
 	case failed != nil:
+		m.suite.refusals.Add(1)
 		return nil, refused(failed)
 	case snapshot == nil:
 		return nil, breaks(PromiseSnapshot, errors.New("Snapshot returned neither a snapshot nor an error"))
 	}
+	m.suite.refusals.Store(0)
 	return snapshot, nil
 }
 
