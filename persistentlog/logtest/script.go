@@ -271,7 +271,7 @@ func (s *script) refused(id raft.GroupID, from, to raft.Index, want error) error
 	case errors.Is(err, want):
 		return nil
 	case err == nil:
-		return fmt.Errorf("blocks of group %d from %d are %d blocks, want error %q", id, from, len(blocks), want)
+		return fmt.Errorf("blocks of group %d from %d are %d blocks, want error %q", id, from, len(blocks), want) //nolint:errorlint // the wanted one is no cause
 	}
 	return fmt.Errorf("blocks of group %d from %d, want error %q: %w", id, from, want, err) //nolint:errorlint // the wanted one is no cause
 }

@@ -14,7 +14,7 @@ var errGenerator = errors.New("smtest: a generator fails")
 
 // Generated calls make, which calls what Options.Generators returned, and returns the panic of one of them as an error. For those who
 // build on this suite.
-func Generated(make func()) (err error) {
+func Generated(generate func()) (err error) {
 	defer func() {
 		p := recover()
 		if failed, ok := p.(error); ok && errors.Is(failed, errGenerator) {
@@ -23,7 +23,7 @@ func Generated(make func()) (err error) {
 			panic(p)
 		}
 	}()
-	make()
+	generate()
 	return nil
 }
 
