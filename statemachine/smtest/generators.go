@@ -12,7 +12,7 @@ import (
 // errGenerator is about a generator that panicked.
 var errGenerator = errors.New("smtest: a generator fails")
 
-// Generated calls make, which calls what Options.Generators returned, and returns the panic of one of them as an error. For those who
+// Generated calls generate, which calls what Options.Generators returned, and returns the panic of one of them as an error. For those who
 // build on this suite.
 func Generated(generate func()) (err error) {
 	defer func() {
